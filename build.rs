@@ -1,0 +1,5 @@
+//! Compiles the kernels.
+
+fn main() {
+    warpwright_build::compile("kernels");
+}

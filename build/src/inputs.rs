@@ -1,0 +1,66 @@
+//! Content hashes: whether PTX was made from the files as they are.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::manifest::{Input, Module};
+
+/// The SHA-256 of some bytes, in hexadecimal.
+pub(crate) fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The inputs among the files that nvcc read. Headers of the toolkit and of the system are not: the toolkit's version
+/// stands for them.
+pub(crate) fn inputs_of(files: &[PathBuf], kernels: &Path, toolkit: &Path) -> std::io::Result<Vec<Input>> {
+    let mut inputs = Vec::new();
+    for file in files {
+        let file = std::fs::canonicalize(file)?;
+        if file.starts_with(toolkit) || file.starts_with("/usr") {
+            continue;
+        }
+        inputs.push(Input { path: relative(&file, kernels), sha256: hash(&std::fs::read(&file)?) });
+    }
+    inputs.sort_by(|a, b| a.path.cmp(&b.path));
+    inputs.dedup();
+    Ok(inputs)
+}
+
+/// The way from a folder to a file, both absolute, with `/`.
+fn relative(file: &Path, folder: &Path) -> String {
+    let common = file.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(common).map(|_| "..".to_owned());
+    let down = file.components().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
+    up.chain(down).collect::<Vec<_>>().join("/")
+}
+
+/// Whether a module was made from the files as they are, and its PTX is the one that was made.
+pub(crate) fn is_current(module: &Module, kernels: &Path, folder: &Path) -> bool {
+    let unchanged = |path: PathBuf, sha256: &str| std::fs::read(path).is_ok_and(|bytes| hash(&bytes) == sha256);
+    module.inputs.iter().all(|input| unchanged(kernels.join(&input.path), &input.sha256))
+        && unchanged(folder.join(&module.ptx), &module.sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_a_file() {
+        let way = |file: &str| relative(Path::new(file), Path::new("/a/b/kernels"));
+        assert_eq!(way("/a/b/kernels/x.cu"), "x.cu");
+        assert_eq!(way("/a/b/kernels/include/x.cuh"), "include/x.cuh");
+        assert_eq!(way("/a/common/x.cuh"), "../../common/x.cuh");
+    }
+
+    #[test]
+    fn hashes_are_sha_256() {
+        assert_eq!(hash(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

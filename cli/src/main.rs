@@ -1,0 +1,58 @@
+//! `warpwright`: runs 1-bit language models, and looks into their files.
+
+mod device;
+mod generate;
+mod inspect;
+mod logits;
+mod source;
+mod tokenizer;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs 1-bit language models of the Qwen3 architecture (the Bonsai family) on a GPU, or on an emulated one.
+#[derive(Debug, Parser)]
+#[command(name = "warpwright", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Goes on with a text.
+    Generate(generate::Arguments),
+    /// Writes the logits of a sequence of tokens as JSON.
+    Logits(logits::Arguments),
+    /// Shows what is in a model file.
+    Inspect(inspect::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::Logits(arguments) => logits::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has had enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        cause.downcast_ref::<io::Error>().is_some_and(kind)
+            || cause
+                .downcast_ref::<serde_json::Error>()
+                .is_some_and(|e| e.io_error_kind() == Some(io::ErrorKind::BrokenPipe))
+    })
+}

@@ -1,0 +1,190 @@
+//! Chooses the CUDA driver of this process: NVIDIA's where there is a GPU, the emulator elsewhere.
+
+use std::ffi::{CString, c_char, c_int, c_uint};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
+/// Which driver is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// A GPU if there is one, else the emulator.
+    #[default]
+    Auto,
+    /// A GPU.
+    Gpu,
+    /// The emulator.
+    Emulator,
+}
+
+impl FromStr for Choice {
+    type Err = SelectError;
+
+    fn from_str(name: &str) -> Result<Self, SelectError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "gpu" => Ok(Self::Gpu),
+            "emulator" => Ok(Self::Emulator),
+            _ => Err(SelectError::UnknownChoice(name.to_owned())),
+        }
+    }
+}
+
+/// Which driver a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// NVIDIA's, with at least one GPU.
+    Gpu,
+    /// The emulator.
+    Emulator,
+}
+
+/// Why there is no driver as wanted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SelectError {
+    /// Not one of the choices.
+    #[error("`{0}` is none of the choices `auto`, `gpu` and `emulator`")]
+    UnknownChoice(String),
+    /// A GPU was asked for.
+    #[error("there is no GPU to use: {0}")]
+    NoGpu(String),
+    /// The emulator's shared library is not where it is built to, beside the executable.
+    #[error(
+        "the emulator's library `{}` was not found in any of {looked:?}; it is built with the executable \
+         (WARPWRIGHT_EMULATOR may name its path)",
+        LIBRARY
+    )]
+    NoEmulator {
+        /// The folders where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// It is there and cannot be opened.
+    #[error("the emulator's library cannot be opened: {0}")]
+    Open(String),
+    /// A process has one driver, and this one has another already.
+    #[error("this process has the {0:?} driver already, and can have only one")]
+    AlreadySelected(Driver),
+}
+
+/// The driver that was selected.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    /// Which it is.
+    pub driver: Driver,
+    /// Why it is not a GPU's, if one was looked for.
+    pub no_gpu: Option<String>,
+    calls: Option<unsafe extern "C" fn(*const c_char) -> u64>,
+}
+
+impl Selected {
+    /// How often a function of the driver API was called in this process; `None` if the driver does not count.
+    #[must_use]
+    pub fn calls(&self, function: &str) -> Option<u64> {
+        let name = CString::new(function).ok()?;
+        // SAFETY: the function is the emulator's, in a library that is never closed; it reads the name.
+        self.calls.map(|calls| unsafe { calls(name.as_ptr()) })
+    }
+}
+
+/// The file name of the emulator's shared library.
+const LIBRARY: &str = "libwarpwright_emulator.so";
+
+/// What the emulator's library exports besides the driver API, by which it is known.
+const CALLS: &[u8] = b"warpwright_emulator_calls\0";
+
+static SELECTED: Mutex<Option<Selected>> = Mutex::new(None);
+
+/// Makes a driver the one that `libcuda.so` names in this process. To be called before anything else loads CUDA.
+///
+/// Calling it again gives the same driver.
+///
+/// # Errors
+/// See [`SelectError`].
+pub fn select(choice: Choice) -> Result<Selected, SelectError> {
+    let mut selected = SELECTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(selected) = &*selected {
+        return match (choice, selected.driver) {
+            (Choice::Gpu, Driver::Emulator) | (Choice::Emulator, Driver::Gpu) => {
+                Err(SelectError::AlreadySelected(selected.driver))
+            }
+            _ => Ok(selected.clone()),
+        };
+    }
+    let found = match choice {
+        Choice::Gpu => probe_gpu().map_err(SelectError::NoGpu)?,
+        Choice::Emulator => open_emulator()?,
+        Choice::Auto => match probe_gpu() {
+            Ok(found) => found,
+            Err(reason) => Selected { no_gpu: Some(reason), ..open_emulator()? },
+        },
+    };
+    *selected = Some(found.clone());
+    Ok(found)
+}
+
+/// Opens the driver that the system has, and asks it for devices. The error says why it cannot be used.
+fn probe_gpu() -> Result<Selected, String> {
+    let open = |name: &str| {
+        // SAFETY: loading a CUDA driver runs its initialisers, as any program that uses CUDA does.
+        unsafe { Library::open(Some(name), RTLD_NOW) }
+    };
+    let library = open("libcuda.so.1").or_else(|_| open("libcuda.so")).map_err(|error| error.to_string())?;
+    // SAFETY: the signatures are those of the driver API, and the library stays open while they are used.
+    let (init, count) = unsafe {
+        let init = library.get::<unsafe extern "C" fn(c_uint) -> c_int>(b"cuInit\0");
+        let count = library.get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"cuDeviceGetCount\0");
+        (init.map_err(|error| error.to_string())?, count.map_err(|error| error.to_string())?)
+    };
+    // SAFETY: as the driver API says.
+    let code = unsafe { init(0) };
+    if code != 0 {
+        return Err(format!("cuInit gave error {code}"));
+    }
+    let mut devices = 0;
+    // SAFETY: as the driver API says.
+    let code = unsafe { count(&raw mut devices) };
+    if code != 0 || devices == 0 {
+        return Err(format!("the driver has {devices} devices (error {code})"));
+    }
+    // The library path may lead to the emulator.
+    let calls = calls_of(&library);
+    let driver = if calls.is_some() { Driver::Emulator } else { Driver::Gpu };
+    std::mem::forget(library);
+    Ok(Selected { driver, no_gpu: None, calls })
+}
+
+fn calls_of(library: &Library) -> Option<unsafe extern "C" fn(*const c_char) -> u64> {
+    // SAFETY: only the emulator exports the name, with this signature.
+    unsafe { library.get::<unsafe extern "C" fn(*const c_char) -> u64>(CALLS) }.ok().map(|calls| *calls)
+}
+
+/// Opens the emulator's library so that whoever asks for `libcuda.so` from now on gets it: the name is its soname.
+fn open_emulator() -> Result<Selected, SelectError> {
+    let path = find_emulator()?;
+    // SAFETY: the library is the emulator, which has no initialisers.
+    let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) };
+    let library = library.map_err(|error| SelectError::Open(error.to_string()))?;
+    let calls = calls_of(&library);
+    if calls.is_none() {
+        return Err(SelectError::Open(format!("{} is not the emulator", path.display())));
+    }
+    // Kept open for as long as the process lives.
+    std::mem::forget(library);
+    Ok(Selected { driver: Driver::Emulator, no_gpu: None, calls })
+}
+
+/// Cargo builds the library into `deps`, beside or under the folder of what depends on it.
+fn find_emulator() -> Result<PathBuf, SelectError> {
+    if let Some(path) = std::env::var_os("WARPWRIGHT_EMULATOR") {
+        return Ok(path.into());
+    }
+    let executable = std::env::current_exe().unwrap_or_default();
+    let folder = executable.parent().unwrap_or(Path::new("."));
+    let looked = [folder.to_owned(), folder.join("deps"), folder.join("../deps")];
+    match looked.iter().map(|folder| folder.join(LIBRARY)).find(|path| path.exists()) {
+        Some(path) => Ok(path),
+        None => Err(SelectError::NoEmulator { looked: looked.to_vec() }),
+    }
+}

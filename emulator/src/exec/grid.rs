@@ -1,0 +1,279 @@
+//! A grid: its blocks are taken one by one by a pool of threads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::block::Worker;
+use crate::fault::Fault;
+use crate::memory::Memory;
+use crate::program::Program;
+use crate::ptx::ast::Location;
+
+/// The largest block, in threads.
+pub(crate) const MAX_THREADS: u32 = 1024;
+
+/// A launch of a kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid<'a> {
+    pub(crate) program: &'a Program,
+    /// `.file` numbers and paths of the module.
+    pub(crate) files: &'a [(u32, String)],
+    /// `gridDim`
+    pub(crate) blocks: [u32; 3],
+    /// `blockDim`
+    pub(crate) block: [u32; 3],
+    /// Dynamic shared memory in bytes.
+    pub(crate) dynamic_shared: u32,
+    /// The parameter block, aligned to 8 bytes.
+    pub(crate) parameters: &'a [u64],
+}
+
+/// Why a grid cannot be launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GridError {
+    /// A dimension is zero or over its limit, or the block has over 1024 threads.
+    Dimensions,
+    /// The block is not the one that `.reqntid` demands, or larger than `.maxntid` allows.
+    Block,
+    /// The parameter block is too short.
+    Parameters,
+}
+
+/// What a grid did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Instructions executed, each counted once for every lane that executed it.
+    pub thread_instructions: u64,
+}
+
+impl Grid<'_> {
+    /// The threads of a block.
+    pub(crate) fn threads(&self) -> u32 {
+        self.block.iter().product()
+    }
+
+    pub(crate) fn warps(&self) -> u32 {
+        self.threads().div_ceil(32)
+    }
+
+    pub(crate) fn shared_bytes(&self) -> u64 {
+        self.program.shared_bytes + u64::from(self.dynamic_shared)
+    }
+
+    /// `threadIdx` of a thread of the block.
+    pub(crate) fn thread(&self, index: u32) -> [u32; 3] {
+        let [x, y, _] = self.block;
+        [index % x, index / x % y, index / (x * y)]
+    }
+
+    pub(crate) fn source_of(&self, location: Location) -> Option<(String, u32)> {
+        let (_, path) = self.files.iter().find(|&&(number, _)| number == location.file)?;
+        Some((path.clone(), location.line))
+    }
+
+    /// Whether this grid can be launched.
+    pub(crate) fn check(&self) -> Result<(), GridError> {
+        let limits = |values: [u32; 3], limits: [u32; 3]| {
+            values.iter().zip(limits).all(|(&value, limit)| (1..=limit).contains(&value))
+        };
+        let threads = self.block.iter().fold(1u32, |product, &size| product.saturating_mul(size));
+        if !limits(self.blocks, [i32::MAX as u32, 65535, 65535])
+            || !limits(self.block, [1024, 1024, 64])
+            || threads > MAX_THREADS
+        {
+            return Err(GridError::Dimensions);
+        }
+        let fits = self.program.required_block.is_none_or(|required| required == self.block)
+            && self.program.max_block.is_none_or(|max| threads <= max.iter().product());
+        if !fits {
+            return Err(GridError::Block);
+        }
+        if size_of_val(self.parameters) < self.program.parameter_bytes() {
+            return Err(GridError::Parameters);
+        }
+        Ok(())
+    }
+}
+
+/// The work that the threads of a pool share.
+struct Job {
+    /// The grid, whose lifetime [`Pool::run`] sees to.
+    grid: Grid<'static>,
+    memory: &'static Memory,
+    count: u64,
+    next: AtomicU64,
+    stop: AtomicBool,
+    instructions: AtomicU64,
+    fault: Mutex<Option<(u64, Box<Fault>)>>,
+    /// The helpers that use the grid, and [`CLOSED`] when no more may begin to.
+    helpers: AtomicUsize,
+}
+
+/// Set in [`Job::helpers`].
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
+impl Job {
+    /// Begins to use the grid, if that is still allowed.
+    fn join(&self) -> bool {
+        let joined = self.helpers.fetch_add(1, Ordering::Acquire) & CLOSED == 0;
+        if !joined {
+            self.leave();
+        }
+        joined
+    }
+
+    fn leave(&self) {
+        self.helpers.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Waits until no helper uses the grid any more, or ever will.
+    fn close(&self) {
+        let mut spins = 0;
+        self.helpers.fetch_or(CLOSED, Ordering::Acquire);
+        // Latecomers come and go again without using the grid: seeing none for a moment is enough.
+        while self.helpers.load(Ordering::Acquire) != CLOSED {
+            spins += 1;
+            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+    }
+
+    /// Takes blocks until there are none left.
+    fn work(&self, worker: &mut Worker) {
+        worker.prepare(&self.grid);
+        let [x, y, _] = self.grid.blocks.map(u64::from);
+        let mut instructions = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.count {
+                break;
+            }
+            let block = [index % x, index / x % y, index / (x * y)].map(|value| value as u32);
+            match worker.run(&self.grid, self.memory, block) {
+                Ok(executed) => instructions += executed,
+                Err(fault) => {
+                    self.stop.store(true, Ordering::Relaxed);
+                    let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+                    if first.as_ref().is_none_or(|&(other, _)| index < other) {
+                        *first = Some((index, fault));
+                    }
+                }
+            }
+        }
+        self.instructions.fetch_add(instructions, Ordering::Relaxed);
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The job, and its number.
+    job: Mutex<(Option<Arc<Job>>, u64)>,
+    posted: Condvar,
+    /// The number of the job posted last, for helpers to see without the lock.
+    number: AtomicU64,
+    quit: AtomicBool,
+}
+
+/// Threads that run blocks.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    helpers: Vec<JoinHandle<()>>,
+    worker: Worker,
+}
+
+/// How often a thread looks for something before it sleeps: a few microseconds, which is how far apart the launches of
+/// a graph are.
+const SPINS: u32 = 4000;
+
+impl Pool {
+    /// A pool of `threads` threads, of which the caller of [`run`](Self::run) is one.
+    pub(crate) fn new(threads: usize) -> Self {
+        let shared = Arc::<Shared>::default();
+        let helpers = (1..threads.max(1))
+            .filter_map(|n| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new().name(format!("emulator-{n}")).spawn(move || help(&shared)).ok()
+            })
+            .collect();
+        Self { shared, helpers, worker: Worker::default() }
+    }
+
+    /// Runs a grid that [`Grid::check`] accepts, to its end.
+    pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory) -> Result<Statistics, Box<Fault>> {
+        let count = grid.blocks.iter().map(|&size| u64::from(size)).product::<u64>();
+        // SAFETY: only lifetimes change. The references live as long as this call, which closes the job before it
+        // returns: helpers use them only between `join` and `leave`.
+        let (grid, memory) =
+            unsafe { (std::mem::transmute::<Grid<'_>, Grid<'static>>(*grid), &*std::ptr::from_ref(memory)) };
+        let job = Arc::new(Job {
+            grid,
+            memory,
+            count,
+            next: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            instructions: AtomicU64::new(0),
+            fault: Mutex::new(None),
+            helpers: AtomicUsize::new(0),
+        });
+        if count > 1 && !self.helpers.is_empty() {
+            let mut posted = self.shared.job.lock().unwrap_or_else(PoisonError::into_inner);
+            posted.0 = Some(Arc::clone(&job));
+            posted.1 += 1;
+            self.shared.number.store(posted.1, Ordering::Release);
+            self.shared.posted.notify_all();
+        }
+        // A panic in here would leave helpers with a grid that is gone.
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut self.worker)));
+        job.stop.fetch_or(worked.is_err(), Ordering::Relaxed);
+        job.close();
+        if let Err(panic) = worked {
+            std::panic::resume_unwind(panic);
+        }
+        let fault = job.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match fault {
+            Some((_, fault)) => Err(fault),
+            None => Ok(Statistics { thread_instructions: job.instructions.load(Ordering::Relaxed) }),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.quit.store(true, Ordering::Release);
+        drop(self.shared.job.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.posted.notify_all();
+        for helper in self.helpers.drain(..) {
+            // A helper that panicked has said so.
+            let _ = helper.join();
+        }
+    }
+}
+
+/// The life of a helper: waits for jobs and works on them.
+fn help(shared: &Shared) {
+    let mut worker = Worker::default();
+    let mut seen = 0;
+    loop {
+        for _ in 0..SPINS {
+            if shared.number.load(Ordering::Acquire) != seen {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let mut posted = shared.job.lock().unwrap_or_else(PoisonError::into_inner);
+        while posted.1 == seen {
+            if shared.quit.load(Ordering::Acquire) {
+                return;
+            }
+            posted = shared.posted.wait(posted).unwrap_or_else(PoisonError::into_inner);
+        }
+        seen = posted.1;
+        let job = posted.0.clone();
+        drop(posted);
+        if let Some(job) = job.filter(|job| job.join()) {
+            let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut worker)));
+            job.stop.fetch_or(worked.is_err(), Ordering::Relaxed);
+            job.leave();
+        }
+    }
+}

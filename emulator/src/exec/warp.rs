@@ -1,0 +1,506 @@
+//! A warp: 32 lanes with registers, in groups that are at the same instruction.
+//!
+//! A group is a program counter and the lanes that are there. Of the groups that can run, the one with the lowest program
+//! counter does, until it meets the next one, where the two merge. Whatever the order, results do not depend on it:
+//! instructions that need other lanes (shuffles, barriers) block their group until those have come. Branches backward
+//! are counted, and a group that has made many lets the others have a turn, so that one lane may wait for another.
+
+use crate::fault::FaultKind;
+use crate::memory::{Memory, Window};
+use crate::ops::shuffle::{Collective, Part, execute, member_mask_slot};
+use crate::ops::{Lane, Next};
+use crate::program::{CONSTANT, NO_SLOT, Op, Program, Slot};
+
+/// Backward branches after which a group lets the other groups of its warp run.
+const GROUP_TURN: u32 = 1 << 10;
+/// Backward branches after which a warp lets the other warps of its block run.
+const WARP_TURN: u32 = 1 << 16;
+
+/// What a group of lanes does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ready,
+    /// Waits for the lanes of a member mask.
+    Converging(Collective, u32),
+    /// Waits at a barrier of the block: its number and the threads it is for, if that was said.
+    AtBarrier(u32, Option<u32>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    pc: u32,
+    lanes: u32,
+    state: State,
+    /// When it ran last, by [`Lanes::clock`].
+    ran: u64,
+}
+
+/// Why a warp stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// All lanes have ended.
+    Done,
+    /// All lanes that have not ended wait at barriers.
+    Barrier,
+    /// It has run for long, and could go on.
+    Yield,
+    /// [`Lanes::fault`] says what happened.
+    Fault,
+}
+
+/// How a warp goes on after a group has run.
+enum Step {
+    /// With the next group.
+    Next,
+    /// With the group that has waited longest: this one has had many turns.
+    Starved,
+    /// Not for now.
+    Pause(Pause),
+}
+
+/// What of a warp lasts while other warps run.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    groups: Vec<Group>,
+    /// The lanes that have not ended.
+    live: u32,
+    clock: u64,
+    /// What went wrong, the operation, and the lane.
+    pub(super) fault: Option<(FaultKind, u32, u32)>,
+    /// Instructions executed, each counted once a lane.
+    pub(super) instructions: u64,
+}
+
+impl Lanes {
+    /// A warp before its first instruction.
+    pub(super) fn start(&mut self, lanes: u32) {
+        self.groups.clear();
+        if lanes != 0 {
+            self.groups.push(Group { pc: 0, lanes, state: State::Ready, ran: 0 });
+        }
+        self.live = lanes;
+        self.fault = None;
+    }
+
+    pub(super) fn done(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Whether there are lanes that do not wait at a barrier.
+    pub(super) fn can_run(&self) -> bool {
+        self.groups.iter().any(|group| !matches!(group.state, State::AtBarrier(..)))
+    }
+
+    pub(super) fn live(&self) -> u32 {
+        self.live.count_ones()
+    }
+
+    /// The barriers where lanes wait: number, threads it is for, and how many wait here.
+    pub(super) fn barriers(&self) -> impl Iterator<Item = (u32, Option<u32>, u32)> + '_ {
+        self.groups.iter().filter_map(|group| match group.state {
+            State::AtBarrier(barrier, threads) => Some((barrier, threads, group.lanes.count_ones())),
+            _ => None,
+        })
+    }
+
+    /// Lets the lanes at a barrier go on.
+    pub(super) fn release(&mut self, barrier: u32) {
+        for group in &mut self.groups {
+            if matches!(group.state, State::AtBarrier(number, _) if number == barrier) {
+                group.state = State::Ready;
+            }
+        }
+    }
+}
+
+/// A warp while it runs.
+pub(crate) struct Warp<'a> {
+    program: &'a Program,
+    memory: &'a Memory,
+    lanes: &'a mut Lanes,
+    /// The register file, and the constants of the program.
+    banks: [*mut u8; 2],
+    predicates: *mut u32,
+    windows: &'a mut [Window],
+    parameters: *const u8,
+    shared: Window,
+    /// The local memory of lane 0, and the bytes of one lane.
+    local: Window,
+}
+
+/// `[T; 32]::map`, which the standard library does not inline.
+#[inline(always)]
+pub(crate) fn each_lane<T: Copy, U: Copy>(row: [T; 32], f: impl Fn(T) -> U) -> [U; 32] {
+    let mut result = [f(row[0]); 32];
+    for lane in 1..32 {
+        result[lane] = f(row[lane]);
+    }
+    result
+}
+
+/// The memory that a warp runs with.
+pub(super) struct WarpMemory {
+    pub(super) registers: *mut u8,
+    pub(super) predicates: *mut u32,
+    pub(super) local: *mut u8,
+}
+
+impl<'a> Warp<'a> {
+    /// # Safety
+    /// `at` has the register bytes, predicates and 32 times the local bytes that `program` asks for, `parameters` its
+    /// parameter bytes, `windows` its windows; `shared` is valid; and nothing else uses them while the warp lives.
+    pub(super) unsafe fn new(
+        program: &'a Program,
+        memory: &'a Memory,
+        lanes: &'a mut Lanes,
+        at: &WarpMemory,
+        windows: &'a mut [Window],
+        parameters: *const u8,
+        shared: Window,
+    ) -> Self {
+        Self {
+            program,
+            memory,
+            lanes,
+            banks: [at.registers, program.constants.as_ptr().cast_mut()],
+            predicates: at.predicates,
+            windows,
+            parameters,
+            shared,
+            local: Window { base: 0, size: program.local_bytes, host: at.local },
+        }
+    }
+
+    // --- what operations use ---
+
+    /// A row as it is held.
+    #[inline(always)]
+    pub(crate) fn read_raw<T: Lane>(&self, slot: Slot) -> [T::Raw; 32] {
+        let bank = self.banks[(slot >> 31) as usize];
+        // SAFETY: the decoder gives an operation only slots of rows in these banks, of the operand's width and aligned.
+        unsafe { bank.add((slot & !CONSTANT) as usize).cast::<[T::Raw; 32]>().read() }
+    }
+
+    /// A row as values.
+    #[inline(always)]
+    pub(crate) fn read<T: Lane>(&self, slot: Slot) -> [T; 32] {
+        each_lane(self.read_raw::<T>(slot), T::from_raw)
+    }
+
+    /// Writes the lanes of `mask`.
+    #[inline(always)]
+    pub(crate) fn write_raw<T: Lane>(&mut self, slot: Slot, values: &[T::Raw; 32], mask: u32) {
+        // SAFETY: the decoder gives an operation only destinations that are rows of the register file, of the
+        // operand's width and aligned.
+        let row = unsafe { self.banks[0].add(slot as usize).cast::<[T::Raw; 32]>() };
+        if mask == u32::MAX {
+            // SAFETY: as above.
+            unsafe { row.write(*values) };
+            return;
+        }
+        // SAFETY: as above.
+        let mut merged = unsafe { row.read() };
+        for lane in 0..32 {
+            if mask >> lane & 1 != 0 {
+                merged[lane] = values[lane];
+            }
+        }
+        // SAFETY: as above.
+        unsafe { row.write(merged) };
+    }
+
+    /// A predicate: the lanes where it holds.
+    #[inline(always)]
+    pub(crate) fn predicate(&self, index: Slot) -> u32 {
+        // SAFETY: the decoder gives only indices of predicates that the warp has.
+        unsafe { self.predicates.add(index as usize).read() }
+    }
+
+    /// Writes the lanes of `mask`.
+    #[inline(always)]
+    pub(crate) fn write_predicate(&mut self, index: Slot, value: u32, mask: u32) {
+        // SAFETY: as in `predicate`.
+        let predicate = unsafe { &mut *self.predicates.add(index as usize) };
+        *predicate = *predicate & !mask | value & mask;
+    }
+
+    /// The addresses of a memory access.
+    #[inline(always)]
+    pub(crate) fn addresses(&self, op: &Op) -> [u64; 32] {
+        let offset = op.immediate as u64;
+        if op.window & crate::ops::memory::ADDRESS_32 != 0 {
+            each_lane(self.read::<u32>(op.a), |address| u64::from(address).wrapping_add(offset))
+        } else {
+            each_lane(self.read::<u64>(op.a), |address| address.wrapping_add(offset))
+        }
+    }
+
+    /// The window that a memory access hit last.
+    #[inline(always)]
+    pub(crate) fn window(&self, index: u32) -> Window {
+        self.windows[index as usize]
+    }
+
+    pub(crate) fn remember(&mut self, index: u32, window: Window) {
+        self.windows[index as usize] = window;
+    }
+
+    pub(crate) fn memory(&self) -> &'a Memory {
+        self.memory
+    }
+
+    /// The shared memory of the block, at address 0.
+    #[inline(always)]
+    pub(crate) fn shared(&self) -> Window {
+        self.shared
+    }
+
+    /// The local memory of a lane, at address 0.
+    pub(crate) fn local(&self, lane: u32) -> Window {
+        let offset = u64::from(lane) * self.local.size;
+        Window { host: self.local.host.wrapping_add(offset as usize), ..self.local }
+    }
+
+    /// `size` bytes of the parameter block.
+    #[inline(always)]
+    pub(crate) fn parameter(&self, offset: usize, size: usize) -> *const u8 {
+        debug_assert!(offset + size <= self.program.parameter_bytes());
+        self.parameters.wrapping_add(offset)
+    }
+
+    /// The lanes that have not ended.
+    #[inline(always)]
+    pub(crate) fn live(&self) -> u32 {
+        self.lanes.live
+    }
+
+    /// Says what went wrong in a lane; the operation returns [`Next::Fault`].
+    #[cold]
+    pub(crate) fn fault(&mut self, kind: FaultKind, lane: u32) {
+        self.lanes.fault = Some((kind, 0, lane));
+    }
+
+    // --- running ---
+
+    /// Runs until no lane can go on by itself.
+    pub(super) fn run(&mut self) -> Pause {
+        let mut warp_turn = WARP_TURN;
+        let mut starved = false;
+        while let Some(index) = self.next_group(starved) {
+            self.lanes.clock += 1;
+            let mut group = self.lanes.groups.swap_remove(index);
+            group.ran = self.lanes.clock;
+            starved = match self.run_group(group, &mut warp_turn) {
+                Step::Next => false,
+                Step::Starved => true,
+                Step::Pause(pause) => return pause,
+            };
+        }
+        self.stopped()
+    }
+
+    /// Runs one group until it meets another, diverges, blocks or ends.
+    #[inline(always)]
+    fn run_group(&mut self, mut group: Group, warp_turn: &mut u32) -> Step {
+        let program = self.program;
+        // Where the next group of this warp waits to merge; nothing is there if there is none.
+        let meets = self.merge(&mut group);
+        let mut turn = GROUP_TURN;
+        let width = u64::from(group.lanes.count_ones());
+        let mut executed = 0;
+        let step = loop {
+            debug_assert!((group.pc as usize) < program.code.len());
+            // SAFETY: branches go to operations of the program, and the decoder ends it with one that is not stepped past.
+            let op = unsafe { program.code.get_unchecked(group.pc as usize) };
+            let mut active = group.lanes;
+            if op.guard == NO_SLOT {
+                executed += width;
+            } else {
+                let predicate = self.predicate(op.guard >> 1);
+                active &= if op.guard & 1 != 0 { !predicate } else { predicate };
+                executed += u64::from(active.count_ones());
+            }
+            let next = if active == 0 {
+                Next::Step
+            } else {
+                // SAFETY: the operation is of this warp's program; the decoder chose a variant for this processor.
+                unsafe { (op.exec)(self, op, active) }
+            };
+            if next == Next::Step {
+                group.pc += 1;
+            } else if next == Next::Branch && active == group.lanes {
+                let target = op.immediate as u32;
+                let backward = target <= group.pc;
+                group.pc = target;
+                if backward {
+                    turn -= 1;
+                    *warp_turn -= 1;
+                    if *warp_turn == 0 {
+                        self.lanes.groups.push(group);
+                        break Step::Pause(Pause::Yield);
+                    }
+                    if turn == 0 {
+                        self.lanes.groups.push(group);
+                        break Step::Starved;
+                    }
+                }
+            } else {
+                break self.divide(op, group, active, next);
+            }
+            if group.pc >= meets {
+                self.lanes.groups.push(group);
+                break Step::Next;
+            }
+        };
+        self.lanes.instructions += executed;
+        step
+    }
+
+    /// What becomes of a group whose active lanes do something else than step or branch together.
+    #[inline(never)]
+    fn divide(&mut self, op: &Op, group: Group, active: u32, next: Next) -> Step {
+        let waiting = match next {
+            Next::Branch => {
+                let target = op.immediate as u32;
+                self.lanes.groups.push(Group { pc: target, lanes: active, ..group });
+                Ok(())
+            }
+            Next::Exit => {
+                self.lanes.live &= !active;
+                Ok(())
+            }
+            Next::Converge => self.wait_for_members(op, group, active),
+            Next::Barrier => self.wait_at_barrier(op, group, active),
+            Next::Step | Next::Fault => {
+                if let Some(fault) = &mut self.lanes.fault {
+                    fault.1 = group.pc;
+                }
+                return Step::Pause(Pause::Fault);
+            }
+        };
+        if let Err(kind) = waiting {
+            self.lanes.fault = Some((kind, group.pc, active.trailing_zeros()));
+            return Step::Pause(Pause::Fault);
+        }
+        // Those whose guard is false go on.
+        let others = group.lanes & !active;
+        if others != 0 {
+            self.lanes.groups.push(Group { pc: group.pc + 1, lanes: others, ..group });
+        }
+        Step::Next
+    }
+
+    /// The group to run: the lowest, or the one that has waited longest if another has had too many turns.
+    fn next_group(&mut self, starved: bool) -> Option<usize> {
+        loop {
+            let ready = self.lanes.groups.iter().enumerate().filter(|(_, group)| group.state == State::Ready);
+            let next = if starved {
+                ready.min_by_key(|(_, group)| group.ran)
+            } else {
+                ready.min_by_key(|(_, group)| group.pc)
+            };
+            if let Some((index, _)) = next {
+                return Some(index);
+            }
+            if !self.converge() {
+                return None;
+            }
+        }
+    }
+
+    /// Takes in the groups that are where `group` is, and finds how far it may run before it meets another one.
+    fn merge(&mut self, group: &mut Group) -> u32 {
+        let mut meets = u32::MAX;
+        self.lanes.groups.retain(|other| {
+            if other.state != State::Ready {
+                return true;
+            }
+            if other.pc == group.pc {
+                group.lanes |= other.lanes;
+                return false;
+            }
+            if other.pc > group.pc {
+                meets = meets.min(other.pc);
+            }
+            true
+        });
+        meets
+    }
+
+    /// The active lanes of `group` wait for the members of their masks.
+    fn wait_for_members(&mut self, op: &Op, group: Group, active: u32) -> Result<(), FaultKind> {
+        let members = self.read::<u32>(member_mask_slot(op));
+        let mut left = active;
+        while left != 0 {
+            let mask = members[left.trailing_zeros() as usize];
+            let same = (0..32).filter(|&lane| left >> lane & 1 != 0 && members[lane] == mask);
+            let same = same.fold(0u32, |all, lane| all | 1 << lane);
+            if same & !mask != 0 {
+                return Err(FaultKind::NotAMember { mask });
+            }
+            let state = State::Converging(Collective::of(op), mask);
+            self.lanes.groups.push(Group { lanes: same, state, ..group });
+            left &= !same;
+        }
+        Ok(())
+    }
+
+    /// The active lanes of `group` wait at a barrier of the block.
+    fn wait_at_barrier(&mut self, op: &Op, group: Group, active: u32) -> Result<(), FaultKind> {
+        let uniform = |slot: Slot| {
+            let row = self.read::<u32>(slot);
+            let value = row[active.trailing_zeros() as usize];
+            let same = (0..32).all(|lane| active >> lane & 1 == 0 || row[lane] == value);
+            same.then_some(value).ok_or(FaultKind::BarrierNumber)
+        };
+        let barrier = uniform(op.a)?;
+        let threads = if op.b == NO_SLOT { None } else { Some(uniform(op.b)?) };
+        if barrier > 15 {
+            return Err(FaultKind::BarrierNumber);
+        }
+        let state = State::AtBarrier(barrier, threads);
+        self.lanes.groups.push(Group { pc: group.pc + 1, lanes: active, state, ..group });
+        Ok(())
+    }
+
+    /// Executes a collective that all members have reached, if there is one.
+    fn converge(&mut self) -> bool {
+        for index in 0..self.lanes.groups.len() {
+            let State::Converging(_, mask) = self.lanes.groups[index].state else { continue };
+            let state = self.lanes.groups[index].state;
+            let waiting: Vec<Group> = self.lanes.groups.iter().filter(|group| group.state == state).copied().collect();
+            let arrived = waiting.iter().fold(0, |all, group| all | group.lanes);
+            if arrived != mask & self.lanes.live {
+                continue;
+            }
+            self.lanes.groups.retain(|group| group.state != state);
+            let program = self.program;
+            let parts: Vec<Part<'_>> =
+                waiting.iter().map(|group| Part { op: &program.code[group.pc as usize], mask: group.lanes }).collect();
+            if execute(self, &parts) == Next::Fault {
+                if let Some(fault) = &mut self.lanes.fault {
+                    fault.1 = waiting[0].pc;
+                }
+                return false;
+            }
+            let gone_on = waiting.iter().map(|group| Group { pc: group.pc + 1, state: State::Ready, ..*group });
+            self.lanes.groups.extend(gone_on);
+            return true;
+        }
+        false
+    }
+
+    /// Why no group can run.
+    fn stopped(&mut self) -> Pause {
+        if self.lanes.fault.is_some() {
+            return Pause::Fault;
+        }
+        for group in &self.lanes.groups {
+            if let State::Converging(_, mask) = group.state {
+                self.lanes.fault = Some((FaultKind::WarpDeadlock { mask }, group.pc, group.lanes.trailing_zeros()));
+                return Pause::Fault;
+            }
+        }
+        if self.lanes.groups.is_empty() { Pause::Done } else { Pause::Barrier }
+    }
+}

@@ -1,0 +1,153 @@
+//! What a kernel did wrong, said so that it can be found.
+
+use std::fmt;
+
+use crate::memory::Nearest;
+
+/// Something a kernel did that no kernel may do. Its launch ends there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What happened.
+    pub kind: FaultKind,
+    /// The kernel, by its name in the PTX.
+    pub kernel: String,
+    /// The opcode of the instruction, with its modifiers.
+    pub instruction: String,
+    /// Its line in the PTX text.
+    pub ptx_line: u32,
+    /// Its file and line in the source, where the PTX has line information.
+    pub source: Option<(String, u32)>,
+    /// `blockIdx` of the thread.
+    pub block: [u32; 3],
+    /// `threadIdx` of the thread.
+    pub thread: [u32; 3],
+}
+
+/// The kinds of [`Fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// An access outside every allocation of its state space.
+    OutOfBounds {
+        /// What was done there.
+        access: Access,
+        /// The first address.
+        address: u64,
+        /// The bytes accessed.
+        bytes: u32,
+        /// The allocation nearest to it, for global memory.
+        nearest: Option<Nearest>,
+    },
+    /// An access at an address that is not a multiple of its size.
+    Misaligned {
+        /// What was done there.
+        access: Access,
+        /// The first address.
+        address: u64,
+        /// The bytes accessed, which the address has to be a multiple of.
+        bytes: u32,
+    },
+    /// A shuffle that reads a lane which does not take part.
+    UndefinedShuffle {
+        /// The lane that was to be read.
+        lane: u32,
+    },
+    /// A `.sync` instruction executed by a lane that its own member mask leaves out.
+    NotAMember {
+        /// The member mask.
+        mask: u32,
+    },
+    /// Lanes wait for others of their warp that can never come.
+    WarpDeadlock {
+        /// The member mask.
+        mask: u32,
+    },
+    /// Threads of a block wait at barriers that the others never reach.
+    BarrierDivergence {
+        /// The barrier's number.
+        barrier: u32,
+        /// The threads that wait there.
+        arrived: u32,
+        /// The threads that would have to.
+        expected: u32,
+    },
+    /// A barrier number over 15, or one that differs within a warp.
+    BarrierNumber,
+    /// The kernel executed `trap`.
+    Trap,
+}
+
+/// What an instruction does with memory, and in which state space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// A load from global memory.
+    GlobalLoad,
+    /// A store to global memory.
+    GlobalStore,
+    /// A load from shared memory.
+    SharedLoad,
+    /// A store to shared memory.
+    SharedStore,
+    /// A load from local memory.
+    LocalLoad,
+    /// A store to local memory.
+    LocalStore,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GlobalLoad => "global load",
+            Self::GlobalStore => "global store",
+            Self::SharedLoad => "shared load",
+            Self::SharedStore => "shared store",
+            Self::LocalLoad => "local load",
+            Self::LocalStore => "local store",
+        })
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfBounds { access, address, bytes, nearest } => {
+                write!(f, "{access} of {bytes} bytes at {address:#x}, out of bounds")?;
+                match nearest {
+                    None => Ok(()),
+                    Some(Nearest { base, size, freed: true }) => {
+                        write!(f, " (in memory that was freed: {size} bytes at {base:#x})")
+                    }
+                    Some(Nearest { base, size, freed: false }) => {
+                        let past = address.saturating_add(u64::from(*bytes)).saturating_sub(base + size);
+                        write!(f, " ({past} bytes past the end of the {size} bytes at {base:#x})")
+                    }
+                }
+            }
+            Self::Misaligned { access, address, bytes } => {
+                write!(f, "{access} of {bytes} bytes at {address:#x}, which is not a multiple of {bytes}")
+            }
+            Self::UndefinedShuffle { lane } => write!(f, "shuffle from lane {lane}, which does not take part"),
+            Self::NotAMember { mask } => write!(f, "the lane is not in its own member mask {mask:#010x}"),
+            Self::WarpDeadlock { mask } => {
+                write!(f, "lanes of the member mask {mask:#010x} can never arrive: the warp waits for ever")
+            }
+            Self::BarrierDivergence { barrier, arrived, expected } => {
+                write!(f, "barrier {barrier} is reached by {arrived} of {expected} threads: the block waits for ever")
+            }
+            Self::BarrierNumber => f.write_str("the barrier's number is over 15 or differs within the warp"),
+            Self::Trap => f.write_str("trap"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, kernel, instruction, ptx_line, source, block, thread } = self;
+        write!(f, "{kind}\n  in kernel {kernel}, `{instruction}` at PTX line {ptx_line}")?;
+        if let Some((file, line)) = source {
+            write!(f, " ({file}:{line})")?;
+        }
+        write!(f, "\n  block {block:?}, thread {thread:?}")
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,36 @@
+//! Runs CUDA on the CPU: PTX as `nvcc` writes it, without a GPU and without NVIDIA's driver.
+//!
+//! The crate is two things. As a library it parses PTX, decodes it and runs it ([`Device`], [`Module`]). As a shared
+//! library, built from the same code, it *is* `libcuda.so`: it exports the CUDA driver API, so a program that uses CUDA
+//! through the driver API runs on it unchanged. [`driver::select`] makes it the CUDA driver of the calling process.
+//!
+//! # How it works
+//!
+//! The text goes through `ptx` (lexer, parser: a syntax tree with every register resolved) into `program`, which decodes
+//! each instruction once into a compact operation: a function and the slots of its operands. Registers, constants and
+//! special registers are all rows of 32 lanes, so an operation (`ops`) is a loop over 32 lanes that the compiler turns
+//! into vector instructions; which ones, the processor decides at run time.
+//!
+//! `exec` runs operations. A warp is a set of groups of lanes, each group at one program counter; a group runs until it
+//! diverges, meets another one, or needs lanes that have not arrived. Warps of a block take turns on one thread and
+//! change over at barriers; the blocks of a grid are spread over the processor's cores.
+//!
+//! Memory is checked at every access (`memory`): an address that is not aligned, or that lies in no allocation, ends the
+//! launch with a [`Fault`] that names the instruction, the thread, the address and the nearest allocation.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod device;
+pub mod driver;
+mod exec;
+mod fault;
+mod memory;
+mod ops;
+mod program;
+mod ptx;
+
+pub use device::{Device, Launch, LaunchError, Module};
+pub use exec::Statistics;
+pub use fault::{Access, Fault, FaultKind};
+pub use memory::Nearest;
+pub use program::Parameter;
+pub use ptx::PtxError;

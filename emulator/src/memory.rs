@@ -1,0 +1,326 @@
+//! Device memory: allocations in a virtual address space where every one is alone in a window of its own.
+//!
+//! A window is a whole number of granules, at least one granule longer than its allocation, and an address finds its
+//! window through a table with one entry a granule. So an access past the end of a buffer never lands in another one,
+//! and looking an address up costs two loads. Windows of freed memory are not used again, and an access there is
+//! reported as what it is.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::collections::BTreeMap;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+/// The alignment of every allocation, as `cuMemAlloc` promises at least.
+pub(crate) const ALIGNMENT: u64 = 512;
+
+const GRANULE_BITS: u32 = 16;
+const GRANULE: u64 = 1 << GRANULE_BITS;
+
+/// Device addresses start here: above what a 32-bit mistake could make, below where Linux puts host memory.
+const BASE: u64 = 1 << 40;
+/// Device addresses end here.
+const END: u64 = 1 << 44;
+
+/// Allocations up to this size are filled with [`POISON`], so that reading what nothing wrote shows;
+/// larger ones are left to the operating system, which makes pages when they are first touched.
+const POISONED: u64 = 16 << 20;
+/// Makes NaN of every floating-point type and a large number of every integer type.
+const POISON: u8 = 0xFF;
+
+/// Memory that one allocation spans, with where the host finds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) base: u64,
+    pub(crate) size: u64,
+    pub(crate) host: *mut u8,
+}
+
+impl Window {
+    /// A window with no memory: every access misses it.
+    pub(crate) const NONE: Self = Self { base: 0, size: 0, host: std::ptr::null_mut() };
+
+    /// Whether `length` bytes at `address` lie inside.
+    #[inline(always)]
+    pub(crate) fn contains(&self, address: u64, length: u64) -> bool {
+        let offset = address.wrapping_sub(self.base);
+        offset < self.size && length <= self.size - offset
+    }
+}
+
+/// What an address that cannot be used is nearest to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nearest {
+    /// The first address of the allocation.
+    pub base: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether it was freed.
+    pub freed: bool,
+}
+
+#[derive(Debug)]
+struct Allocation {
+    window: Window,
+    /// What the host's allocator gave; null once freed.
+    raw: *mut u8,
+}
+
+impl Allocation {
+    fn freed(&self) -> bool {
+        self.raw.is_null()
+    }
+
+    /// Gives the memory back to the host's allocator.
+    fn release(&mut self) {
+        let raw = std::mem::replace(&mut self.raw, std::ptr::null_mut());
+        self.window.host = std::ptr::null_mut();
+        if let (false, Some(layout)) = (raw.is_null(), layout(self.window.size)) {
+            // SAFETY: `raw` came from `alloc_zeroed` with this layout, and is forgotten here.
+            unsafe { dealloc(raw, layout) };
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    allocations: Vec<Allocation>,
+    /// For each granule from [`BASE`]: 1 + the index of the allocation whose window it is in, 0 for none.
+    granules: Vec<u32>,
+    /// Host memory that kernels may use by its host address (pinned, managed): by first address.
+    host: BTreeMap<u64, u64>,
+    in_use: u64,
+}
+
+/// The memory of a device. All methods may be called from several threads.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    state: RwLock<State>,
+    capacity: u64,
+}
+
+// SAFETY: the pointers in `State` are to memory that only `Memory` frees, and only in `free` and `drop`.
+unsafe impl Send for Memory {}
+// SAFETY: as above; shared access to that memory is through atomics (`Cells`) alone.
+unsafe impl Sync for Memory {}
+
+/// Why memory could not be had or given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryError {
+    Zero,
+    Full,
+    NotAllocated,
+}
+
+impl Memory {
+    /// Memory of at most `capacity` bytes.
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self { state: RwLock::default(), capacity }
+    }
+
+    fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(crate) fn in_use(&self) -> u64 {
+        self.state().in_use
+    }
+
+    /// Allocates `size` bytes, not initialised.
+    pub(crate) fn allocate(&self, size: u64) -> Result<u64, MemoryError> {
+        if size == 0 {
+            return Err(MemoryError::Zero);
+        }
+        let mut state = self.state_mut();
+        let granules = size.div_ceil(GRANULE) + 1;
+        let base = BASE + state.granules.len() as u64 * GRANULE;
+        let fits = state.in_use.checked_add(size).is_some_and(|sum| sum <= self.capacity);
+        if !fits || granules * GRANULE > END - base {
+            return Err(MemoryError::Full);
+        }
+        let layout = layout(size).ok_or(MemoryError::Full)?;
+        // SAFETY: the size is not zero.
+        let raw = unsafe { alloc_zeroed(layout) };
+        if raw.is_null() {
+            return Err(MemoryError::Full);
+        }
+        // SAFETY: `layout` leaves room to align.
+        let host = unsafe { raw.add(raw.align_offset(ALIGNMENT as usize)) };
+        if size <= POISONED {
+            // SAFETY: `host` has `size` bytes.
+            unsafe { host.write_bytes(POISON, size as usize) };
+        }
+        state.allocations.push(Allocation { window: Window { base, size, host }, raw });
+        let number = state.allocations.len() as u32;
+        let length = state.granules.len() + granules as usize;
+        state.granules.resize(length, number);
+        state.in_use += size;
+        Ok(base)
+    }
+
+    /// Frees the allocation that starts at `base`. The caller knows that no kernel or copy uses it any more.
+    pub(crate) fn free(&self, base: u64) -> Result<(), MemoryError> {
+        let mut state = self.state_mut();
+        let index = state.index(base).ok_or(MemoryError::NotAllocated)?;
+        let allocation = &mut state.allocations[index];
+        if allocation.freed() || allocation.window.base != base {
+            return Err(MemoryError::NotAllocated);
+        }
+        allocation.release();
+        state.in_use -= state.allocations[index].window.size;
+        Ok(())
+    }
+
+    /// Lets kernels use host memory by its own address.
+    pub(crate) fn map_host(&self, address: u64, size: u64) {
+        self.state_mut().host.insert(address, size);
+    }
+
+    /// The size of the host memory mapped at exactly `address`, which is mapped no more.
+    pub(crate) fn unmap_host(&self, address: u64) -> Option<u64> {
+        self.state_mut().host.remove(&address)
+    }
+
+    /// The window of the live allocation that `address` is in or just past.
+    pub(crate) fn window(&self, address: u64) -> Option<Window> {
+        let state = self.state();
+        if let Some(index) = state.index(address) {
+            let allocation = &state.allocations[index];
+            return (!allocation.freed()).then_some(allocation.window);
+        }
+        let (&base, &size) = state.host.range(..=address).next_back()?;
+        (address - base < size).then_some(Window { base, size, host: base as *mut u8 })
+    }
+
+    /// Where the host finds `length` bytes at `address`, if all of them are of one live allocation.
+    pub(crate) fn resolve(&self, address: u64, length: u64) -> Option<*mut u8> {
+        let window = self.window(address).filter(|window| window.contains(address, length))?;
+        // SAFETY: inside the allocation.
+        Some(unsafe { window.host.add((address - window.base) as usize) })
+    }
+
+    /// The allocation, live or freed, whose window `address` is in or that ends before it.
+    pub(crate) fn nearest(&self, address: u64) -> Option<Nearest> {
+        let state = self.state();
+        let index = state.index(address)?;
+        let allocation = &state.allocations[index];
+        let Window { base, size, .. } = allocation.window;
+        Some(Nearest { base, size, freed: allocation.freed() })
+    }
+}
+
+impl State {
+    fn index(&self, address: u64) -> Option<usize> {
+        let granule = address.checked_sub(BASE)? >> GRANULE_BITS;
+        let number = *self.granules.get(usize::try_from(granule).ok()?)?;
+        (number as usize).checked_sub(1)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for allocation in &mut self.state_mut().allocations {
+            allocation.release();
+        }
+    }
+}
+
+/// Room for `size` bytes and to align them. (Asking for the alignment instead would touch every page.)
+fn layout(size: u64) -> Option<Layout> {
+    Layout::from_size_align(usize::try_from(size.checked_add(ALIGNMENT)?).ok()?, 1).ok()
+}
+
+/// A value that a kernel loads and stores in one piece.
+///
+/// Blocks run on several threads and may race, as on a GPU, so the accesses are atomic (and free on x86-64 and AArch64).
+pub(crate) trait Cell: Copy {
+    /// # Safety
+    /// `at` is valid for reads, and aligned to the size of `Self`.
+    unsafe fn load(at: *const u8) -> Self;
+    /// # Safety
+    /// `at` is valid for writes, and aligned to the size of `Self`.
+    unsafe fn store(self, at: *mut u8);
+}
+
+macro_rules! cell {
+    ($($type:ty, $atomic:ty);*) => {$(
+        impl Cell for $type {
+            #[inline(always)]
+            unsafe fn load(at: *const u8) -> Self {
+                // SAFETY: the caller's word; all access to such memory while kernels run is atomic.
+                unsafe { <$atomic>::from_ptr(at.cast_mut().cast()) }.load(Ordering::Relaxed)
+            }
+            #[inline(always)]
+            unsafe fn store(self, at: *mut u8) {
+                // SAFETY: as in `load`.
+                unsafe { <$atomic>::from_ptr(at.cast()) }.store(self, Ordering::Relaxed);
+            }
+        }
+    )*};
+}
+cell!(u8, AtomicU8; u16, AtomicU16; u32, AtomicU32; u64, AtomicU64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_apart_and_exact() {
+        let memory = Memory::new(1 << 20);
+        let a = memory.allocate(100).unwrap();
+        let b = memory.allocate(GRANULE).unwrap();
+        assert!(a.is_multiple_of(ALIGNMENT) && b.is_multiple_of(ALIGNMENT));
+        assert!(memory.resolve(a, 100).is_some() && memory.resolve(a + 99, 1).is_some());
+        assert!(memory.resolve(a, 101).is_none() && memory.resolve(a + 100, 1).is_none());
+        assert!(memory.resolve(a - 1, 1).is_none() && memory.resolve(0, 1).is_none());
+        assert!(memory.resolve(u64::MAX, 2).is_none());
+        // the byte after `b` is in no allocation, however large the granule
+        assert!(memory.resolve(b + GRANULE, 1).is_none());
+        assert_eq!(memory.nearest(a + 100), Some(Nearest { base: a, size: 100, freed: false }));
+        assert_eq!(memory.in_use(), 100 + GRANULE);
+    }
+
+    #[test]
+    fn freed_memory_is_gone_and_remembered() {
+        let memory = Memory::new(1 << 20);
+        let a = memory.allocate(8).unwrap();
+        assert_eq!(memory.free(a + 4), Err(MemoryError::NotAllocated));
+        memory.free(a).unwrap();
+        assert_eq!(memory.free(a), Err(MemoryError::NotAllocated));
+        assert!(memory.resolve(a, 1).is_none());
+        assert_eq!(memory.nearest(a), Some(Nearest { base: a, size: 8, freed: true }));
+        assert_ne!(memory.allocate(8).unwrap(), a);
+    }
+
+    #[test]
+    fn capacity_counts() {
+        let memory = Memory::new(1000);
+        assert_eq!(memory.allocate(0), Err(MemoryError::Zero));
+        assert_eq!(memory.allocate(1001), Err(MemoryError::Full));
+        assert_eq!(memory.allocate(u64::MAX), Err(MemoryError::Full));
+        let a = memory.allocate(1000).unwrap();
+        assert_eq!(memory.allocate(1), Err(MemoryError::Full));
+        memory.free(a).unwrap();
+        assert!(memory.allocate(1000).is_ok());
+    }
+
+    #[test]
+    fn host_memory_by_its_own_address() {
+        let memory = Memory::new(1000);
+        let data = [0u8; 16];
+        let address = data.as_ptr() as u64;
+        assert!(memory.resolve(address, 16).is_none());
+        memory.map_host(address, 16);
+        assert_eq!(memory.resolve(address + 4, 12), Some((address + 4) as *mut u8));
+        assert!(memory.resolve(address + 4, 13).is_none());
+        assert_eq!(memory.unmap_host(address), Some(16));
+        assert!(memory.resolve(address, 1).is_none());
+    }
+}

@@ -1,0 +1,202 @@
+//! What each instruction does, 32 lanes at a time.
+//!
+//! An operation is a function over the rows of its operands, compiled once for any processor and once with AVX2 and
+//! FMA; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
+//! [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles, branches) have decoders.
+
+pub(crate) mod compare;
+pub(crate) mod control;
+pub(crate) mod convert;
+pub(crate) mod float;
+pub(crate) mod integer;
+pub(crate) mod memory;
+pub(crate) mod moves;
+pub(crate) mod shuffle;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use crate::exec::Warp;
+use crate::program::Op;
+use crate::ptx::ast::RegisterKind;
+
+/// How execution goes on after an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Next {
+    /// With the next operation.
+    Step,
+    /// The active lanes go to the target.
+    Branch,
+    /// The active lanes have ended.
+    Exit,
+    /// The active lanes wait for others of their warp.
+    Converge,
+    /// The active lanes wait at a barrier of the block.
+    Barrier,
+    /// `Warp::fault` says what happened.
+    Fault,
+}
+
+/// Executes an operation for the lanes of a mask, which is not empty.
+///
+/// # Safety
+/// The operation comes from the decoder and runs on a warp that was set up for its program; the processor has the
+/// features that the function was compiled for.
+pub(crate) type Exec = unsafe fn(&mut Warp<'_>, &Op, u32) -> Next;
+
+/// An operation. `run` is always inlined, so that it is compiled for each kind of processor.
+pub(crate) trait Operation {
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next;
+}
+
+/// An operation compiled for each kind of processor.
+#[derive(Clone, Copy)]
+pub(crate) struct Variants {
+    baseline: Exec,
+    #[cfg(target_arch = "x86_64")]
+    avx2: Exec,
+}
+
+impl Variants {
+    pub(crate) const fn of<O: Operation>() -> Self {
+        Self {
+            baseline: baseline::<O>,
+            #[cfg(target_arch = "x86_64")]
+            avx2: avx2::<O>,
+        }
+    }
+
+    /// The one to use on this processor.
+    pub(crate) fn select(self) -> Exec {
+        #[cfg(target_arch = "x86_64")]
+        if has_avx2() {
+            return self.avx2;
+        }
+        self.baseline
+    }
+}
+
+/// Whether the processor has what the faster variants are compiled for, and `WARPWRIGHT_EMULATOR_ISA=baseline` does not
+/// ask for the others.
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        std::env::var_os("WARPWRIGHT_EMULATOR_ISA").is_none_or(|isa| isa != "baseline")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+    })
+}
+
+unsafe fn baseline<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+    O::run(warp, op, mask)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn avx2<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+    O::run(warp, op, mask)
+}
+
+/// A value of one lane, and how a register holds it.
+pub(crate) trait Lane: Copy {
+    /// `u32` or `u64`: an element of a row.
+    type Raw: Copy + Default;
+    const KIND: RegisterKind;
+    fn from_raw(raw: Self::Raw) -> Self;
+    fn to_raw(self) -> Self::Raw;
+}
+
+macro_rules! lane {
+    ($($type:ty, $raw:ty, $kind:ident, |$from:ident| $from_raw:expr, |$to:ident| $to_raw:expr;)*) => {$(
+        impl Lane for $type {
+            type Raw = $raw;
+            const KIND: RegisterKind = RegisterKind::$kind;
+            #[inline(always)]
+            fn from_raw($from: $raw) -> Self {
+                $from_raw
+            }
+            #[inline(always)]
+            fn to_raw(self) -> $raw {
+                let $to = self;
+                $to_raw
+            }
+        }
+    )*};
+}
+lane! {
+    u8, u32, Bits32, |raw| raw as u8, |value| u32::from(value);
+    i8, u32, Bits32, |raw| raw as i8, |value| value as u32;
+    u16, u32, Bits32, |raw| raw as u16, |value| u32::from(value);
+    i16, u32, Bits32, |raw| raw as i16, |value| value as u32;
+    u32, u32, Bits32, |raw| raw, |value| value;
+    i32, u32, Bits32, |raw| raw as i32, |value| value as u32;
+    f32, u32, Bits32, |raw| f32::from_bits(raw), |value| value.to_bits();
+    u64, u64, Bits64, |raw| raw, |value| value;
+    i64, u64, Bits64, |raw| raw as i64, |value| value as u64;
+    f64, u64, Bits64, |raw| f64::from_bits(raw), |value| value.to_bits();
+}
+
+/// An instruction whose result in a lane depends on that lane alone.
+pub(crate) struct Form {
+    pub(crate) opcode: &'static str,
+    pub(crate) destination: RegisterKind,
+    pub(crate) sources: &'static [RegisterKind],
+    pub(crate) exec: Variants,
+}
+
+/// The form with an opcode, with all its modifiers.
+pub(crate) fn form(opcode: &str) -> Option<&'static Form> {
+    static FORMS: OnceLock<HashMap<&str, &Form>> = OnceLock::new();
+    let forms = FORMS.get_or_init(|| {
+        let lists = [integer::FORMS, float::FORMS, convert::FORMS, compare::FORMS, moves::FORMS];
+        lists.into_iter().flatten().copied().flatten().map(|form| (form.opcode, form)).collect()
+    });
+    forms.get(opcode).copied()
+}
+
+/// A [`Form`] of up to four sources: `map!("add.u32", |a: u32, b: u32| -> u32 { a.wrapping_add(b) })`.
+macro_rules! map {
+    (
+        $opcode:expr,
+        |$a:ident: $ta:ty $(, $b:ident: $tb:ty $(, $c:ident: $tc:ty $(, $e:ident: $te:ty)?)?)?| -> $tr:ty $body:block
+    ) => {{
+        struct Map;
+        impl $crate::ops::Operation for Map {
+            #[inline(always)]
+            fn run(warp: &mut $crate::exec::Warp<'_>, op: &$crate::program::Op, mask: u32) -> $crate::ops::Next {
+                let a = warp.read::<$ta>(op.a);
+                $(
+                    let b = warp.read::<$tb>(op.b);
+                    $(let c = warp.read::<$tc>(op.c); $(let e = warp.read::<$te>(op.e);)?)?
+                )?
+                let mut result = [<$tr as $crate::ops::Lane>::Raw::default(); 32];
+                for lane in 0..32 {
+                    let $a = a[lane];
+                    $(let $b = b[lane]; $(let $c = c[lane]; $(let $e = e[lane];)?)?)?
+                    let value: $tr = $body;
+                    result[lane] = $crate::ops::Lane::to_raw(value);
+                }
+                warp.write_raw::<$tr>(op.d, &result, mask);
+                $crate::ops::Next::Step
+            }
+        }
+        $crate::ops::Form {
+            opcode: $opcode,
+            destination: <$tr as $crate::ops::Lane>::KIND,
+            sources: &[
+                <$ta as $crate::ops::Lane>::KIND
+                $(, <$tb as $crate::ops::Lane>::KIND
+                    $(, <$tc as $crate::ops::Lane>::KIND $(, <$te as $crate::ops::Lane>::KIND)?)?
+                )?
+            ],
+            exec: $crate::ops::Variants::of::<Map>(),
+        }
+    }};
+}
+pub(crate) use map;

@@ -1,0 +1,155 @@
+//! A kernel decoded for execution: compact operations whose every operand is a slot.
+
+mod decode;
+
+use std::fmt;
+
+pub(crate) use decode::{Symbol, decode};
+
+use crate::ops::Exec;
+use crate::ptx::ast::Location;
+
+/// Where an operand is: a byte offset in the register file of the warp or, with [`CONSTANT`] set, in the constants of
+/// the program. For a predicate, its index.
+pub(crate) type Slot = u32;
+
+/// Marks a [`Slot`] in the constants.
+pub(crate) const CONSTANT: Slot = 1 << 31;
+
+/// An operand that an operation does not have.
+pub(crate) const NO_SLOT: Slot = u32::MAX;
+
+/// Bytes of a row of 32 lanes of 32 bits. Rows of 64-bit registers have twice as many.
+pub(crate) const ROW: u32 = 128;
+
+/// One decoded instruction.
+pub(crate) struct Op {
+    /// Executes it.
+    pub(crate) exec: Exec,
+    /// The destination; the first of several, or of the values of a vector access.
+    pub(crate) d: Slot,
+    pub(crate) a: Slot,
+    pub(crate) b: Slot,
+    pub(crate) c: Slot,
+    /// A further operand: the fourth value of a vector access, the predicate of a shuffle.
+    pub(crate) e: Slot,
+    /// `index * 2 + negated` of the predicate that guards it, [`NO_SLOT`] for none.
+    pub(crate) guard: u32,
+    /// Which of the worker's remembered windows this memory access uses.
+    pub(crate) window: u32,
+    /// A byte offset, the target of a branch, a table.
+    pub(crate) immediate: i64,
+}
+
+/// A special register whose value the emulator puts in a slot when a block starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    /// `%tid`, in dimension 0 to 2.
+    Thread(usize),
+    /// `%ntid`
+    BlockSize(usize),
+    /// `%ctaid`
+    Block(usize),
+    /// `%nctaid`
+    GridSize(usize),
+    /// `%laneid`
+    Lane,
+    /// `%warpid`
+    Warp,
+    /// `%lanemask_eq`, `_lt`, `_le`, `_gt`, `_ge`
+    LaneMask(LaneMask),
+    /// `%dynamic_smem_size`
+    DynamicShared,
+    /// `%total_smem_size`
+    TotalShared,
+}
+
+/// Which lanes a lane mask holds, compared with the lane itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneMask {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// One kernel parameter, in the parameter block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter {
+    /// In bytes from the first parameter.
+    pub offset: u64,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// A kernel, decoded.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) code: Vec<Op>,
+    /// For each operation of `code`, its opcode and where it stands.
+    pub(crate) sources: Vec<(String, Location)>,
+    /// The rows that slots with [`CONSTANT`] name.
+    pub(crate) constants: Rows,
+    /// The size of a warp's register file in bytes.
+    pub(crate) register_bytes: u32,
+    /// The number of predicates; 0 is false and 1 is true for ever.
+    pub(crate) predicates: u32,
+    /// The number of memory accesses that remember a window.
+    pub(crate) windows: u32,
+    pub(crate) specials: Vec<(Special, Slot)>,
+    pub(crate) parameters: Vec<Parameter>,
+    /// Static shared memory in bytes, where dynamic shared memory starts.
+    pub(crate) shared_bytes: u64,
+    /// Local memory of a thread in bytes.
+    pub(crate) local_bytes: u64,
+    pub(crate) required_block: Option<[u32; 3]>,
+    pub(crate) max_block: Option<[u32; 3]>,
+}
+
+impl Program {
+    /// The size of the parameter block in bytes.
+    pub(crate) fn parameter_bytes(&self) -> usize {
+        self.parameters.last().map_or(0, |last| (last.offset + last.size) as usize)
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("name", &self.name)
+            .field("operations", &self.code.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Zeroed bytes, aligned to a cache line.
+#[derive(Debug, Default)]
+pub(crate) struct Rows(Vec<Line>);
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+impl Rows {
+    pub(crate) fn zeroed(bytes: usize) -> Self {
+        Self(vec![Line([0; 64]); bytes.div_ceil(64)])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len() * 64
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr().cast()
+    }
+
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: `Line` is plain bytes without padding.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
+    }
+}

@@ -1,0 +1,114 @@
+//! The syntax tree of a PTX module.
+
+/// A module: what one PTX text declares.
+#[derive(Debug, Default)]
+pub(crate) struct Module {
+    /// `.version major.minor`.
+    pub(crate) version: (u32, u32),
+    /// `.target`, without the `sm_`: `(90, "a")` of `sm_90a`.
+    pub(crate) target: (u32, String),
+    /// Variables of module scope.
+    pub(crate) variables: Vec<Variable>,
+    /// The kernels.
+    pub(crate) kernels: Vec<Kernel>,
+    /// `.file` numbers and paths.
+    pub(crate) files: Vec<(u32, String)>,
+}
+
+/// An `.entry` function.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) name: String,
+    pub(crate) line: u32,
+    pub(crate) params: Vec<Variable>,
+    /// `.reqntid`: the block dimensions that a launch must have.
+    pub(crate) required_block: Option<[u32; 3]>,
+    /// `.maxntid`: a launch's block may not have more threads than their product.
+    pub(crate) max_block: Option<[u32; 3]>,
+    /// The register declared for each index that operands use.
+    pub(crate) registers: Vec<RegisterKind>,
+    /// Variables declared in the body.
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) body: Vec<Instruction>,
+    /// Where each label points: the index in `body` of the instruction after it.
+    pub(crate) labels: Vec<(String, usize)>,
+}
+
+/// How a register is held: by its width alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum RegisterKind {
+    /// `.pred`
+    Predicate,
+    /// Any 8, 16 or 32-bit type.
+    Bits32,
+    /// Any 64-bit type.
+    Bits64,
+}
+
+/// A state space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    Generic,
+    Global,
+    Constant,
+    Shared,
+    Local,
+    Param,
+}
+
+/// A variable: a parameter, a global, a shared array.
+#[derive(Debug, Clone)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) space: Space,
+    /// In bytes.
+    pub(crate) align: u64,
+    /// In bytes; 0 for an array without a size (dynamic shared memory).
+    pub(crate) size: u64,
+    /// The first bytes of its value; the rest is zero.
+    pub(crate) init: Vec<u8>,
+}
+
+/// Where in the source a line of PTX comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Location {
+    /// The line of the PTX text.
+    pub(crate) ptx_line: u32,
+    /// The number of the `.file`, 0 for none, and the line there.
+    pub(crate) file: u32,
+    pub(crate) line: u32,
+}
+
+/// One instruction.
+#[derive(Debug, Clone)]
+pub(crate) struct Instruction {
+    /// `@%p` or `@!%p`: the predicate register, and whether it is negated.
+    pub(crate) guard: Option<(u32, bool)>,
+    /// The whole opcode, with its modifiers: `ld.global.nc.f32`.
+    pub(crate) opcode: String,
+    pub(crate) operands: Vec<Operand>,
+    pub(crate) location: Location,
+}
+
+/// An operand.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operand {
+    /// An index in [`Kernel::registers`].
+    Register(u32),
+    /// A predicate register, negated.
+    NotRegister(u32),
+    /// A special register, such as `%tid.x`.
+    Special(String),
+    /// An integer, or the bits of a floating-point literal.
+    Immediate(u64),
+    /// A label or a variable, with a byte offset.
+    Symbol(String, i64),
+    /// `[base + offset]`.
+    Address(Box<Operand>, i64),
+    /// `{a, b, …}`.
+    Vector(Vec<Operand>),
+    /// `d|p`: a value and a predicate.
+    Pair(Box<Operand>, Box<Operand>),
+    /// `_`: a result that is not wanted.
+    Sink,
+}

@@ -1,0 +1,295 @@
+//! Lanes, warps, blocks and grids: divergence, barriers, shuffles, memory, and the faults of each.
+
+mod common;
+
+use common::{Bench, kernel};
+use warpwright_emulator::{Access, FaultKind, LaunchError, Nearest};
+
+/// Stores `%r9` of every thread of a one-dimensional grid to the first parameter.
+const STORE: &str = "ld.param.u64 %rd1, [p0]; mov.u32 %r29, %ctaid.x; mov.u32 %r30, %ntid.x; mov.u32 %r31, %tid.x;
+    mad.lo.s32 %r29, %r29, %r30, %r31; mul.wide.u32 %rd2, %r29, 4; add.s64 %rd3, %rd1, %rd2;
+    st.global.u32 [%rd3], %r9;";
+
+/// What each thread of one block stores.
+fn run(threads: u32, body: &str) -> Vec<u32> {
+    let bench = Bench::new(&kernel(1, "", &format!("{body}\n{STORE}\nret;")));
+    let out = bench.upload(&vec![0u32; threads as usize]);
+    bench.launch([1, 1, 1], [threads, 1, 1], &[out]).unwrap();
+    bench.read_u32(out, threads as usize)
+}
+
+fn fault(threads: u32, body: &str) -> FaultKind {
+    let bench = Bench::new(&kernel(1, "", body));
+    let out = bench.upload(&vec![0u32; threads as usize]);
+    bench.fault(1, threads, &[out]).kind
+}
+
+#[test]
+fn loops_of_different_length_meet_again() {
+    // Each lane runs its own number of rounds; after the loop all shuffle together.
+    let found = run(
+        64,
+        "mov.u32 %r1, %tid.x; mov.u32 %r2, 0; mov.u32 %r3, 0;
+         LOOP: setp.ge.u32 %p1, %r2, %r1; @%p1 bra DONE;
+         add.u32 %r3, %r3, %r2; add.u32 %r2, %r2, 1; bra.uni LOOP;
+         DONE: shfl.sync.bfly.b32 %r9, %r3, 1, 31, -1;",
+    );
+    let sum = |n: u32| n * n.saturating_sub(1) / 2;
+    assert_eq!(found, (0..64).map(|n| sum(n ^ 1)).collect::<Vec<_>>());
+}
+
+#[test]
+fn shuffles_on_both_sides_of_a_branch_are_one() {
+    // nvcc keeps two instructions; they execute together because form and mask are the same.
+    let found = run(
+        32,
+        "mov.u32 %r1, %tid.x; and.b32 %r2, %r1, 1; setp.eq.u32 %p1, %r2, 0; mul.lo.u32 %r3, %r1, 10;
+         @%p1 bra EVEN;
+         shfl.sync.bfly.b32 %r9|%p2, %r3, 1, 31, -1; add.u32 %r9, %r9, 1000; bra JOIN;
+         EVEN: shfl.sync.bfly.b32 %r9|%p2, %r3, 1, 31, -1;
+         JOIN:",
+    );
+    let expected = (0..32).map(|n| if n % 2 == 0 { (n ^ 1) * 10 } else { (n ^ 1) * 10 + 1000 });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn shuffles_of_every_kind() {
+    let shuffle = |mode: &str, b: &str, c: &str| {
+        let body = format!("mov.u32 %r1, %tid.x; shfl.sync.{mode}.b32 %r9|%p1, %r1, {b}, {c}, -1;");
+        let in_range = "selp.u32 %r2, 1000, 0, %p1; add.u32 %r9, %r9, %r2;";
+        run(32, &format!("{body}{in_range}"))
+    };
+    // (lane read, in range) for each lane
+    type Definition = fn(u32) -> (u32, bool);
+    let cases: [(&str, &str, &str, Definition); 6] = [
+        ("bfly", "5", "31", |n| (n ^ 5, true)),
+        ("up", "3", "0", |n| if n >= 3 { (n - 3, true) } else { (n, false) }),
+        ("down", "3", "31", |n| if n + 3 < 32 { (n + 3, true) } else { (n, false) }),
+        ("idx", "7", "31", |_| (7, true)),
+        // segments of 8 lanes: clamp 7, segment mask 24
+        ("down", "2", "0x1807", |n| if n % 8 + 2 < 8 { (n + 2, true) } else { (n, false) }),
+        ("idx", "10", "0x1807", |n| (n / 8 * 8 + 2, true)),
+    ];
+    for (mode, b, c, definition) in cases {
+        let expected = (0..32).map(|n| {
+            let (lane, in_range) = definition(n);
+            lane + if in_range { 1000 } else { 0 }
+        });
+        assert_eq!(shuffle(mode, b, c), expected.collect::<Vec<_>>(), "{mode} {b} {c}");
+    }
+}
+
+#[test]
+fn votes_and_lane_masks() {
+    let found = run(
+        32,
+        "mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 5; vote.sync.ballot.b32 %r2, %p1, -1;
+         vote.sync.any.pred %p2, %p1, -1; vote.sync.all.pred %p3, %p1, -1; vote.sync.uni.pred %p4, !%p1, -1;
+         selp.u32 %r3, 100, 0, %p2; selp.u32 %r4, 1000, 0, %p3; selp.u32 %r5, 10000, 0, %p4;
+         add.u32 %r9, %r2, %r3; add.u32 %r9, %r9, %r4; add.u32 %r9, %r9, %r5;
+         mov.u32 %r6, %lanemask_lt; popc.b32 %r7, %r6; sub.u32 %r7, %r7, %r1; add.u32 %r9, %r9, %r7;",
+    );
+    assert_eq!(found, vec![31 + 100; 32]);
+    // Lanes that vote by themselves.
+    let found = run(
+        32,
+        "mov.u32 %r1, %tid.x; mov.u32 %r9, 7; setp.ge.u32 %p1, %r1, 8; @%p1 bra JOIN;
+         activemask.b32 %r9; JOIN: bar.warp.sync -1;",
+    );
+    assert_eq!(found, [vec![255; 8], vec![7; 24]].concat());
+}
+
+#[test]
+fn threads_that_have_ended_are_not_waited_for() {
+    // A whole warp and half of another end early; the barrier is complete without them.
+    let bench = Bench::new(&kernel(
+        1,
+        "",
+        &format!(
+            ".shared .align 4 .b8 s[4]; mov.u32 %r1, %tid.x; setp.ge.u32 %p1, %r1, 48; @%p1 exit;
+             setp.eq.u32 %p2, %r1, 40; @%p2 st.shared.u32 [s], %r1; bar.sync 0; ld.shared.u32 %r9, [s]; {STORE} ret;"
+        ),
+    ));
+    let out = bench.upload(&[1u32; 96]);
+    bench.launch([1, 1, 1], [96, 1, 1], &[out]).unwrap();
+    assert_eq!(bench.read_u32(out, 96), [vec![40; 48], vec![1; 48]].concat());
+}
+
+#[test]
+fn a_lane_may_wait_for_another() {
+    // Lane 0 spins until lane 1, which stands behind the loop, has stored; then warps do the same.
+    for (threads, setter) in [(2, 1), (64, 63)] {
+        let found = run(
+            threads,
+            &format!(
+                ".shared .align 4 .b8 flag[4]; mov.u32 %r1, %tid.x; setp.ne.u32 %p1, %r1, 0; @%p1 bra INIT;
+                 mov.u32 %r2, 0; st.shared.u32 [flag], %r2; INIT: bar.sync 0;
+                 setp.ne.u32 %p1, %r1, 0; @%p1 bra SET;
+                 SPIN: ld.volatile.shared.u32 %r9, [flag]; setp.eq.u32 %p2, %r9, 0; @%p2 bra SPIN; bra.uni DONE;
+                 SET: mov.u32 %r9, 9; setp.ne.u32 %p3, %r1, {setter}; @%p3 bra DONE; st.volatile.shared.u32 [flag], 77;
+                 DONE:"
+            ),
+        );
+        assert_eq!(found[0], 77);
+        assert!(found[1..].iter().all(|value| *value == 9));
+    }
+}
+
+#[test]
+fn barriers_have_numbers_and_thread_counts() {
+    // Two warps meet at barrier 1, the third passes by; then all meet at barrier 0.
+    let found = run(
+        96,
+        ".shared .align 4 .b8 s[4]; mov.u32 %r1, %tid.x; setp.ge.u32 %p1, %r1, 64; mov.u32 %r9, 5; @%p1 bra JOIN;
+         setp.eq.u32 %p2, %r1, 63; @%p2 st.shared.u32 [s], 6; bar.sync 1, 64; ld.shared.u32 %r9, [s];
+         JOIN: bar.sync 0;",
+    );
+    assert_eq!(found, [vec![6; 64], vec![5; 32]].concat());
+}
+
+#[test]
+fn threads_and_blocks_have_three_dimensions() {
+    let bench = Bench::new(&kernel(
+        1,
+        "",
+        "ld.param.u64 %rd1, [p0];
+         mov.u32 %r1, %tid.x; mov.u32 %r2, %tid.y; mov.u32 %r3, %tid.z; mov.u32 %r4, %ctaid.x; mov.u32 %r5, %ctaid.y;
+         mov.u32 %r6, %ctaid.z; mov.u32 %r7, %ntid.y; mov.u32 %r8, %nctaid.z;
+         mad.lo.u32 %r9, %r3, 5, %r2; mad.lo.u32 %r9, %r9, 3, %r1;
+         mad.lo.u32 %r10, %r6, 3, %r5; mad.lo.u32 %r10, %r10, 2, %r4; mad.lo.u32 %r11, %r10, 30, %r9;
+         mul.wide.u32 %rd2, %r11, 4; add.s64 %rd3, %rd1, %rd2; mad.lo.u32 %r11, %r7, 10000, %r11;
+         mad.lo.u32 %r11, %r8, 100000, %r11; st.global.u32 [%rd3], %r11; ret;",
+    ));
+    let out = bench.upload(&vec![0u32; 24 * 30]);
+    bench.launch([2, 3, 4], [3, 5, 2], &[out]).unwrap();
+    assert_eq!(bench.read_u32(out, 720), (0..720).map(|n| n + 50000 + 400_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_space_and_vector() {
+    let bench = Bench::new(&kernel(
+        1,
+        ".const .align 16 .b8 table[16] = {1,2,3,4,255};\n.global .align 4 .u32 counter = 41;\n\
+         .extern .shared .align 16 .b8 dynamic[];",
+        ".local .align 16 .b8 stack[32]; .shared .align 8 .b8 fixed[8];
+         ld.param.u64 %rd1, [p0];
+         ld.const.v4.u8 {%rs1, %rs2, %rs3, %rs4}, [table]; ld.const.s8 %r1, [table+4]; ld.global.u32 %r2, [counter];
+         st.local.v2.u32 [stack+16], {%r1, %r2}; ld.local.v2.u32 {_, %r3}, [stack+16];
+         mov.u64 %rd2, stack; cvta.local.u64 %rd3, %rd2; ld.s32 %rd4, [%rd3+16];
+         mov.u64 %rd5, dynamic; cvta.shared.u64 %rd6, %rd5; st.u64 [%rd6+8], %rd4; ld.shared.u64 %rd7, [dynamic+8];
+         cvta.to.shared.u64 %rd8, %rd6; sub.s64 %rd9, %rd8, %rd5;
+         mov.b32 %r4, {%rs1, %rs4}; mov.b64 {%r5, %r6}, %rd7; mov.u32 %r7, fixed; mov.u32 %r8, %dynamic_smem_size;
+         st.global.v4.u32 [%rd1], {%r4, %r5, %r6, %r3}; cvt.u32.u64 %r10, %rd9;
+         st.global.v4.u32 [%rd1+16], {%r10, %r7, %r8, %r1}; ret;",
+    ));
+    let out = bench.upload(&[0u32; 8]);
+    let parameters = out.to_le_bytes();
+    let launch = warpwright_emulator::Launch {
+        blocks: [1, 1, 1],
+        threads: [1, 1, 1],
+        dynamic_shared: 64,
+        parameters: &parameters,
+    };
+    bench.device.launch(&bench.module, "k", &launch).unwrap();
+    assert_eq!(bench.read_u32(out, 8), [0x0004_0001, u32::MAX, u32::MAX, 41, 0, 0, 64, u32::MAX]);
+}
+
+#[test]
+fn accesses_out_of_bounds_are_reported_with_their_place() {
+    let bench =
+        Bench::new(&kernel(1, ".file 7 \"kernels/k.cu\"", &format!("mov.u32 %r9, 1;\n.loc 7 12 3\n{STORE}\nret;")));
+    let out = bench.upload(&[0u32; 33]);
+    let fault = bench.fault(2, 32, &[out]);
+    let nearest = Some(Nearest { base: out, size: 132, freed: false });
+    let address = out + 132;
+    assert_eq!(fault.kind, FaultKind::OutOfBounds { access: Access::GlobalStore, address, bytes: 4, nearest });
+    assert_eq!((fault.block, fault.thread), ([1, 0, 0], [1, 0, 0]));
+    assert_eq!(
+        (fault.instruction.as_str(), fault.source.clone()),
+        ("st.global.u32", Some(("kernels/k.cu".into(), 12)))
+    );
+    let shown = fault.to_string();
+    assert!(
+        shown.contains("global store of 4 bytes") && shown.contains("4 bytes past the end of the 132 bytes"),
+        "{shown}"
+    );
+    assert!(shown.contains("kernels/k.cu:12") && shown.contains("in kernel k"), "{shown}");
+
+    bench.device.free(out).unwrap();
+    let freed = bench.fault(1, 1, &[out]).kind;
+    assert!(freed.to_string().contains("in memory that was freed"), "{freed}");
+    assert!(matches!(bench.fault(1, 1, &[0]).kind, FaultKind::OutOfBounds { nearest: None, .. }));
+    let small = bench.upload(&[0u8; 8]);
+    let misaligned = FaultKind::Misaligned { access: Access::GlobalStore, address: small + 2, bytes: 4 };
+    assert_eq!(bench.fault(1, 1, &[small + 2]).kind, misaligned);
+}
+
+#[test]
+fn other_faults() {
+    let shared = fault(1, ".shared .align 4 .b8 s[8]; ld.shared.u32 %r1, [s+8]; ret;");
+    assert!(matches!(shared, FaultKind::OutOfBounds { access: Access::SharedLoad, address: 8, .. }), "{shared}");
+    let local = fault(1, ".local .align 4 .b8 s[8]; st.local.u32 [s+32], 1; ret;");
+    assert!(matches!(local, FaultKind::OutOfBounds { access: Access::LocalStore, .. }), "{local}");
+    assert_eq!(fault(1, "trap;"), FaultKind::Trap);
+    // half of the threads wait at a barrier that the others never reach
+    let body = "mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 32; @%p1 bra ONE; bar.sync 0; ret; ONE: bar.sync 1; ret;";
+    assert_eq!(fault(64, body), FaultKind::BarrierDivergence { barrier: 1, arrived: 32, expected: 64 });
+    assert_eq!(fault(1, "bar.sync 16; ret;"), FaultKind::BarrierNumber);
+    let from_outside = "mov.u32 %r1, %tid.x; setp.ge.u32 %p1, %r1, 16; @%p1 bra JOIN;
+        shfl.sync.bfly.b32 %r2, %r1, 16, 31, 0xffff; JOIN: ret;";
+    assert_eq!(fault(32, from_outside), FaultKind::UndefinedShuffle { lane: 16 });
+    assert_eq!(fault(32, "bar.warp.sync 0xffff; ret;"), FaultKind::NotAMember { mask: 0xffff });
+    let never = "mov.u32 %r1, %tid.x; setp.eq.u32 %p1, %r1, 3; @%p1 bra ONE; bar.warp.sync -1; ret;
+        ONE: vote.sync.any.pred %p2, %p1, -1; ret;";
+    assert_eq!(fault(32, never), FaultKind::WarpDeadlock { mask: u32::MAX });
+}
+
+#[test]
+fn launches_are_checked() {
+    let bench = Bench::new(
+        &kernel(1, "", "ret;")
+            .replace(".visible .entry k(.param .u64 p0)", ".visible .entry k(.param .u64 p0) .reqntid 32, 2, 1"),
+    );
+    let launch = |blocks, threads| bench.launch(blocks, threads, &[0]);
+    assert_eq!(launch([1, 1, 1], [32, 2, 1]), Ok(()));
+    assert_eq!(launch([1, 1, 1], [64, 1, 1]), Err(LaunchError::Block([64, 1, 1])));
+    for (blocks, threads) in [([0, 1, 1], [32, 2, 1]), ([1, 65536, 1], [32, 2, 1]), ([1, 1, 1], [1024, 2, 1])] {
+        assert_eq!(launch(blocks, threads), Err(LaunchError::Dimensions { blocks, threads }));
+    }
+    let error = bench.launch([1, 1, 1], [32, 2, 1], &[]).unwrap_err();
+    assert_eq!(error, LaunchError::Parameters { expected: 8, found: 0 });
+    let launch = warpwright_emulator::Launch { blocks: [1; 3], threads: [1; 3], dynamic_shared: 0, parameters: &[] };
+    let error = bench.device.launch(&bench.module, "other", &launch).unwrap_err();
+    assert_eq!(error, LaunchError::NoKernel("other".to_owned()));
+    assert_eq!(bench.module.parameters("k").map(<[_]>::len), Some(1));
+}
+
+#[test]
+fn what_is_not_supported_is_an_error_when_it_is_loaded() {
+    let device = warpwright_emulator::Device::new(1 << 20, 1);
+    let line = 1 + kernel(0, "", "").lines().position(|line| line.contains(".f64")).unwrap() as u32 + 1;
+    let cases = [
+        ("frobnicate.u32 %r1, %r2;", "the instruction `frobnicate.u32` is not supported"),
+        ("wgmma.fence.sync.aligned;", "the instruction `wgmma.fence.sync.aligned` is not supported"),
+        ("add.u32 %r1, %rd1, 1;", "expected a 32-bit (or narrower) operand"),
+        ("add.u64 %rd1, %r1, 1;", "expected a 64-bit operand"),
+        ("add.u32 %p1, %r1, 1;", "expected a 32-bit (or narrower) register to write"),
+        ("add.u32 5, %r1, 1;", "expected a 32-bit (or narrower) register to write"),
+        ("add.u32 %r1, %r2;", "takes 3 operands, not 2"),
+        ("mov.u32 %r40, 1;", "register to write"),
+        ("mov.u32 %r1, %clock;", "`%clock` is not declared"),
+        ("bra NOWHERE;", "the label `NOWHERE` is not defined"),
+        ("ld.global.u32 %r1, [missing];", "`missing` is not defined"),
+        ("ld.param.u64 %rd1, [p0+8];", "`p0` is not defined"),
+        ("ld.global.v4.u64 {%rd1,%rd2,%rd3,%rd4}, [%rd5];", "is not supported with these operands"),
+        ("ld.global.v2.u32 %r1, [%rd5];", "accesses 2 values, not 1"),
+        ("st.const.u32 [%rd1], %r1;", "cannot write there"),
+        ("shfl.sync.left.b32 %r1, %r2, 1, 31, -1;", "has no mode `left`"),
+    ];
+    for (body, message) in cases {
+        let Err(error) = device.load(&kernel(0, "", body)) else { panic!("{body} was taken") };
+        assert!(error.message.contains(message), "{body}: {error}");
+        assert_eq!(error.line, line, "{body}: {error}");
+    }
+}

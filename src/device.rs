@@ -1,0 +1,47 @@
+//! Opening a device.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, DriverError, sys};
+
+/// Why a device cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// There is no `libcuda` that could be opened.
+    #[error("there is no CUDA driver: libcuda.so was not found")]
+    NoDriver,
+    /// There is no device of that number.
+    #[error("there is no device {ordinal}: the driver has {count}")]
+    NoDevice {
+        /// The number that was asked for.
+        ordinal: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// The driver refused.
+    #[error("the driver says {0:?}")]
+    Driver(#[from] DriverError),
+}
+
+/// Opens the device with a number, from 0. The context is the device's primary one, which other libraries share.
+///
+/// An engine that has a context of its own does not need this.
+///
+/// # Errors
+/// See [`DeviceError`].
+pub fn open(ordinal: usize) -> Result<Arc<CudaContext>, DeviceError> {
+    // cudarc panics where there is no library to load.
+    // SAFETY: loading the CUDA driver runs its initialisers, as any program that uses CUDA does.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(DeviceError::NoDriver);
+    }
+    let count = match CudaContext::device_count() {
+        Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
+        count => usize::try_from(count?).unwrap_or(0),
+    };
+    if ordinal >= count {
+        return Err(DeviceError::NoDevice { ordinal, count });
+    }
+    Ok(CudaContext::new(ordinal)?)
+}

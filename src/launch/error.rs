@@ -1,0 +1,180 @@
+//! What can be wrong with a launch.
+
+use std::fmt;
+
+use cudarc::driver::DriverError;
+
+use super::contract::Relation;
+
+/// The integer arguments of a launch, for messages: each with its value, unless 64 bits with a sign do not hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Values(pub Vec<(&'static str, Option<i64>)>);
+
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (name, value)) in self.0.iter().enumerate() {
+            let comma = if n > 0 { ", " } else { "" };
+            match value {
+                Some(value) => write!(f, "{comma}{name} = {value}")?,
+                None => write!(f, "{comma}{name} over 2^63")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a kernel was not launched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// A buffer has not as many elements as the contract says.
+    #[error(
+        "kernel `{kernel}`: `{parameter}` has {found} elements, and the contract says `{rule}`, {expected} ({values})"
+    )]
+    Length {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: &'static str,
+        /// The rule as it is written.
+        rule: &'static str,
+        /// The elements that it should have, at least or exactly.
+        expected: i64,
+        /// Those that it has.
+        found: usize,
+        /// The integer arguments.
+        values: Values,
+    },
+    /// What the contract requires does not hold.
+    #[error("kernel `{kernel}` requires `{rule}`, and here it is {left} {} {right} ({values})", relation.symbol())]
+    Requirement {
+        /// The kernel.
+        kernel: &'static str,
+        /// The rule as it is written.
+        rule: &'static str,
+        /// The value of its left side.
+        left: i64,
+        /// How the two would have to compare.
+        relation: Relation,
+        /// The value of its right side.
+        right: i64,
+        /// The integer arguments.
+        values: Values,
+    },
+    /// A rule cannot be computed with these arguments: 64 bits do not hold a result, or it divides by zero.
+    #[error("kernel `{kernel}`: `{rule}` cannot be computed in 64 bits ({values})")]
+    Arithmetic {
+        /// The kernel.
+        kernel: &'static str,
+        /// The rule as it is written.
+        rule: &'static str,
+        /// The integer arguments.
+        values: Values,
+    },
+    /// A dimension of the grid or block, or the shared memory, is beyond what any device allows.
+    #[error("kernel `{kernel}`: `@{rule}` `{expression}` gives {found}, and the limit is {limit} ({values})")]
+    Limit {
+        /// The kernel.
+        kernel: &'static str,
+        /// `grid`, `block` or `shared`.
+        rule: &'static str,
+        /// The rule as it is written.
+        expression: &'static str,
+        /// What it gives.
+        found: i64,
+        /// The most it could be.
+        limit: i64,
+        /// The integer arguments.
+        values: Values,
+    },
+    /// The address of a buffer, or of the part of one that was given, is not a multiple of what the kernel needs.
+    #[error("kernel `{kernel}`: the address {address:#x} of `{parameter}` is not a multiple of {alignment} bytes")]
+    Alignment {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: &'static str,
+        /// The address.
+        address: u64,
+        /// What it should be a multiple of.
+        alignment: u64,
+    },
+    /// Memory that the kernel writes was given for another parameter too.
+    #[error("kernel `{kernel}`: `{written}`, which it writes, and `{other}` are the same memory, wholly or in part")]
+    Overlap {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter that is written.
+        written: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
+    /// A buffer is in another context than the kernel.
+    #[error(
+        "kernel `{kernel}`: `{parameter}` is in another context (device {buffer}) than the kernel (device {target})"
+    )]
+    Context {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: &'static str,
+        /// The device of the buffer.
+        buffer: usize,
+        /// The device of the kernel.
+        target: usize,
+    },
+    /// The stream, or the home stream of a buffer, is being captured: the graph would hold pointers that nobody keeps.
+    #[error("kernel `{kernel}`: a stream is being captured; record launches with `Graph::record` instead")]
+    Capturing {
+        /// The kernel.
+        kernel: &'static str,
+    },
+    /// The module of the kernel cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The driver refused.
+    #[error("kernel `{kernel}`: the driver says {error:?}")]
+    Driver {
+        /// The kernel.
+        kernel: &'static str,
+        /// What it says.
+        error: DriverError,
+    },
+}
+
+/// Why a module cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The driver is older than the PTX.
+    #[error(
+        "the driver is too old for the PTX of module `{module}` (PTX {ptx}): update the driver, or compile the kernels \
+         with an older toolkit"
+    )]
+    DriverTooOld {
+        /// The module.
+        module: &'static str,
+        /// The version of its PTX.
+        ptx: String,
+    },
+    /// The driver does not take the PTX.
+    #[error("the driver does not take the PTX of module `{module}` ({error:?}): {log}")]
+    Module {
+        /// The module.
+        module: &'static str,
+        /// What the driver says.
+        error: DriverError,
+        /// The log of its compiler.
+        log: String,
+    },
+    /// The module has not the kernel that its manifest says.
+    #[error("module `{module}` has no function {symbol} ({error:?})")]
+    Function {
+        /// The module.
+        module: &'static str,
+        /// The name of the function in the PTX.
+        symbol: String,
+        /// What the driver says.
+        error: DriverError,
+    },
+}

@@ -1,0 +1,59 @@
+//! Launching kernels: what the launchers that `kernels!()` makes are built on.
+//!
+//! A launcher is a struct with a field for each parameter of its kernel. Its `launch` turns every pointer argument into a
+//! [`Region`] ([`Read`], [`Write`]: sealed traits, so that a region is always memory that somebody holds), checks the
+//! contract, and submits the launch to its [`Target`]: a [`Queue`], which is a stream with the kernels loaded, or a
+//! [`Recording`], which makes a [`Graph`].
+//!
+//! # Order
+//!
+//! Every buffer belongs to a stream, its home: it was allocated there and is freed there. A launch on another stream waits
+//! for the home streams of its arguments, and these then wait for the launch. So uses of a buffer follow one another in
+//! the order of the calls, on however many streams, and memory is freed after its last use.
+
+mod argument;
+mod contract;
+mod error;
+mod graph;
+mod kernels;
+mod queue;
+
+pub use argument::{Read, Region, Write};
+pub use contract::{Contract, Geometry, Relation, div_ceil};
+pub use error::{LaunchError, LoadError, Values};
+pub use graph::{Graph, GraphError, Recording};
+pub use kernels::{Image, Kernel, KernelSet, Kernels};
+pub use queue::Queue;
+pub(crate) use queue::is_capturing;
+
+use std::ffi::c_void;
+
+/// What a kernel can be launched onto: a [`Queue`], or a [`Recording`].
+///
+/// This trait is sealed.
+pub trait Target: sealed::Target {
+    /// The kernels that can be launched onto it.
+    type Set: KernelSet;
+
+    /// Launches a kernel whose contract was checked.
+    ///
+    /// # Safety
+    /// `arguments` points at the kernel's arguments, in its order and of its types, where pointers are those of
+    /// `regions`; and with these the kernel touches no other memory.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    #[doc(hidden)]
+    unsafe fn submit(
+        &self,
+        kernel: &Kernel,
+        geometry: Geometry,
+        regions: &[&Region<'_>],
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), LaunchError>;
+}
+
+mod sealed {
+    pub trait Target {}
+    pub trait Argument {}
+}

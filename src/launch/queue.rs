@@ -1,0 +1,122 @@
+//! A stream on which kernels are launched.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cudarc::driver::sys::CUstreamCaptureStatus_enum as CaptureStatus;
+use cudarc::driver::{CudaStream, DriverError, result};
+
+use super::argument::Region;
+use super::contract::Geometry;
+use super::error::LaunchError;
+use super::kernels::{Kernel, KernelSet, Kernels};
+use super::{Target, sealed};
+
+/// A stream with kernels that can be launched on it. Made by [`Kernels::on`].
+#[derive(Debug)]
+pub struct Queue<'a, S> {
+    kernels: &'a Kernels<S>,
+    stream: &'a Arc<CudaStream>,
+}
+
+impl<'a, S: KernelSet> Queue<'a, S> {
+    pub(crate) fn new(kernels: &'a Kernels<S>, stream: &'a Arc<CudaStream>) -> Self {
+        Self { kernels, stream }
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> &'a Arc<CudaStream> {
+        self.stream
+    }
+
+    /// The kernels.
+    #[must_use]
+    pub fn kernels(&self) -> &'a Kernels<S> {
+        self.kernels
+    }
+}
+
+/// Whether work on a stream goes into a graph that somebody captures. The context is bound to this thread.
+pub(crate) fn is_capturing(stream: &CudaStream) -> Result<bool, DriverError> {
+    // SAFETY: the stream exists.
+    let status = unsafe { result::stream::is_capturing(stream.cu_stream()) }?;
+    Ok(status != CaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
+}
+
+/// Makes `stream` wait for each of some streams but itself, and calls `work`, for which these then wait.
+///
+/// The outer error is that of the waiting. If what was submitted could not be waited for, it is waited for here and now.
+pub(crate) fn ordered<'s, E: From<DriverError>>(
+    stream: &Arc<CudaStream>,
+    homes: impl Iterator<Item = &'s Arc<CudaStream>> + Clone,
+    work: impl FnOnce() -> Result<(), E>,
+) -> Result<(), E> {
+    let others = homes.filter(|home| !Arc::ptr_eq(home, stream) && *home != stream);
+    for other in others.clone() {
+        stream.join(other)?;
+    }
+    work()?;
+    for other in others {
+        if let Err(error) = other.join(stream) {
+            stream.synchronize()?;
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+impl<S> sealed::Target for Queue<'_, S> {}
+
+impl<S: KernelSet> Target for Queue<'_, S> {
+    type Set = S;
+
+    unsafe fn submit(
+        &self,
+        kernel: &Kernel,
+        geometry: Geometry,
+        regions: &[&Region<'_>],
+        arguments: &mut [*mut c_void],
+    ) -> Result<(), LaunchError> {
+        let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
+        let context = self.stream.context();
+        if !Arc::ptr_eq(context, self.kernels.context()) && context != self.kernels.context() {
+            let invalid = DriverError(cudarc::driver::sys::CUresult::CUDA_ERROR_INVALID_CONTEXT);
+            return Err(failed(invalid));
+        }
+        // This also reports what went wrong where no error could be returned, such as cudarc's own waits.
+        context.bind_to_thread().map_err(failed)?;
+        Region::check_all(regions, kernel.name, context)?;
+        let mut capturing = is_capturing(self.stream).map_err(failed)?;
+        for home in regions.iter().map(|region| region.home()) {
+            if !Arc::ptr_eq(home, self.stream) {
+                capturing |= is_capturing(home).map_err(failed)?;
+            }
+        }
+        if capturing {
+            return Err(LaunchError::Capturing { kernel: kernel.name });
+        }
+        if geometry.blocks.contains(&0) || geometry.threads.contains(&0) {
+            return Ok(());
+        }
+        let function = self.kernels.function(kernel)?;
+        function.allow_dynamic_shared(geometry.dynamic_shared).map_err(failed)?;
+        let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared } = geometry;
+        let homes = regions.iter().map(|region| region.home());
+        ordered(self.stream, homes, || {
+            // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory
+            // is held by the regions, and freed on its home stream, which waits for this launch.
+            unsafe {
+                result::launch_kernel(
+                    function.raw,
+                    (x, y, z),
+                    (tx, ty, tz),
+                    dynamic_shared,
+                    self.stream.cu_stream(),
+                    arguments,
+                )
+            }
+        })
+        .map_err(failed)
+    }
+}

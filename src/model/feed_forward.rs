@@ -1,0 +1,63 @@
+//! The feed-forward network of a layer.
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+
+use super::config::Config;
+use super::error::ModelError;
+use super::linear::Linear;
+use super::{Activations, load_vector, normalise};
+use crate::buffer::Buffer;
+use crate::gguf::Gguf;
+use crate::kernel::Set;
+use crate::kernel::silu_mul::SiluMul;
+use crate::launch::{LaunchError, Target};
+
+/// The feed-forward network of a layer: `hidden += Wdown · (silu(Wgate x) ⊙ (Wup x))` with `x = rms_norm(hidden)`.
+#[derive(Debug, Clone)]
+pub struct FeedForward {
+    norm: Buffer<f32>,
+    /// Gate, and what it gates, in one matrix.
+    gate_up: Linear,
+    down: Linear,
+    ffn: u32,
+    eps: f32,
+}
+
+impl FeedForward {
+    /// Uploads the weights of a layer.
+    ///
+    /// # Errors
+    /// What is missing in the file or has another shape; or what the driver says.
+    pub fn load(stream: &Arc<CudaStream>, gguf: &Gguf, layer: u32, config: &Config) -> Result<Self, ModelError> {
+        let &Config { hidden, ffn, eps, .. } = config;
+        let name = |part: &str| format!("blk.{layer}.{part}.weight");
+        let gate_up = [(name("ffn_gate"), ffn), (name("ffn_up"), ffn)];
+        let gate_up = gate_up.each_ref().map(|(name, rows)| (name.as_str(), *rows));
+        Ok(Self {
+            norm: load_vector(stream, gguf, &name("ffn_norm"), hidden)?,
+            gate_up: Linear::load(stream, gguf, &gate_up, hidden)?,
+            down: Linear::load(stream, gguf, &[(&name("ffn_down"), hidden)], ffn)?,
+            ffn,
+            eps,
+        })
+    }
+
+    /// Adds what the network makes of `hidden`, `[hidden]`, to it.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub fn forward<Q: Target<Set = Set>>(
+        &self,
+        onto: &Q,
+        hidden: &mut Buffer<f32>,
+        activations: &mut Activations,
+    ) -> Result<(), LaunchError> {
+        let Activations { normed, gate_up, gated, .. } = activations;
+        normalise(onto, hidden, &self.norm, normed, self.eps)?;
+        self.gate_up.forward(onto, normed, gate_up)?;
+        SiluMul { gate_up: &*gate_up, out: &mut *gated, dim: self.ffn }.launch(onto)?;
+        self.down.forward_add(onto, gated, hidden)
+    }
+}

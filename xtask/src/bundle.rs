@@ -1,0 +1,133 @@
+//! Makes a folder that tests Warpwright on a machine with a GPU, without Rust and without the repository.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+
+use crate::cargo::{Workspace, run};
+use crate::toolkit;
+
+/// The most that the folder may take.
+const LIMIT: u64 = 64 << 20;
+
+/// Tests of the build, which need Rust or nvcc: they stay at home.
+const AT_HOME: [&str; 3] = ["drop_in", "ui", "xtask"];
+const PACKAGES_AT_HOME: [&str; 3] = ["warpwright-build", "warpwright-macros", "xtask"];
+
+/// What tests and program read.
+const FILES: [&str; 2] = ["models", "tests/data"];
+
+/// What cargo says of something that it built.
+#[derive(Deserialize)]
+struct Artifact {
+    reason: String,
+    #[serde(default)]
+    package_id: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Makes the folder `bundle`.
+pub(crate) fn make(workspace: &Workspace) -> anyhow::Result<()> {
+    toolkit::install(workspace)?;
+    let bundle = workspace.root.join("bundle");
+    if bundle.exists() {
+        fs::remove_dir_all(&bundle)?;
+    }
+    fs::create_dir_all(bundle.join("tests"))?;
+
+    run(workspace.cargo().args(["build", "--release", "--package", "warpwright-cli"]))?;
+    let built = workspace.target.join("release");
+    copy(&built.join("warpwright"), &bundle.join("warpwright"))?;
+    copy(&built.join("deps/libwarpwright_emulator.so"), &bundle.join("libwarpwright_emulator.so"))?;
+    let tests = tests(workspace)?;
+    ensure!(!tests.is_empty(), "cargo built no tests");
+    for (name, executable) in &tests {
+        copy(executable, &bundle.join("tests").join(name))?;
+    }
+    // Tests look for the emulator beside themselves.
+    copy(&built.join("deps/libwarpwright_emulator.so"), &bundle.join("tests/libwarpwright_emulator.so"))?;
+    for folder in FILES {
+        copy_folder(&workspace.root.join(folder), &bundle.join(folder))?;
+    }
+    let script = bundle.join("run.sh");
+    fs::write(&script, include_str!("run.sh"))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    strip(&bundle, &tests)?;
+
+    let bytes = size(&bundle)?;
+    ensure!(bytes <= LIMIT, "the bundle has {bytes} bytes, and may have {LIMIT}");
+    println!("{}: {} tests, {:.1} MiB; run run.sh there", bundle.display(), tests.len(), bytes as f64 / 1048576.0);
+    Ok(())
+}
+
+/// Builds the tests. Returns a name and the executable of each.
+fn tests(workspace: &Workspace) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let mut command = workspace.cargo();
+    command.args(["test", "--release", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().context("cargo test --no-run")?;
+    ensure!(output.status.success(), "the tests could not be built");
+    let mut tests = Vec::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let artifact: Artifact = serde_json::from_str(line).with_context(|| format!("cargo said {line}"))?;
+        let (Some(target), Some(executable)) = (artifact.target, artifact.executable) else { continue };
+        let at_home = AT_HOME.contains(&target.name.as_str())
+            || PACKAGES_AT_HOME.iter().any(|package| artifact.package_id.contains(&format!("{package}#")));
+        // The program itself is an artifact too, in no folder of tests.
+        let is_test = executable.parent().is_some_and(|folder| folder.ends_with("deps"));
+        if artifact.reason == "compiler-artifact" && is_test && !at_home {
+            // The same name may be used in several packages.
+            let package = artifact.package_id.rsplit('/').next().unwrap_or_default();
+            let package = package.split('#').next().unwrap_or_default();
+            tests.push((format!("{package}-{}", target.name), executable));
+        }
+    }
+    Ok(tests)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::copy(from, to).with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            copy(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes debug information out of executables.
+fn strip(bundle: &Path, tests: &[(String, PathBuf)]) -> anyhow::Result<()> {
+    let names = tests.iter().map(|(name, _)| format!("tests/{name}")).chain(["warpwright".to_owned()]);
+    match Command::new("strip").current_dir(bundle).args(names).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => bail!("strip failed ({status})"),
+        Err(error) => bail!("strip cannot be run: {error}"),
+    }
+}
+
+fn size(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}

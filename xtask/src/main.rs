@@ -1,0 +1,64 @@
+//! `cargo xtask`: what is to be done around the code.
+
+mod bundle;
+mod cargo;
+mod toolkit;
+
+use anyhow::bail;
+use cargo::{Workspace, run};
+use clap::{Parser, Subcommand};
+
+/// What is to be done around the code.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Installs nvcc and libclang under the target folder, from PyPI, without root.
+    Toolkit,
+    /// Runs every test of the workspace; installs the toolkit first if it is missing.
+    Test {
+        /// What `cargo test` is given besides.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Compiles the kernels into kernels/prebuilt, which builds without nvcc use.
+    Prebuilt {
+        /// Only compares, and fails if what is there is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Makes a folder with the tests and the program, to be run on a machine with a GPU and without Rust.
+    Bundle,
+}
+
+fn main() -> anyhow::Result<()> {
+    let workspace = Workspace::find()?;
+    match Arguments::parse().command {
+        Command::Toolkit => toolkit::install(&workspace),
+        Command::Test { arguments } => {
+            toolkit::install(&workspace)?;
+            run(workspace.cargo().args(["test", "--workspace"]).args(arguments))
+        }
+        Command::Prebuilt { check } => prebuilt(&workspace, check),
+        Command::Bundle => bundle::make(&workspace),
+    }
+}
+
+fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
+    toolkit::install(workspace)?;
+    let scratch = workspace.target.join("prebuilt");
+    let result = if check {
+        warpwright_build::check_prebuilt(&workspace.root, "kernels", &scratch)
+    } else {
+        warpwright_build::write_prebuilt(&workspace.root, "kernels", &scratch)
+    };
+    match result {
+        Ok(()) => Ok(()),
+        Err(errors) => bail!("\n{errors}"),
+    }
+}
