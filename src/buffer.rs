@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use cudarc::driver::{CudaStream, DriverError, result, sys};
 
-use crate::launch::is_capturing;
+use crate::launch::{at_home, is_capturing};
 
 /// Elements of type `T` in device memory, or a part of such a buffer.
 ///
@@ -231,7 +231,7 @@ impl<T: Pod> Buffer<T> {
         }
         let stream = self.stream();
         // SAFETY: both sides are as long, and stay until the copy is done, which is waited for.
-        unsafe { result::memcpy_htod_async(self.address(), elements, stream.cu_stream()) }?;
+        at_home(stream, || unsafe { result::memcpy_htod_async(self.address(), elements, stream.cu_stream()) })?;
         Ok(stream.synchronize()?)
     }
 
@@ -255,7 +255,7 @@ impl<T: Pod> Buffer<T> {
         }
         let stream = self.stream();
         // SAFETY: both sides are as long, and stay until the copy is done, which is waited for. Any bits are a `T`.
-        unsafe { result::memcpy_dtoh_async(elements, self.address(), stream.cu_stream()) }?;
+        at_home(stream, || unsafe { result::memcpy_dtoh_async(elements, self.address(), stream.cu_stream()) })?;
         Ok(stream.synchronize()?)
     }
 

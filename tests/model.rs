@@ -4,7 +4,7 @@ mod common;
 
 use common::random_model::{Shape, random_model};
 use common::reference::{self, Reference};
-use common::{Device, adder, adder_tokens, data, device, driver, held_out_sums, largest, largest_difference};
+use common::{Device, adder, adder_tokens, data, device, held_out_sums, largest, largest_difference};
 use serde::Deserialize;
 use warpwright::gguf::Gguf;
 use warpwright::model::{Model, ModelError, Session};
@@ -163,39 +163,6 @@ fn the_shipped_model_adds() {
     });
     let right = right.count();
     assert!(right >= 198, "{right} of 200 sums are right");
-}
-
-#[test]
-fn a_token_is_one_graph_launch() {
-    let device = device();
-    let gguf = Gguf::open(adder()).unwrap();
-    let model = Model::load(&gguf, &device.kernels, &device.stream).unwrap();
-    let mut session = Session::new(&model, &device.stream, 32).unwrap();
-    session.extend(&adder_tokens("123+456=")).unwrap();
-    session.next_token().unwrap();
-    assert_eq!(session.launches_per_step(), 3 * 10 + 5);
-
-    // The emulator counts; where the tests run on a GPU there is nobody to ask, and the rest is tested.
-    let driver = driver();
-    let calls = |name: &str| driver.calls(name).unwrap_or(0);
-    let watched = ["cuLaunchKernel", "cuMemAlloc_v2", "cuMemAllocAsync", "cuMemHostAlloc", "cuMemcpyHtoDAsync_v2"];
-    let (graphs, before) = (calls("cuGraphLaunch"), watched.map(calls));
-    for _ in 0..3 {
-        session.next_token().unwrap();
-    }
-    if driver.calls("cuGraphLaunch").is_some() {
-        // Other tests of this process may be running: they can only add. Alone, the numbers are exact.
-        assert!(calls("cuGraphLaunch") >= graphs + 3);
-        if alone() {
-            assert_eq!(calls("cuGraphLaunch"), graphs + 3);
-            assert_eq!(watched.map(calls), before);
-        }
-    }
-}
-
-/// Whether no other test runs in this process.
-fn alone() -> bool {
-    std::env::args().any(|argument| argument == "--exact")
 }
 
 #[test]

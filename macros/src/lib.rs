@@ -16,7 +16,7 @@ use warpwright_build::manifest::{FOLDER, Manifest};
 ///
 /// The crate's build script calls `warpwright_build::compile("kernels")` first. Each module has a struct for each of its
 /// kernels, with the kernel's parameters as its fields and a method `launch`. Beside the modules there is a type
-/// `Kernels`: the kernels of this crate, loaded into a context.
+/// `Kernels`: the kernels that were named, to be loaded into a context. Invoke it once in a Rust module.
 #[proc_macro]
 pub fn kernels(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let expanded = parse(input.into()).and_then(|names| {

@@ -239,3 +239,54 @@ unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaViewMut<'
         Write::<Queue<'_, S>, T, P>::written(&mut **self, name, onto)
     }
 }
+
+/// No target at all. With only one target that takes slices, the compiler would infer it, and then complain of the graph
+/// instead of the slice.
+#[derive(Debug, Clone, Copy)]
+pub enum Nowhere {}
+
+impl super::sealed::Target for Nowhere {}
+
+impl Target for Nowhere {
+    type Set = NoKernels;
+
+    unsafe fn submit(
+        &self,
+        _: &super::Kernel,
+        _: super::Geometry,
+        _: &[&Region<'_>],
+        _: &mut [*mut c_void],
+    ) -> Result<(), LaunchError> {
+        match *self {}
+    }
+}
+
+/// The kernels that can be launched [`Nowhere`].
+#[derive(Debug, Clone, Copy)]
+pub enum NoKernels {}
+
+// SAFETY: there are none.
+unsafe impl KernelSet for NoKernels {
+    const IMAGES: &'static [super::Image] = &[];
+    const SYMBOLS: &'static [(usize, &'static std::ffi::CStr)] = &[];
+}
+
+macro_rules! nowhere {
+    ($($trait:ident::$method:ident for $type:ty, $this:ty;)*) => {$(
+        // SAFETY: it is never called, since there is no `Nowhere`.
+        #[diagnostic::do_not_recommend]
+        unsafe impl<T, P> $trait<Nowhere, T, P> for $type {
+            fn $method<'a>(self: $this, _: &'static str, onto: &'a Nowhere) -> Region<'a> {
+                match *onto {}
+            }
+        }
+    )*};
+}
+nowhere! {
+    Read::read for &CudaSlice<T>, &'a Self;
+    Read::read for CudaView<'_, T>, &'a Self;
+    Read::read for &CudaView<'_, T>, &'a Self;
+    Write::written for &mut CudaSlice<T>, &'a mut Self;
+    Write::written for CudaViewMut<'_, T>, &'a mut Self;
+    Write::written for &mut CudaViewMut<'_, T>, &'a mut Self;
+}

@@ -11,7 +11,7 @@ use super::argument::Region;
 use super::contract::Geometry;
 use super::error::LaunchError;
 use super::kernels::{Kernel, KernelSet, Kernels, Loaded};
-use super::queue::{is_capturing, ordered};
+use super::order::{is_capturing, ordered};
 use super::{Target, sealed};
 use crate::buffer::Memory;
 

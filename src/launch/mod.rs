@@ -9,13 +9,14 @@
 //!
 //! Every buffer belongs to a stream, its home: it was allocated there and is freed there. A launch on another stream waits
 //! for the home streams of its arguments, and these then wait for the launch. So uses of a buffer follow one another in
-//! the order of the calls, on however many streams, and memory is freed after its last use.
+//! the order of the calls, on however many streams and threads, and memory is freed after its last use.
 
 mod argument;
 mod contract;
 mod error;
 mod graph;
 mod kernels;
+mod order;
 mod queue;
 
 pub use argument::{Read, Region, Write};
@@ -23,8 +24,8 @@ pub use contract::{Contract, Geometry, Relation, div_ceil};
 pub use error::{LaunchError, LoadError, Values};
 pub use graph::{Graph, GraphError, Recording};
 pub use kernels::{Image, Kernel, KernelSet, Kernels};
+pub(crate) use order::{at_home, is_capturing};
 pub use queue::Queue;
-pub(crate) use queue::is_capturing;
 
 use std::ffi::c_void;
 

@@ -3,13 +3,13 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::sys::CUstreamCaptureStatus_enum as CaptureStatus;
 use cudarc::driver::{CudaStream, DriverError, result};
 
 use super::argument::Region;
 use super::contract::Geometry;
 use super::error::LaunchError;
 use super::kernels::{Kernel, KernelSet, Kernels};
+use super::order::{is_capturing, ordered};
 use super::{Target, sealed};
 
 /// A stream with kernels that can be launched on it. Made by [`Kernels::on`].
@@ -35,35 +35,6 @@ impl<'a, S: KernelSet> Queue<'a, S> {
     pub fn kernels(&self) -> &'a Kernels<S> {
         self.kernels
     }
-}
-
-/// Whether work on a stream goes into a graph that somebody captures. The context is bound to this thread.
-pub(crate) fn is_capturing(stream: &CudaStream) -> Result<bool, DriverError> {
-    // SAFETY: the stream exists.
-    let status = unsafe { result::stream::is_capturing(stream.cu_stream()) }?;
-    Ok(status != CaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
-}
-
-/// Makes `stream` wait for each of some streams but itself, and calls `work`, for which these then wait.
-///
-/// The outer error is that of the waiting. If what was submitted could not be waited for, it is waited for here and now.
-pub(crate) fn ordered<'s, E: From<DriverError>>(
-    stream: &Arc<CudaStream>,
-    homes: impl Iterator<Item = &'s Arc<CudaStream>> + Clone,
-    work: impl FnOnce() -> Result<(), E>,
-) -> Result<(), E> {
-    let others = homes.filter(|home| !Arc::ptr_eq(home, stream) && *home != stream);
-    for other in others.clone() {
-        stream.join(other)?;
-    }
-    work()?;
-    for other in others {
-        if let Err(error) = other.join(stream) {
-            stream.synchronize()?;
-            return Err(error.into());
-        }
-    }
-    Ok(())
 }
 
 impl<S> sealed::Target for Queue<'_, S> {}

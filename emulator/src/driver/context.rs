@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -81,13 +81,12 @@ pub(crate) struct Context {
     /// The error that ended it; 0 for none.
     error: AtomicU32,
     destroyed: Flag,
-    /// The last work submitted to its default stream.
+    /// The stream that the null handle names.
     default_stream: OnceLock<Arc<Stream>>,
     /// The device memory and the pinned host memory that it owns, by address.
     device_memory: Mutex<HashSet<u64>>,
     host_memory: Mutex<HashSet<u64>>,
     pub(crate) flags: AtomicU32,
-    pub(crate) streams: AtomicUsize,
 }
 
 thread_local! {
@@ -107,7 +106,6 @@ impl Context {
             device_memory: Mutex::default(),
             host_memory: Mutex::default(),
             flags: AtomicU32::new(0),
-            streams: AtomicUsize::new(0),
         });
         let handle = CONTEXTS.insert(Arc::clone(&context));
         context.handle.get_or_init(|| handle);

@@ -2,7 +2,6 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{driver_api, give};
 use crate::driver::capture::Capture;
@@ -16,7 +15,6 @@ fn create(flags: c_uint, priority: c_int) -> Result<Handle> {
     if flags > 1 {
         return Err(Code::INVALID_VALUE);
     }
-    context.streams.fetch_add(1, Ordering::Relaxed);
     // Priorities out of range are brought into it.
     Ok(STREAMS.insert(Arc::new(Stream::new(&context, flags, priority.clamp(-5, 0)))))
 }

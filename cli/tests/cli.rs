@@ -1,0 +1,162 @@
+//! The program as a user meets it: what it writes, and where, and with which exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The repository, or what `WARPWRIGHT_ROOT` says.
+fn root() -> PathBuf {
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
+    std::env::var_os("WARPWRIGHT_ROOT").map_or_else(own, PathBuf::from)
+}
+
+fn adder() -> String {
+    root().join("models/adder-q1_0.gguf").display().to_string()
+}
+
+/// The program: as it was built with this test, or beside its folder in a bundle.
+fn program() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_warpwright"));
+    if built.exists() { built } else { root().join("warpwright") }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// The error of a run that has to fail with code 1, in one line and without a word on standard output.
+fn error(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", stderr(&output));
+    assert!(output.stdout.is_empty(), "{arguments:?}: {}", stdout(&output));
+    let shown = stderr(&output);
+    assert!(!shown.contains("panicked"), "{arguments:?}: {shown}");
+    shown.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or_else(|| panic!("{shown}")).to_owned()
+}
+
+#[test]
+fn generate_answers_the_default_sum() {
+    let output = run(&["generate", "--device", "emulator"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "47+58=105\n"));
+    let shown = stderr(&output);
+    assert!(shown.contains(" tokens/s, on Warpwright emulator"), "{shown}");
+}
+
+#[test]
+fn generate_says_that_there_is_no_gpu() {
+    let output = run(&["generate"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "47+58=105\n"));
+    let shown = stderr(&output);
+    if shown.contains("Warpwright emulator") {
+        assert!(
+            shown.lines().any(|line| line.starts_with("no GPU (") && line.ends_with("running on the emulator")),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn generate_takes_a_model_a_prompt_and_a_length() {
+    let output = run(&["generate", &adder(), "999+1="]);
+    assert_eq!(stdout(&output), "999+1=1000\n");
+    let output = run(&["generate", &adder(), "999+1=", "-n", "2"]);
+    assert_eq!(stdout(&output), "999+1=10\n");
+    let output = run(&["generate", &adder(), "999+1=", "-n", "0"]);
+    assert_eq!(stdout(&output), "999+1=\n");
+}
+
+#[test]
+fn logits_are_json() {
+    let output = run(&["logits", &adder(), "--tokens", "4,7,10,5,8,11"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["vocab"], 16);
+    let rows = value["logits"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0].as_array().unwrap().len()), (6, 16));
+    // after `47+58=` comes a 1
+    let last: Vec<f64> = rows[5].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    assert!(last.iter().enumerate().all(|(token, logit)| token == 1 || *logit < last[1]), "{last:?}");
+}
+
+#[test]
+fn inspect_shows_keys_and_tensors() {
+    let output = run(&["inspect", &adder()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let shown = stdout(&output);
+    for part in
+        ["qwen3.embedding_length", "\"Warpwright adder\"", "blk.2.ffn_down.weight", "Q1_0", "512 x 256", "36 tensors"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
+fn bad_input_is_named() {
+    let adder = adder();
+    let too_long = "1+".repeat(40);
+    let cases: [(&[&str], &str); 9] = [
+        (&["generate", "/nowhere/model.gguf"], "/nowhere/model.gguf: No such file or directory"),
+        (&["inspect", env!("CARGO_MANIFEST_DIR")], "not a file"),
+        (&["generate", &adder, "two and two"], "the prompt: the model has no tokens for"),
+        (&["generate", &adder, ""], "the prompt is empty"),
+        (&["generate", &adder, &too_long], "the prompt: 80 tokens do not fit in a context of 64"),
+        (&["logits", &adder, "--tokens", "1,16"], "there is no token 16: the model has 16"),
+        (&["logits", &adder, "--tokens", &vec!["1"; 65].join(",")], "65 tokens do not fit in a context of 64"),
+        (&["logits", "/nowhere", "--tokens", "1"], "/nowhere: "),
+        (&["inspect", "/dev/null"], "/dev/null: not a file"),
+    ];
+    for (arguments, message) in cases {
+        let shown = error(arguments);
+        assert!(shown.contains(message), "{arguments:?}: {shown}");
+    }
+}
+
+#[test]
+fn bad_files_are_named() {
+    let whole = std::fs::read(adder()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.gguf");
+    let name = path.to_str().unwrap();
+    for length in [0, 3, 64, 640, 2048, 100_032, whole.len() - 64] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        for command in [&["generate", name][..], &["inspect", name], &["logits", name, "--tokens", "1"]] {
+            let shown = error(command);
+            assert!(shown.starts_with(name), "{length} bytes: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let mut child = Command::new(program())
+        .args(["inspect", &adder()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[test]
+fn arguments_are_explained() {
+    for (arguments, code, part) in [
+        (&["--help"][..], 0, "generate"),
+        (&["generate", "--help"], 0, "Examples:"),
+        (&["generate", "--device", "tpu"], 2, "possible values: auto, gpu, emulator"),
+        (&["logits", "x", "--tokens", "1,-2"], 2, "--tokens"),
+        (&[], 2, "Usage"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!((stdout(&output).to_owned() + stderr(&output)).contains(part), "{arguments:?}");
+    }
+}

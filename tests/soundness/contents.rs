@@ -1,0 +1,95 @@
+//! Buffers with hostile contents: kernels that index by what they load check it.
+
+use warpwright::Buffer;
+use warpwright::kernel::advance::Advance;
+use warpwright::kernel::attention::AttentionDecode;
+use warpwright::kernel::embedding::Q1_0EmbeddingRow;
+use warpwright::kernel::kv_store::KvStore;
+use warpwright::kernel::rope::HeadNormRope;
+use warpwright::types::{Uint4, f16};
+
+use crate::assert_usable;
+use crate::common::{Random, device};
+
+#[test]
+fn any_token_and_any_position() {
+    let device = device();
+    let queue = device.kernels.on(&device.stream);
+    let stream = &device.stream;
+    let (heads, kv_heads, head_dim, context) = (2, 1, 64, 3);
+    let mut qkv = Buffer::zeroed(stream, (heads + 2 * kv_heads) as usize * head_dim as usize).unwrap();
+    let norm = Buffer::zeroed(stream, head_dim as usize).unwrap();
+    let turns = Buffer::from_host(stream, &[f64::NAN, f64::INFINITY].repeat(16)).unwrap();
+    let cache = |fill: f16| Buffer::from_host(stream, &vec![fill; (kv_heads * context * head_dim) as usize]).unwrap();
+    let (mut k_cache, mut v_cache) = (cache(f16::NAN), cache(f16::INFINITY));
+    let mut mixed = Buffer::zeroed(stream, (heads * head_dim) as usize).unwrap();
+    let signs = Buffer::<Uint4>::zeroed(stream, 5).unwrap();
+    let scales = Buffer::<f16>::zeroed(stream, 5).unwrap();
+    let mut hidden = Buffer::zeroed(stream, 128).unwrap();
+    let mut random = Random::new(11);
+    let mut numbers = vec![0, 1, 2, 3, 4, 5, 6, 1 << 16, 1 << 24, 1 << 31, u32::MAX - 1, u32::MAX];
+    numbers.extend((0..20).map(|_| random.below(u32::MAX)));
+    for (n, &number) in numbers.iter().enumerate() {
+        let other = numbers[(n * 7 + 3) % numbers.len()];
+        let mut position = Buffer::from_host(stream, &[number]).unwrap();
+        let mut tokens = Buffer::from_host(stream, &[other, number, u32::MAX]).unwrap();
+        let mut known = Buffer::from_host(stream, &[other]).unwrap();
+        let next = Buffer::from_host(stream, &[number]).unwrap();
+        Q1_0EmbeddingRow {
+            tokens: &tokens,
+            position: &position,
+            signs: &signs,
+            scales: &scales,
+            out: &mut hidden,
+            context,
+            vocab: 5,
+            blocks: 1,
+        }
+        .launch(&queue)
+        .unwrap();
+        HeadNormRope {
+            qkv: &mut qkv,
+            q_norm: &norm,
+            k_norm: &norm,
+            turns: &turns,
+            position: &position,
+            heads,
+            kv_heads,
+            head_dim,
+            eps: 0.0,
+            magnitude: f32::NAN,
+        }
+        .launch(&queue)
+        .unwrap();
+        KvStore {
+            qkv: &qkv,
+            position: &position,
+            k_cache: &mut k_cache,
+            v_cache: &mut v_cache,
+            heads,
+            kv_heads,
+            head_dim,
+            context,
+        }
+        .launch(&queue)
+        .unwrap();
+        AttentionDecode {
+            qkv: &qkv,
+            k_cache: &k_cache,
+            v_cache: &v_cache,
+            position: &position,
+            out: &mut mixed,
+            heads,
+            kv_heads,
+            head_dim,
+            context,
+            scale: f32::INFINITY,
+        }
+        .launch(&queue)
+        .unwrap();
+        let (tokens, position, known) = (&mut tokens, &mut position, &mut known);
+        Advance { tokens, position, known, next: &next, context }.launch(&queue).unwrap();
+        stream.synchronize().unwrap();
+    }
+    assert_usable(&device.kernels, stream);
+}

@@ -1,0 +1,12 @@
+//! A number of double precision where the kernel takes one of single precision.
+
+use warpwright::Buffer;
+use warpwright::kernel::Kernels;
+use warpwright::kernel::rms_norm::RmsNorm;
+
+fn launch(kernels: &Kernels, stream: &warpwright::Stream, x: &Buffer<f32>, out: &mut Buffer<f32>) {
+    let queue = kernels.on(stream);
+    RmsNorm { x, weight: x, out, rows: 1, dim: 4, eps: 1e-6f64 }.launch(&queue).unwrap();
+}
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! Modules are named in quotes.
+
+warpwright::kernels!(rms_norm);
+
+fn main() {}
