@@ -9,7 +9,7 @@
 constexpr uint32_t WARPS = 4;
 constexpr uint32_t ROWS = 4;
 
-// Calls `store(row, dot)` in one lane for each row of this warp.
+// Calls `store(row, dot)` for each row of this warp, in a lane of its own.
 template <class Store>
 __device__ inline void gemv(const uint4* __restrict__ signs, const __half* __restrict__ scales,
                             const float* __restrict__ x, uint32_t rows, uint32_t blocks, Store store) {
@@ -36,10 +36,8 @@ __device__ inline void gemv(const uint4* __restrict__ signs, const __half* __res
             sums[r] = fmaf(__half2float(row_scales[r][b]), dot, sums[r]);
         }
     }
-    for (uint32_t r = 0; r < ROWS; ++r) {
-        const float sum = warp_sum(sums[r]);
-        if (lane == 0 && first + r < rows) store(first + r, sum);
-    }
+    const float sum = warp_sum_of_four(sums);
+    if (lane < ROWS && first + lane < rows) store(first + lane, sum);
 }
 
 /// Matrix times vector, `y = W x`, with `W` in Q1_0.

@@ -15,7 +15,7 @@ use crate::toolkit;
 const LIMIT: u64 = 64 << 20;
 
 /// Tests of the build, which need Rust or nvcc: they stay at home.
-const AT_HOME: [&str; 3] = ["drop_in", "ui", "xtask"];
+const AT_HOME: [&str; 2] = ["drop_in", "ui"];
 const PACKAGES_AT_HOME: [&str; 3] = ["warpwright-build", "warpwright-macros", "xtask"];
 
 /// What tests and program read.
@@ -80,18 +80,25 @@ fn tests(workspace: &Workspace) -> anyhow::Result<Vec<(String, PathBuf)>> {
     for line in String::from_utf8(output.stdout)?.lines() {
         let artifact: Artifact = serde_json::from_str(line).with_context(|| format!("cargo said {line}"))?;
         let (Some(target), Some(executable)) = (artifact.target, artifact.executable) else { continue };
-        let at_home = AT_HOME.contains(&target.name.as_str())
-            || PACKAGES_AT_HOME.iter().any(|package| artifact.package_id.contains(&format!("{package}#")));
+        let package = package_name(&artifact.package_id);
+        let at_home = AT_HOME.contains(&target.name.as_str()) || PACKAGES_AT_HOME.contains(&package);
         // The program itself is an artifact too, in no folder of tests.
         let is_test = executable.parent().is_some_and(|folder| folder.ends_with("deps"));
         if artifact.reason == "compiler-artifact" && is_test && !at_home {
             // The same name may be used in several packages.
-            let package = artifact.package_id.rsplit('/').next().unwrap_or_default();
-            let package = package.split('#').next().unwrap_or_default();
             tests.push((format!("{package}-{}", target.name), executable));
         }
     }
     Ok(tests)
+}
+
+/// The name in a package id: `path+file:///folder#name@version`, or `path+file:///name#version`.
+fn package_name(id: &str) -> &str {
+    let (path, fragment) = id.rsplit_once('#').unwrap_or((id, ""));
+    match fragment.split_once('@') {
+        Some((name, _)) => name,
+        None => path.rsplit('/').next().unwrap_or(path),
+    }
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {

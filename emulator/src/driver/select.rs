@@ -124,18 +124,25 @@ pub fn select(choice: Choice) -> Result<Selected, SelectError> {
     Ok(found)
 }
 
+/// An error with what is behind it.
+fn explain(error: &libloading::Error) -> String {
+    let first: Option<&dyn std::error::Error> = Some(error);
+    let chain = std::iter::successors(first, |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Opens the driver that the system has, and asks it for devices. The error says why it cannot be used.
 fn probe_gpu() -> Result<Selected, String> {
     let open = |name: &str| {
         // SAFETY: loading a CUDA driver runs its initialisers, as any program that uses CUDA does.
         unsafe { Library::open(Some(name), RTLD_NOW) }
     };
-    let library = open("libcuda.so.1").or_else(|_| open("libcuda.so")).map_err(|error| error.to_string())?;
+    let library = open("libcuda.so.1").or_else(|_| open("libcuda.so")).map_err(|error| explain(&error))?;
     // SAFETY: the signatures are those of the driver API, and the library stays open while they are used.
     let (init, count) = unsafe {
         let init = library.get::<unsafe extern "C" fn(c_uint) -> c_int>(b"cuInit\0");
         let count = library.get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"cuDeviceGetCount\0");
-        (init.map_err(|error| error.to_string())?, count.map_err(|error| error.to_string())?)
+        (init.map_err(|error| explain(&error))?, count.map_err(|error| explain(&error))?)
     };
     // SAFETY: as the driver API says.
     let code = unsafe { init(0) };
@@ -165,7 +172,7 @@ fn open_emulator() -> Result<Selected, SelectError> {
     let path = find_emulator()?;
     // SAFETY: the library is the emulator, which has no initialisers.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) };
-    let library = library.map_err(|error| SelectError::Open(error.to_string()))?;
+    let library = library.map_err(|error| SelectError::Open(explain(&error)))?;
     let calls = calls_of(&library);
     if calls.is_none() {
         return Err(SelectError::Open(format!("{} is not the emulator", path.display())));
