@@ -222,7 +222,7 @@ fn compile_one(
     let text = std::fs::read_to_string(path).map_err(failed)?;
     let (raw, files) = toolkit.compile(path, &of.kernels.join("include"), of.flags, &of.out.join(name))?;
     let root = of.kernels.parent().unwrap_or(of.kernels);
-    let mut code = ptx::portable(&raw, root);
+    let mut code = ptx::portable(&raw, root, toolkit.root());
     let kernels = witnesses(&file, &text, &ptx::entries(&code)).map_err(Diagnostics)?;
     for (kernel, contract) in &kernels {
         if let Some(block) = constant_block(contract) {

@@ -57,7 +57,7 @@ fn parameter_size(line: &str) -> u64 {
 ///
 /// Line information names files relative to the crate (or to the toolkit's headers), not where they happen to be. What
 /// was inlined where is left out: its names contain a hash of the path.
-pub(crate) fn portable(ptx: &str, root: &Path) -> String {
+pub(crate) fn portable(ptx: &str, root: &Path, toolkit: &Path) -> String {
     let mut out = String::with_capacity(ptx.len());
     let mut in_section = false;
     for line in ptx.lines() {
@@ -73,7 +73,7 @@ pub(crate) fn portable(ptx: &str, root: &Path) -> String {
             out.push_str(line.split(", function_name").next().unwrap_or(line));
         } else if let Some((number, path)) = trimmed.strip_prefix(".file").and_then(file) {
             // Writing to a string cannot fail.
-            let _ = write!(out, "\t.file\t{number} \"{}\"", portable_path(path, root));
+            let _ = write!(out, "\t.file\t{number} \"{}\"", portable_path(path, root, toolkit));
         } else {
             out.push_str(line.trim_end());
         }
@@ -90,14 +90,12 @@ fn file(line: &str) -> Option<(&str, &str)> {
     Some((number, rest.trim().strip_prefix('"')?.strip_suffix('"')?))
 }
 
-fn portable_path(path: &str, root: &Path) -> String {
+/// A path relative to the toolkit (which may be inside the crate's folder) or to the crate.
+fn portable_path(path: &str, root: &Path, toolkit: &Path) -> String {
     let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    if let Ok(relative) = absolute.strip_prefix(root) {
-        return relative.display().to_string().replace('\\', "/");
-    }
-    match path.rsplit_once("/include/") {
-        Some((_, header)) => format!("include/{header}"),
-        None => path.rsplit('/').next().unwrap_or(path).to_owned(),
+    match absolute.strip_prefix(toolkit).or_else(|_| absolute.strip_prefix(root)) {
+        Ok(relative) => relative.display().to_string().replace('\\', "/"),
+        Err(_) => path.rsplit('/').next().unwrap_or(path).to_owned(),
     }
 }
 
@@ -146,7 +144,8 @@ mod tests {
 \tret;
 }
 \t.file\t1 \"/nowhere/kernels/k.cu\"
-\t.file\t2 \"/opt/cuda/bin/..//include/crt/math.hpp\"
+\t.file\t2 \"/nowhere/target/cuda/include/crt/math.hpp\"
+\t.file\t3 \"/usr/include/stdint.h\"
 \t.section\t.debug_str
 \t{
 $L__info_string0:
@@ -165,11 +164,15 @@ $L__info_string0:
 
     #[test]
     fn portable_ptx_has_no_paths_of_the_machine() {
-        let portable = portable(PTX, Path::new("/nowhere"));
-        assert!(portable.contains("\t.file\t1 \"kernels/k.cu\"\n\t.file\t2 \"include/crt/math.hpp\"\n"));
+        let portable = portable(PTX, Path::new("/nowhere"), Path::new("/nowhere/target/cuda"));
+        assert!(
+            portable.contains(
+                "\t.file\t1 \"kernels/k.cu\"\n\t.file\t2 \"include/crt/math.hpp\"\n\t.file\t3 \"stdint.h\"\n"
+            )
+        );
         assert!(portable.contains("\t.loc\t1 16 5\n"));
         assert!(!portable.contains("info_string") && !portable.contains("debug_str"));
-        assert!(portable.ends_with("hpp\"\n"));
+        assert!(portable.ends_with(".h\"\n"));
     }
 
     #[test]

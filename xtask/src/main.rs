@@ -4,6 +4,8 @@ mod bundle;
 mod cargo;
 mod toolkit;
 
+use std::process::ExitCode;
+
 use anyhow::bail;
 use cargo::{Workspace, run};
 use clap::{Parser, Subcommand};
@@ -36,7 +38,17 @@ enum Command {
     Bundle,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run_command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_command() -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match Arguments::parse().command {
         Command::Toolkit => toolkit::install(&workspace),
@@ -59,6 +71,6 @@ fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     };
     match result {
         Ok(()) => Ok(()),
-        Err(errors) => bail!("\n{errors}"),
+        Err(errors) => bail!("{errors}"),
     }
 }
