@@ -123,6 +123,16 @@ pub enum LaunchError {
         /// The device of the kernel.
         target: usize,
     },
+    /// The stream of the queue is in another context than its kernels.
+    #[error("kernel `{kernel}`: it is loaded in another context (device {kernels}) than the stream (device {stream})")]
+    Stream {
+        /// The kernel.
+        kernel: &'static str,
+        /// The device of the kernels.
+        kernels: usize,
+        /// The device of the stream.
+        stream: usize,
+    },
     /// The stream, or the home stream of a buffer, is being captured: the graph would hold pointers that nobody keeps.
     #[error("kernel `{kernel}`: a stream is being captured; record launches with `Graph::record` instead")]
     Capturing {

@@ -184,14 +184,9 @@ impl<S: KernelSet> Target for Recording<'_, S> {
         arguments: &mut [*mut c_void],
     ) -> Result<(), LaunchError> {
         let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
-        let context = self.kernels.context();
-        context.bind_to_thread().map_err(failed)?;
-        Region::check_all(regions, kernel.name, context)?;
-        if geometry.blocks.contains(&0) || geometry.threads.contains(&0) {
+        let Some(function) = self.kernels.prepare(self.kernels.context(), kernel, &geometry, regions)? else {
             return Ok(());
-        }
-        let function = self.kernels.function(kernel)?;
-        function.allow_dynamic_shared(geometry.dynamic_shared).map_err(failed)?;
+        };
         let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared } = geometry;
         let parameters = sys::CUDA_KERNEL_NODE_PARAMS_v2_st {
             func: function.raw,

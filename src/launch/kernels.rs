@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use cudarc::driver::sys::{self, CUjit_option_enum as JitOption};
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
 
-use super::error::LoadError;
+use super::argument::Region;
+use super::contract::Geometry;
+use super::error::{LaunchError, LoadError};
 use super::queue::Queue;
 
 /// The PTX of a module, as it is in the program.
@@ -113,11 +115,32 @@ impl<S: KernelSet> Kernels<S> {
     }
 
     /// The function of a kernel, which is loaded if it is not yet. The context is bound to this thread.
-    pub(crate) fn function(&self, kernel: &Kernel) -> Result<&Function, LoadError> {
+    fn function(&self, kernel: &Kernel) -> Result<&Function, LoadError> {
         match self.loaded.functions[kernel.index].get() {
             Some(function) => Ok(function),
             None => self.load_function(kernel.index),
         }
+    }
+
+    /// What every launch of a kernel needs, wherever it goes: the context bound to this thread, arguments that can be
+    /// used together, and the function. `None` if there is nothing to launch, since a dimension is zero.
+    pub(crate) fn prepare(
+        &self,
+        context: &CudaContext,
+        kernel: &Kernel,
+        geometry: &Geometry,
+        regions: &[&Region<'_>],
+    ) -> Result<Option<&Function>, LaunchError> {
+        let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
+        // This also reports what went wrong where no error could be returned, such as cudarc's own waits.
+        context.bind_to_thread().map_err(failed)?;
+        Region::check_all(regions, kernel.name, context)?;
+        if geometry.blocks.contains(&0) || geometry.threads.contains(&0) {
+            return Ok(None);
+        }
+        let function = self.function(kernel)?;
+        function.allow_dynamic_shared(geometry.dynamic_shared).map_err(failed)?;
+        Ok(Some(function))
     }
 
     #[cold]
@@ -148,7 +171,7 @@ impl<S: KernelSet> Kernels<S> {
 
 impl Function {
     /// Makes sure that the function may be launched with as much dynamic shared memory. Over 48 KB that has to be asked for.
-    pub(crate) fn allow_dynamic_shared(&self, bytes: u32) -> Result<(), DriverError> {
+    fn allow_dynamic_shared(&self, bytes: u32) -> Result<(), DriverError> {
         if bytes <= self.dynamic_shared.load(Ordering::Relaxed) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaStream, DriverError, result};
+use cudarc::driver::{CudaStream, result};
 
 use super::argument::Region;
 use super::contract::Geometry;
@@ -52,12 +52,12 @@ impl<S: KernelSet> Target for Queue<'_, S> {
         let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
         let context = self.stream.context();
         if !Arc::ptr_eq(context, self.kernels.context()) && context != self.kernels.context() {
-            let invalid = DriverError(cudarc::driver::sys::CUresult::CUDA_ERROR_INVALID_CONTEXT);
-            return Err(failed(invalid));
+            let (kernels, stream) = (self.kernels.context().ordinal(), context.ordinal());
+            return Err(LaunchError::Stream { kernel: kernel.name, kernels, stream });
         }
-        // This also reports what went wrong where no error could be returned, such as cudarc's own waits.
-        context.bind_to_thread().map_err(failed)?;
-        Region::check_all(regions, kernel.name, context)?;
+        let Some(function) = self.kernels.prepare(context, kernel, &geometry, regions)? else {
+            return Ok(());
+        };
         let mut capturing = is_capturing(self.stream).map_err(failed)?;
         for home in regions.iter().map(|region| region.home()) {
             if !Arc::ptr_eq(home, self.stream) {
@@ -67,11 +67,6 @@ impl<S: KernelSet> Target for Queue<'_, S> {
         if capturing {
             return Err(LaunchError::Capturing { kernel: kernel.name });
         }
-        if geometry.blocks.contains(&0) || geometry.threads.contains(&0) {
-            return Ok(());
-        }
-        let function = self.kernels.function(kernel)?;
-        function.allow_dynamic_shared(geometry.dynamic_shared).map_err(failed)?;
         let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared } = geometry;
         let homes = regions.iter().map(|region| region.home());
         ordered(self.stream, homes, || {

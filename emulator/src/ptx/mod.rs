@@ -1,6 +1,7 @@
 //! PTX as text: from source to a syntax tree with every register and symbol resolved.
 
 pub(crate) mod ast;
+mod body;
 mod lexer;
 mod parser;
 
