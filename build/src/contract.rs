@@ -1,15 +1,24 @@
 //! Contracts: what has to hold for a launch, stated in the comment of a kernel.
 //!
 //! ```text
-//! /// @grid    div_ceil(rows, 16)     blocks in x, y, z
-//! /// @block   256                    threads of a block in x, y, z
-//! /// @shared  4 * dim                dynamic shared memory in bytes
-//! /// @len     x == rows * dim        elements that a pointer has (or `>=`)
-//! /// @align   x 16                   bytes that its address is a multiple of
-//! /// @out     y                      written whole, and never read first
-//! /// @require dim % 4 == 0           what must hold besides
-//! /// @safe                           the author's word (see below)
+//! /// @grid     div_ceil(rows, 16)     blocks in x, y, z
+//! /// @block    256                    threads of a block in x, y, z
+//! /// @shared   4 * dim                dynamic shared memory in bytes
+//! /// @cluster  2                      blocks of a cluster in x, y, z: constants
+//! /// @len      x == rows * dim        elements that a pointer has (or `>=`)
+//! /// @align    x 16                   bytes that its address is a multiple of
+//! /// @out      y                      written whole, and never read first
+//! /// @optional mask                   may be null, and what the other rules say of it holds if it is not
+//! /// @require  dim % 4 == 0           what must hold besides
+//! /// @targets  75 80 90a              what the file is compiled for
+//! /// @cooperative                     launched so that all blocks run at once
+//! /// @pdl      weight                 launched before what comes before it has ended (programmatic dependent launch);
+//! ///                                  until it waits for that, it touches only the memory named here
+//! /// @safe                            the author's word (see below)
 //! ```
+//!
+//! Rules compute in whole numbers of 64 bits, with the integer parameters of the kernel and the constants of the headers
+//! that CUDA and Rust share.
 //!
 //! A contract with a grid, a block and a length for every pointer is complete. If its author also signs it with `@safe`,
 //! that within these rules the kernel touches only what it was given, *whatever the buffers contain*, then launching it
@@ -18,17 +27,20 @@
 use std::collections::BTreeMap;
 
 use crate::expression::{Comparison, Expression, Relation};
-use crate::types::Type;
+use crate::target::Target;
+use crate::types::{Element, Type};
 
 /// The rules of a kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contract {
-    /// Blocks of the grid in up to three dimensions; empty if not stated.
-    pub grid: Vec<Expression>,
-    /// Threads of a block in up to three dimensions; empty if not stated.
-    pub block: Vec<Expression>,
-    /// Dynamic shared memory in bytes.
-    pub shared: Option<Expression>,
+    /// Blocks of the grid.
+    pub grid: Option<Dimensions>,
+    /// Threads of a block.
+    pub block: Option<Dimensions>,
+    /// Dynamic shared memory in bytes, with its text.
+    pub shared: Option<(Expression, String)>,
+    /// Blocks of a cluster.
+    pub cluster: Option<[u32; 3]>,
     /// How many elements pointers have.
     pub lengths: Vec<Length>,
     /// What must hold besides, with its text.
@@ -37,8 +49,37 @@ pub struct Contract {
     pub alignments: BTreeMap<String, u64>,
     /// Pointers whose memory is written whole, and never read first.
     pub outputs: Vec<String>,
+    /// Pointers that may be null.
+    pub optional: Vec<String>,
+    /// What the file is compiled for; empty if not stated.
+    pub targets: Vec<Target>,
+    /// Whether all blocks have to run at once.
+    pub cooperative: bool,
+    /// For a programmatic dependent launch, the pointers whose memory is touched before the wait.
+    pub programmatic: Option<Vec<String>>,
     /// Whether the author has signed.
     pub safe: bool,
+}
+
+/// Up to three numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dimensions {
+    /// In x, y and z; those left out are 1.
+    pub sizes: Vec<Expression>,
+    /// The rule as it was written, without its name.
+    pub text: String,
+}
+
+impl Dimensions {
+    /// The numbers, if they are the same for every launch.
+    #[must_use]
+    pub fn constant(&self) -> Option<[i64; 3]> {
+        let mut sizes = [1; 3];
+        for (size, expression) in sizes.iter_mut().zip(&self.sizes) {
+            *size = expression.constant()?;
+        }
+        Some(sizes)
+    }
 }
 
 /// How many elements a pointer has.
@@ -54,14 +95,20 @@ pub struct Length {
     pub text: String,
 }
 
-/// A parameter as a contract sees it.
-pub type Parameter<'a> = (&'a str, Type);
+/// What the rules of a kernel may name.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Its parameters.
+    pub parameters: &'a [(&'a str, &'a Type)],
+    /// The whole numbers among the constants of the shared headers.
+    pub constants: &'a BTreeMap<String, i64>,
+}
 
 /// What is wrong with a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// No rule has that name.
-    #[error("there is no rule `@{0}`; the rules are @grid, @block, @shared, @len, @align, @out, @require and @safe")]
+    #[error("there is no rule `@{0}`; the rules are {RULES}")]
     Unknown(String),
     /// A rule that is given once was given again.
     #[error("`@{0}` is stated twice")]
@@ -93,6 +140,10 @@ pub enum RuleError {
     Incomplete(String),
 }
 
+/// Every rule there is.
+const RULES: &str = "@grid, @block, @shared, @cluster, @len, @align, @out, @optional, @require, @targets, @cooperative, \
+                     @pdl and @safe";
+
 /// Splits a comment into its documentation and its rules: name, text and line offset of each.
 #[must_use]
 pub fn split_comment(comment: &str) -> (String, Vec<(String, String, usize)>) {
@@ -110,87 +161,137 @@ pub fn split_comment(comment: &str) -> (String, Vec<(String, String, usize)>) {
     (documentation.join("\n").trim().to_owned(), rules)
 }
 
+/// Reads the text of `@targets`: targets with spaces or commas between them.
+///
+/// # Errors
+/// [`RuleError::Form`]
+pub fn targets(text: &str) -> Result<Vec<Target>, RuleError> {
+    let form = |problem| RuleError::Form { rule: "targets", form: "`@targets 75 80 90a`", problem };
+    let mut targets = Vec::new();
+    for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+        let target = Target::parse(word).ok_or_else(|| form(format!("`{word}` is not a target")))?;
+        if targets.contains(&target) {
+            return Err(form(format!("`{word}` is named twice")));
+        }
+        targets.push(target);
+    }
+    if targets.is_empty() {
+        return Err(form("there is none".to_owned()));
+    }
+    targets.sort();
+    Ok(targets)
+}
+
 impl Contract {
-    /// Reads rules, each a name and a text, for a kernel with these parameters. Errors come with the number of their
-    /// rule; the contract's own (that it is signed but not complete) with none.
+    /// Reads rules, each a name and a text. Errors come with the number of their rule; the contract's own (that it is
+    /// signed but not complete) with none.
     ///
     /// # Errors
     /// All that is wrong.
     pub fn read<'r>(
         rules: impl IntoIterator<Item = (&'r str, &'r str)>,
-        parameters: &[Parameter<'_>],
+        scope: Scope<'_>,
     ) -> Result<Self, Vec<(Option<usize>, RuleError)>> {
         let mut contract = Self::default();
         let mut errors = Vec::new();
         for (number, (name, text)) in rules.into_iter().enumerate() {
-            if let Err(error) = contract.rule(name, text, parameters) {
+            if let Err(error) = contract.rule(name, text, scope) {
                 errors.push((Some(number), error));
             }
         }
-        let missing = contract.missing(parameters);
+        let missing = contract.missing(scope.parameters);
         if errors.is_empty() && contract.safe && !missing.is_empty() {
             errors.push((None, RuleError::Incomplete(missing.join(", "))));
         }
         if errors.is_empty() { Ok(contract) } else { Err(errors) }
     }
 
-    /// What a complete contract would state besides.
+    /// What a complete contract would state besides, and what none can.
     #[must_use]
-    pub fn missing(&self, parameters: &[Parameter<'_>]) -> Vec<String> {
+    pub fn missing(&self, parameters: &[(&str, &Type)]) -> Vec<String> {
         let mut missing = Vec::new();
-        if self.grid.is_empty() {
+        if self.grid.is_none() {
             missing.push("`@grid`".to_owned());
         }
-        if self.block.is_empty() {
+        if self.block.is_none() {
             missing.push("`@block`".to_owned());
         }
         let bounded = |name: &str| self.lengths.iter().any(|length| length.parameter == name);
         let pointers = parameters.iter().filter(|(_, ty)| ty.pointee().is_some());
         missing.extend(pointers.filter(|(name, _)| !bounded(name)).map(|(name, _)| format!("`@len {name}`")));
+        missing.extend(parameters.iter().filter_map(|(name, ty)| match ty.element() {
+            Element::Struct(of) if of.pointers => {
+                Some(format!("a bound for the pointers in `{name}`, which no rule can give"))
+            }
+            _ => None,
+        }));
         missing
     }
 
-    fn rule(&mut self, name: &str, text: &str, parameters: &[Parameter<'_>]) -> Result<(), RuleError> {
+    /// Whether it gives grid and block, so that a launch is not told them.
+    #[must_use]
+    pub fn has_geometry(&self) -> bool {
+        self.grid.is_some() && self.block.is_some()
+    }
+
+    fn rule(&mut self, name: &str, text: &str, scope: Scope<'_>) -> Result<(), RuleError> {
         match name {
-            "grid" => set_dimensions(&mut self.grid, "grid", text, parameters),
-            "block" => set_dimensions(&mut self.block, "block", text, parameters),
+            "grid" => once("grid", &mut self.grid, dimensions("grid", text, scope)?),
+            "block" => once("block", &mut self.block, dimensions("block", text, scope)?),
             "shared" => {
                 let form = |problem| RuleError::Form { rule: "shared", form: "`@shared BYTES`", problem };
                 let bytes = Expression::parse(text).map_err(|error| form(error.to_string()))?;
-                integers("shared", bytes.names(), parameters)?;
-                if self.shared.replace(bytes).is_some() { Err(RuleError::Twice("shared")) } else { Ok(()) }
+                once("shared", &mut self.shared, (scope.computed("shared", bytes)?, text.to_owned()))
             }
-            "len" => self.length(text, parameters),
-            "align" => self.alignment(text, parameters),
+            "cluster" => {
+                let form = |problem| RuleError::Form { rule: "cluster", form: "`@cluster X, Y, Z`", problem };
+                let sizes = dimensions("cluster", text, scope)?.constant();
+                let sizes = sizes.ok_or_else(|| form("it is the same for every launch".to_owned()))?;
+                let blocks = sizes.iter().try_fold(1i64, |product, size| product.checked_mul(*size));
+                if sizes.iter().any(|size| *size < 1) || blocks.is_none_or(|blocks| blocks > 16) {
+                    return Err(form("a cluster has between 1 and 16 blocks".to_owned()));
+                }
+                once("cluster", &mut self.cluster, sizes.map(|size| size as u32))
+            }
+            "len" => self.length(text, scope),
+            "align" => self.alignment(text, scope),
             "out" => {
-                pointer("out", text, parameters, |ty| matches!(ty, Type::Write(_)), "a pointer that is written")?;
-                self.outputs.push(text.to_owned());
-                Ok(())
+                scope.parameter("out", text, |ty| matches!(ty, Type::Write(_)), "a pointer that is written")?;
+                listed("out", &mut self.outputs, text)
+            }
+            "optional" => {
+                scope.pointer("optional", text)?;
+                listed("optional", &mut self.optional, text)
             }
             "require" => {
                 let form = |problem| RuleError::Form { rule: "require", form: "`@require A == B`", problem };
                 let comparison = Comparison::parse(text).map_err(|error| form(error.to_string()))?;
-                integers("require", comparison.names(), parameters)?;
+                scope.integers("require", comparison.names())?;
+                let comparison = comparison.substitute(&|name| scope.constant(name));
                 self.requirements.push((comparison, text.to_owned()));
                 Ok(())
             }
-            "safe" if text.is_empty() => {
-                if std::mem::replace(&mut self.safe, true) {
-                    Err(RuleError::Twice("safe"))
-                } else {
+            "targets" => {
+                let read = targets(text)?;
+                if std::mem::replace(&mut self.targets, read).is_empty() {
                     Ok(())
+                } else {
+                    Err(RuleError::Twice("targets"))
                 }
             }
-            "safe" => Err(RuleError::Form {
-                rule: "safe",
-                form: "`@safe`",
-                problem: format!("nothing follows it, but here `{text}` does"),
-            }),
+            "pdl" => {
+                let early: Vec<String> =
+                    text.split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+                early.iter().try_for_each(|name| scope.pointer("pdl", name))?;
+                once("pdl", &mut self.programmatic, early)
+            }
+            "cooperative" => flag("cooperative", "`@cooperative`", &mut self.cooperative, text),
+            "safe" => flag("safe", "`@safe`", &mut self.safe, text),
             _ => Err(RuleError::Unknown(name.to_owned())),
         }
     }
 
-    fn length(&mut self, text: &str, parameters: &[Parameter<'_>]) -> Result<(), RuleError> {
+    fn length(&mut self, text: &str, scope: Scope<'_>) -> Result<(), RuleError> {
         let form = |problem| RuleError::Form { rule: "len", form: "`@len POINTER == ELEMENTS` (or `>=`)", problem };
         let comparison = Comparison::parse(text).map_err(|error| form(error.to_string()))?;
         let Comparison { left: Expression::Name(name), relation, right } = comparison else {
@@ -199,21 +300,23 @@ impl Contract {
         if !matches!(relation, Relation::Equal | Relation::GreaterOrEqual) {
             return Err(form(format!("`{}` does not say how many there are", relation.symbol())));
         }
-        pointer("len", &name, parameters, |ty| ty.pointee().is_some(), "a pointer")?;
-        integers("len", right.names(), parameters)?;
-        self.lengths.push(Length { parameter: name, relation, elements: right, text: text.to_owned() });
+        scope.pointer("len", &name)?;
+        let elements = scope.computed("len", right)?;
+        self.lengths.push(Length { parameter: name, relation, elements, text: text.to_owned() });
         Ok(())
     }
 
-    fn alignment(&mut self, text: &str, parameters: &[Parameter<'_>]) -> Result<(), RuleError> {
+    fn alignment(&mut self, text: &str, scope: Scope<'_>) -> Result<(), RuleError> {
         let form = |problem: &str| RuleError::Form {
             rule: "align",
             form: "`@align POINTER BYTES`",
             problem: problem.to_owned(),
         };
         let (name, bytes) = text.split_once(char::is_whitespace).ok_or_else(|| form("the bytes are missing"))?;
-        pointer("align", name, parameters, |ty| ty.pointee().is_some(), "a pointer")?;
-        let bytes = bytes.trim().parse::<u64>().ok().filter(|bytes| bytes.is_power_of_two() && *bytes <= 256);
+        scope.pointer("align", name)?;
+        let bytes = Expression::parse(bytes).ok().and_then(|bytes| scope.computed("align", bytes).ok()?.constant());
+        let bytes = bytes.and_then(|bytes| u64::try_from(bytes).ok());
+        let bytes = bytes.filter(|bytes| bytes.is_power_of_two() && *bytes <= 256);
         let bytes = bytes.ok_or_else(|| form("the bytes are not a power of two up to 256"))?;
         match self.alignments.insert(name.to_owned(), bytes) {
             Some(_) => Err(RuleError::Twice("align")),
@@ -222,78 +325,133 @@ impl Contract {
     }
 }
 
-fn set_dimensions(
-    dimensions: &mut Vec<Expression>,
-    rule: &'static str,
-    text: &str,
-    parameters: &[Parameter<'_>],
-) -> Result<(), RuleError> {
+/// Sets what is stated once.
+fn once<T>(rule: &'static str, place: &mut Option<T>, value: T) -> Result<(), RuleError> {
+    match place.replace(value) {
+        Some(_) => Err(RuleError::Twice(rule)),
+        None => Ok(()),
+    }
+}
+
+/// Adds a name that is listed once.
+fn listed(rule: &'static str, list: &mut Vec<String>, name: &str) -> Result<(), RuleError> {
+    if list.iter().any(|known| known == name) {
+        return Err(RuleError::Twice(rule));
+    }
+    list.push(name.to_owned());
+    Ok(())
+}
+
+/// Sets a rule that has no text.
+fn flag(rule: &'static str, form: &'static str, place: &mut bool, text: &str) -> Result<(), RuleError> {
+    if !text.is_empty() {
+        let problem = format!("nothing follows it, but here `{text}` does");
+        return Err(RuleError::Form { rule, form, problem });
+    }
+    if std::mem::replace(place, true) { Err(RuleError::Twice(rule)) } else { Ok(()) }
+}
+
+fn dimensions(rule: &'static str, text: &str, scope: Scope<'_>) -> Result<Dimensions, RuleError> {
     let form = |problem| RuleError::Form { rule, form: "with one to three numbers, `X, Y, Z`", problem };
     let list = Expression::parse_list(text).map_err(|error| form(error.to_string()))?;
     if list.len() > 3 {
         return Err(form(format!("there are {}", list.len())));
     }
-    for expression in &list {
-        integers(rule, expression.names(), parameters)?;
-    }
-    if !dimensions.is_empty() {
-        return Err(RuleError::Twice(rule));
-    }
-    *dimensions = list;
-    Ok(())
+    let sizes = list.into_iter().map(|size| scope.computed(rule, size)).collect::<Result<_, _>>()?;
+    Ok(Dimensions { sizes, text: text.to_owned() })
 }
 
-/// Checks that names are integer parameters.
-fn integers(rule: &'static str, names: Vec<&str>, parameters: &[Parameter<'_>]) -> Result<(), RuleError> {
-    let is_integer = |ty: Type| matches!(ty, Type::Scalar(element) if element.is_integer());
-    names.into_iter().try_for_each(|name| pointer(rule, name, parameters, is_integer, "an integer parameter"))
-}
-
-/// Checks that a name is a parameter of some kind.
-fn pointer(
-    rule: &'static str,
-    name: &str,
-    parameters: &[Parameter<'_>],
-    accept: impl Fn(Type) -> bool,
-    kind: &'static str,
-) -> Result<(), RuleError> {
-    if parameters.iter().any(|(known, ty)| *known == name && accept(*ty)) {
-        return Ok(());
+impl Scope<'_> {
+    /// The value of a constant. A parameter of the same name hides it.
+    fn constant(&self, name: &str) -> Option<i64> {
+        let hidden = self.parameters.iter().any(|(known, _)| *known == name);
+        if hidden { None } else { self.constants.get(name).copied() }
     }
-    let known: Vec<&str> = parameters.iter().filter(|(_, ty)| accept(*ty)).map(|(known, _)| *known).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Err(RuleError::Name { rule, name: name.to_owned(), kind, known })
+
+    /// An expression with its constants in place, if all else that it names are integer parameters.
+    fn computed(&self, rule: &'static str, expression: Expression) -> Result<Expression, RuleError> {
+        self.integers(rule, expression.names())?;
+        Ok(expression.substitute(&|name| self.constant(name)))
+    }
+
+    /// Checks that names are constants or integer parameters.
+    fn integers(&self, rule: &'static str, names: Vec<&str>) -> Result<(), RuleError> {
+        let kind = if self.constants.is_empty() {
+            "an integer parameter"
+        } else {
+            "an integer parameter (or a constant of a shared header)"
+        };
+        names
+            .into_iter()
+            .filter(|name| self.constant(name).is_none())
+            .try_for_each(|name| self.parameter(rule, name, Type::is_integer, kind))
+    }
+
+    /// Checks that a name is that of a pointer.
+    fn pointer(&self, rule: &'static str, name: &str) -> Result<(), RuleError> {
+        self.parameter(rule, name, |ty| ty.pointee().is_some(), "a pointer")
+    }
+
+    /// Checks that a name is a parameter of some kind.
+    fn parameter(
+        &self,
+        rule: &'static str,
+        name: &str,
+        accept: impl Fn(&Type) -> bool,
+        kind: &'static str,
+    ) -> Result<(), RuleError> {
+        if self.parameters.iter().any(|(known, ty)| *known == name && accept(ty)) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.parameters.iter().filter(|(_, ty)| accept(ty)).map(|(known, _)| *known).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(RuleError::Name { rule, name: name.to_owned(), kind, known })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Element;
+    use crate::types::{Number, StructType};
 
-    const PARAMETERS: [Parameter<'static>; 4] = [
-        ("x", Type::Read(Element::F32)),
-        ("y", Type::Write(Element::F32)),
-        ("n", Type::Scalar(Element::U32)),
-        ("scale", Type::Scalar(Element::F32)),
-    ];
+    fn number(number: Number) -> Element {
+        number.into()
+    }
 
     fn read(comment: &str) -> Result<Contract, Vec<(Option<usize>, RuleError)>> {
+        let types = [
+            Type::Read(number(Number::F32)),
+            Type::Write(number(Number::F32)),
+            Type::Scalar(number(Number::U32)),
+            Type::Scalar(number(Number::F32)),
+        ];
+        let parameters: Vec<_> = ["x", "y", "n", "scale"].into_iter().zip(&types).collect();
+        let constants = BTreeMap::from([("TILE".to_owned(), 16), ("n".to_owned(), 1)]);
         let (_, rules) = split_comment(comment);
-        Contract::read(rules.iter().map(|(name, text, _)| (name.as_str(), text.as_str())), &PARAMETERS)
+        let rules = rules.iter().map(|(name, text, _)| (name.as_str(), text.as_str()));
+        Contract::read(rules, Scope { parameters: &parameters, constants: &constants })
     }
 
     #[test]
     fn a_complete_contract() {
         let contract = read(
-            "Doubles.\n\n@grid div_ceil(n, 256)\n@block 256\n@shared 4 * n\n@len x == n\n@len y >= n\n@align x 16\n\
-             @out y\n@require n % 4 == 0\n@safe",
+            "Doubles.\n\n@grid div_ceil(n, 256)\n@block TILE * 16\n@shared 4 * n\n@cluster 2\n@len x == n\n\
+             @len y >= n * TILE\n@align x TILE\n@out y\n@optional x\n@require n % 4 == 0\n@targets 80, 75 90a\n\
+             @cooperative\n@pdl x\n@safe",
         )
         .unwrap();
-        assert!(contract.safe && contract.missing(&PARAMETERS).is_empty());
+        assert!(contract.safe && contract.cooperative);
         assert_eq!(contract.lengths[1].relation, Relation::GreaterOrEqual);
+        // a parameter hides a constant
+        assert_eq!(contract.lengths[1].elements.to_string(), "(n * 16)");
         assert_eq!(contract.requirements[0].1, "n % 4 == 0");
         assert_eq!(contract.alignments["x"], 16);
-        assert_eq!(contract.outputs, ["y"]);
+        assert_eq!((contract.outputs, contract.optional), (vec!["y".to_owned()], vec!["x".to_owned()]));
+        let block = contract.block.unwrap();
+        assert_eq!((block.constant(), block.text.as_str()), (Some([256, 1, 1]), "TILE * 16"));
+        assert_eq!(contract.cluster, Some([2, 1, 1]));
+        assert_eq!(contract.targets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["75", "80", "90a"]);
+        assert_eq!(contract.programmatic, Some(vec!["x".to_owned()]));
     }
 
     #[test]
@@ -307,7 +465,7 @@ mod tests {
     fn every_mistake_is_reported() {
         let cases = [
             ("@gird n", "there is no rule `@gird`"),
-            ("@grid m", "`@grid` names `m`, which is not an integer parameter of the kernel; those are: n"),
+            ("@grid m", "`@grid` names `m`, which is not an integer parameter (or a constant of a shared header)"),
             ("@grid scale", "which is not an integer parameter"),
             ("@grid x", "which is not an integer parameter"),
             ("@grid 1, 2, 3, 4", "one to three numbers"),
@@ -318,9 +476,18 @@ mod tests {
             ("@len x == k", "`@len` names `k`, which is not an integer parameter"),
             ("@len 2 * x == n", "the left side is not a pointer"),
             ("@align x 3", "not a power of two"),
+            ("@align x n", "not a power of two"),
             ("@align x", "the bytes are missing"),
             ("@out x", "which is not a pointer that is written"),
+            ("@out y\n@out y", "`@out` is stated twice"),
+            ("@optional n", "which is not a pointer"),
             ("@require n", "expected a comparison"),
+            ("@cluster n", "the same for every launch"),
+            ("@cluster 4, 8", "between 1 and 16 blocks"),
+            ("@targets sm_80", "`sm_80` is not a target"),
+            ("@targets", "there is none"),
+            ("@pdl n", "which is not a pointer"),
+            ("@cooperative yes", "nothing follows it"),
             ("@safe yes", "nothing follows it"),
             ("@block 32\n@len x == n\n@safe", "lacks `@grid`, `@len y`"),
         ];
@@ -330,5 +497,15 @@ mod tests {
             assert!(errors[0].1.to_string().contains(message), "{comment}: {}", errors[0].1);
         }
         assert_eq!(read("@gird n\n@grid n\n@len z == n").unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn pointers_in_structs_are_never_bounded() {
+        let of = StructType { name: "Args".into(), size: 8, align: 8, pointers: true };
+        let ty = Type::Scalar(Element::Struct(of));
+        let parameters = [("args", &ty)];
+        let rules = [("grid", "1"), ("block", "1"), ("safe", "")];
+        let errors = Contract::read(rules, Scope { parameters: &parameters, constants: &BTreeMap::new() }).unwrap_err();
+        assert!(errors[0].1.to_string().contains("the pointers in `args`"), "{}", errors[0].1);
     }
 }

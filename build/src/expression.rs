@@ -116,6 +116,18 @@ impl Expression {
         }
     }
 
+    /// The same with names replaced by the numbers that they stand for.
+    #[must_use]
+    pub fn substitute(self, value: &impl Fn(&str) -> Option<i64>) -> Self {
+        match self {
+            Self::Number(_) => self,
+            Self::Name(ref name) => value(name).map_or(self, Self::Number),
+            Self::Binary(operator, left, right) => {
+                Self::Binary(operator, Box::new(left.substitute(value)), Box::new(right.substitute(value)))
+            }
+        }
+    }
+
     /// Its value if it has no names and no error.
     #[must_use]
     pub fn constant(&self) -> Option<i64> {
@@ -164,6 +176,12 @@ impl Comparison {
     /// The names that it computes with.
     pub fn names(&self) -> Vec<&str> {
         [self.left.names(), self.right.names()].concat()
+    }
+
+    /// The same with names replaced by the numbers that they stand for.
+    #[must_use]
+    pub fn substitute(self, value: &impl Fn(&str) -> Option<i64>) -> Self {
+        Self { left: self.left.substitute(value), relation: self.relation, right: self.right.substitute(value) }
     }
 }
 

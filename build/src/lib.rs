@@ -21,14 +21,18 @@
 pub mod contract;
 pub mod expression;
 pub mod manifest;
+pub mod names;
+pub mod target;
 pub mod types;
 
-#[cfg(feature = "compile")]
-mod compile;
-#[cfg(feature = "compile")]
 mod diagnostic;
-#[cfg(feature = "compile")]
 mod inputs;
+mod kernels;
+
+#[cfg(feature = "compile")]
+mod headers;
+#[cfg(feature = "compile")]
+mod modules;
 #[cfg(feature = "compile")]
 mod ptx;
 #[cfg(feature = "compile")]
@@ -37,10 +41,12 @@ mod signature;
 mod source;
 #[cfg(feature = "compile")]
 mod toolkit;
+#[cfg(feature = "compile")]
+mod witnesses;
 
-#[cfg(feature = "compile")]
-pub use compile::{Prebuilt, build, check_prebuilt, compile, write_prebuilt};
-#[cfg(feature = "compile")]
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use kernels::{Prebuilt, build, check_prebuilt, compile, write_prebuilt};
+#[cfg(feature = "compile")]
+pub use ptx::version as ptx_version;
 #[cfg(feature = "compile")]
 pub use toolkit::{Toolkit, ToolkitNotFound};

@@ -1,14 +1,17 @@
 //! The manifest: what the build found out about the kernels of a crate, for the macros to make launchers of.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::Type;
+use crate::contract::{Contract, RuleError, Scope};
+use crate::target::Target;
+use crate::types::{Element, Number, Type};
 
 /// The version of this format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The file name of a manifest.
 pub const FILE: &str = "manifest.json";
@@ -21,10 +24,104 @@ pub const FOLDER: &str = "warpwright";
 pub struct Manifest {
     /// [`FORMAT`]
     pub format: u32,
-    /// What nvcc was asked for.
+    /// What nvcc was asked for, besides the target.
     pub flags: Vec<String>,
+    /// What `include/*.h` has for Rust.
+    pub headers: Headers,
     /// One for each `.cu` file.
     pub modules: Vec<Module>,
+}
+
+/// Structs and constants that CUDA and Rust share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headers {
+    /// The headers and all that they include from the crate.
+    pub inputs: Vec<Input>,
+    /// Numbers.
+    pub constants: Vec<Constant>,
+    /// Structs of plain data without padding, each after those that it is made of.
+    pub structs: Vec<Struct>,
+}
+
+/// A constant of a shared header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constant {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: Number,
+    /// Its value, as Rust writes it.
+    pub value: String,
+    /// Its comment.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub documentation: String,
+}
+
+/// A struct of a shared header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Struct {
+    /// Its name, without namespaces.
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
+    /// In bytes.
+    pub align: u64,
+    /// Its comment.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub documentation: String,
+    /// Its fields, in order.
+    pub fields: Vec<Field>,
+}
+
+/// A field of a struct.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub ty: FieldType,
+    /// In bytes from the start of the struct.
+    pub offset: u64,
+    /// Its comment.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub documentation: String,
+}
+
+/// The type of a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FieldType {
+    /// A number, a vector or a struct.
+    Element(Element),
+    /// As many of a type.
+    Array(Box<FieldType>, u64),
+    /// A device address.
+    Pointer,
+}
+
+impl FieldType {
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Element(element) => element.size(),
+            Self::Array(element, length) => element.size() * length,
+            Self::Pointer => 8,
+        }
+    }
+
+    /// Whether there are pointers in it.
+    #[must_use]
+    pub fn has_pointers(&self) -> bool {
+        match self {
+            Self::Element(Element::Struct(of)) => of.pointers,
+            Self::Element(Element::Number(_)) => false,
+            Self::Array(element, _) => element.has_pointers(),
+            Self::Pointer => true,
+        }
+    }
 }
 
 /// A `.cu` file and the PTX made of it.
@@ -36,14 +133,38 @@ pub struct Module {
     pub documentation: String,
     /// The file and all that it includes from the crate.
     pub inputs: Vec<Input>,
-    /// The file of the PTX, beside the manifest.
-    pub ptx: String,
-    /// The hash of the PTX.
-    pub sha256: String,
     /// The compiler that made it.
     pub compiler: String,
-    /// Its kernels, in the order of the source.
+    /// Its PTX, one for each target, the lowest first.
+    pub images: Vec<Image>,
+    /// Its kernels, as they stand in the source.
     pub kernels: Vec<Kernel>,
+}
+
+/// PTX for a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// What it is for.
+    pub target: Target,
+    /// The file, beside the manifest.
+    pub ptx: String,
+    /// The hash of the file.
+    pub sha256: String,
+    /// What each kernel of the module takes of a multiprocessor, as NVIDIA's assembler has it; nothing if there was none.
+    pub resources: Vec<Resources>,
+}
+
+/// What a kernel takes of a multiprocessor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Static shared memory of a block in bytes.
+    pub shared: u32,
+    /// The stack of a thread in bytes.
+    pub stack: u32,
+    /// Bytes that a thread stores and loads since there are not enough registers.
+    pub spills: u32,
 }
 
 /// A file that PTX was made from.
@@ -55,13 +176,19 @@ pub struct Input {
     pub sha256: String,
 }
 
-/// A kernel.
+/// A kernel, or an instance of a template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
     /// Its name in the source.
     pub name: String,
+    /// The arguments of the template in C++, if it is an instance of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
     /// Its name in the PTX.
     pub symbol: String,
+    /// The file it stands in, if that is not the module's: relative to the folder of kernels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Where it stands in the source.
     pub line: u32,
     /// Its comment, without the rules.
@@ -70,6 +197,9 @@ pub struct Kernel {
     pub parameters: Vec<Parameter>,
     /// The rules of its contract: name and text of each.
     pub rules: Vec<(String, String)>,
+    /// The blocks of a cluster, if they are in the code (`__cluster_dims__`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<[u32; 3]>,
 }
 
 /// A parameter of a kernel.
@@ -80,6 +210,48 @@ pub struct Parameter {
     /// Its type.
     #[serde(rename = "type")]
     pub ty: Type,
+}
+
+impl Kernel {
+    /// Its name as C++ writes it: `scale`, or `scale<float>`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        match &self.arguments[..] {
+            [] => self.name.clone(),
+            arguments => format!("{}<{}>", self.name, arguments.join(", ")),
+        }
+    }
+
+    /// Its signature as C++ writes it.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        let parameters = self.parameters.iter().map(|parameter| format!("{} {}", parameter.ty.cpp(), parameter.name));
+        format!("{}({})", self.full_name(), parameters.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The parameters as a contract sees them.
+    #[must_use]
+    pub fn scope(&self) -> Vec<(&str, &Type)> {
+        self.parameters.iter().map(|parameter| (parameter.name.as_str(), &parameter.ty)).collect()
+    }
+
+    /// Its contract, with the constants of the headers.
+    ///
+    /// # Errors
+    /// What is wrong with its rules, as [`Contract::read`] says it.
+    pub fn contract(&self, headers: &Headers) -> Result<Contract, Vec<(Option<usize>, RuleError)>> {
+        let rules = self.rules.iter().map(|(rule, text)| (rule.as_str(), text.as_str()));
+        Contract::read(rules, Scope { parameters: &self.scope(), constants: &headers.integers() })
+    }
+}
+
+impl Headers {
+    /// The whole numbers among the constants.
+    #[must_use]
+    pub fn integers(&self) -> BTreeMap<String, i64> {
+        let integers = self.constants.iter().filter(|constant| constant.ty.is_integer());
+        integers.filter_map(|constant| Some((constant.name.clone(), constant.value.parse().ok()?))).collect()
+    }
 }
 
 /// Why there is no manifest.

@@ -1,51 +1,129 @@
 //! The first witness: the mangled name of a kernel, in which the compiler wrote its name and its types.
 
-use crate::types::{Element, Type};
+use std::collections::BTreeMap;
 
 /// What a mangled name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Signature {
     /// Without namespaces.
     pub(crate) name: String,
-    /// Each parameter: its type, or the type in C++ if it has no counterpart in Rust.
-    pub(crate) parameters: Vec<Result<Type, String>>,
+    /// The arguments of an instance of a template, in C++.
+    pub(crate) arguments: Vec<String>,
+    /// The type of each parameter in C++, as the demangler writes it; `None` if the name does not say (`extern "C"`).
+    pub(crate) parameters: Option<Vec<String>>,
 }
 
 /// Why a name has no signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SignatureError {
-    #[error("the kernel is `extern \"C\"`, so its name does not say its types: leave `extern \"C\"` out")]
-    ExternC,
-    #[error("the kernel is in an anonymous namespace, so its name differs from machine to machine: name the namespace")]
+    #[error("the kernel is in an anonymous namespace, so its name differs from file to file: name the namespace")]
     Anonymous,
-    #[error(
-        "the kernel is a template: write a `__global__` function for each instance, which calls a `__device__` one"
-    )]
-    Template,
     #[error("the name is not one that a C++ compiler makes")]
     Name,
 }
 
-/// Reads the signature from a symbol.
-pub(crate) fn read(symbol: &str) -> Result<Signature, SignatureError> {
-    if !symbol.starts_with("_Z") {
-        return Err(SignatureError::ExternC);
+/// The name of the functions that the build adds so that the compiler writes down the types of an instance.
+pub(crate) const ADDED: &str = "warpwright_signature_";
+
+/// What the build adds to a source for each instance of a template: a kernel whose own name has the types of the
+/// instance's parameters, resolved (the mangled name of the instance itself has them as they depend on its arguments).
+pub(crate) fn addition(number: usize, namespaces: &[String], instance: &str) -> String {
+    let (open, close) = match namespaces {
+        [] => (String::new(), ""),
+        names => (format!("namespace {} {{ ", names.join("::")), " }"),
+    };
+    format!(
+        "{open}__global__ void {ADDED}{number}(::warpwright_instance<&{instance}>*, \
+         decltype(::warpwright_types(&{instance}))*) {{}}{close}\n"
+    )
+}
+
+/// What stands before the additions.
+pub(crate) const ADDITIONS: &str = "template <auto* Function> struct warpwright_instance;\n\
+    template <class... Types> struct warpwright_list;\n\
+    template <class... Types> warpwright_list<Types...> warpwright_types(void (*)(Types...));\n";
+
+fn demangle(symbol: &str) -> Option<String> {
+    cpp_demangle::Symbol::new(symbol).ok()?.demangle().ok()
+}
+
+/// Reads what the added functions say: the types of each instance, by the instance's name as the demangler writes it.
+pub(crate) fn additions<'a>(symbols: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<String>> {
+    let mut instances = BTreeMap::new();
+    for text in symbols.filter(|symbol| symbol.contains(ADDED)).filter_map(demangle) {
+        let arguments = text.find('(').and_then(|open| text[open + 1..].strip_suffix(')'));
+        let [instance, types] = split(arguments.unwrap_or_default())[..] else { continue };
+        let inside = |text: &'_ str, before: &str| -> Option<String> {
+            Some(text.strip_prefix(before)?.strip_suffix(">*")?.trim().to_owned())
+        };
+        if let (Some(instance), Some(types)) =
+            (inside(instance, "warpwright_instance<&"), inside(types, "warpwright_list<"))
+        {
+            let types =
+                if types.is_empty() { Vec::new() } else { split(&types).into_iter().map(str::to_owned).collect() };
+            instances.insert(instance, types);
+        }
     }
-    let demangled = cpp_demangle::Symbol::new(symbol).map_err(|_| SignatureError::Name)?;
-    let text = demangled.demangle().map_err(|_| SignatureError::Name)?;
+    instances
+}
+
+/// Reads the signature from a symbol; `instances` is what [`additions`] found.
+pub(crate) fn read(symbol: &str, instances: &BTreeMap<String, Vec<String>>) -> Result<Signature, SignatureError> {
+    if !symbol.starts_with("_Z") {
+        return Ok(Signature { name: symbol.to_owned(), arguments: Vec::new(), parameters: None });
+    }
+    let text = demangle(symbol).ok_or(SignatureError::Name)?;
     if text.contains("(anonymous namespace)") {
         return Err(SignatureError::Anonymous);
     }
-    let open = text.find('(').ok_or(SignatureError::Name)?;
-    let (name, parameters) = text.split_at(open);
-    if name.contains('<') {
-        return Err(SignatureError::Template);
+    // The parameters are in the last parentheses that are in no others: template arguments may have some too.
+    let close = text.strip_suffix(')').ok_or(SignatureError::Name)?;
+    let mut depth = 0u32;
+    let open = close.char_indices().rev().find(|&(_, c)| {
+        match c {
+            ')' => depth += 1,
+            '(' if depth == 0 => return true,
+            '(' => depth -= 1,
+            _ => {}
+        }
+        false
+    });
+    let (open, _) = open.ok_or(SignatureError::Name)?;
+    let (head, parameters) = (&close[..open], &close[open + 1..]);
+    let (name, arguments) = match head.strip_suffix('>').and_then(|inside| Some((inside, opening_angle(inside)?))) {
+        Some((inside, angle)) => (&inside[..angle], split(&inside[angle + 1..])),
+        None => (head, Vec::new()),
+    };
+    // An instance has its return type in front.
+    let name = name.rsplit([':', ' ']).next().unwrap_or(name).to_owned();
+    let parameters = match instances.get(&text) {
+        Some(types) => types.clone(),
+        None if parameters.is_empty() => Vec::new(),
+        None => split(parameters).into_iter().map(str::to_owned).collect(),
+    };
+    Ok(Signature { name, arguments: arguments.into_iter().map(plain_argument).collect(), parameters: Some(parameters) })
+}
+
+/// `(unsigned int)16` is `16`.
+fn plain_argument(text: &str) -> String {
+    match text.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        Some((_, value)) if !value.is_empty() => value.to_owned(),
+        _ => text.to_owned(),
     }
-    let name = name.rsplit("::").next().unwrap_or(name).to_owned();
-    let parameters =
-        parameters.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or(SignatureError::Name)?;
-    let parameters = if parameters.is_empty() { Vec::new() } else { split(parameters) };
-    Ok(Signature { name, parameters: parameters.into_iter().map(parameter).collect() })
+}
+
+/// The index of the `<` that a `>` after the text closes.
+fn opening_angle(text: &str) -> Option<usize> {
+    let mut depth = 0u32;
+    for (at, c) in text.char_indices().rev() {
+        match c {
+            '>' | ')' => depth += 1,
+            '<' if depth == 0 => return Some(at),
+            '<' | '(' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Splits at the commas that are in no brackets.
@@ -66,50 +144,41 @@ fn split(text: &str) -> Vec<&str> {
     parts
 }
 
-/// A type as the demangler writes it: `float const*`, `unsigned int`.
-fn parameter(text: &str) -> Result<Type, String> {
-    let ty = match text.strip_suffix('*') {
-        None => Element::from_cpp(text).map(Type::Scalar),
-        Some(pointee) => match pointee.strip_suffix(" const") {
-            Some(element) => Element::from_cpp(element).map(Type::Read),
-            None => Element::from_cpp(pointee).map(Type::Write),
-        },
-    };
-    ty.ok_or_else(|| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn types_come_from_the_mangled_name() {
-        let signature = read("_Z4sigsPKhPK6__halfPfjmdPK6float4PiS_").unwrap();
-        assert_eq!(signature.name, "sigs");
-        let types: Vec<_> = signature.parameters.into_iter().map(|ty| ty.map(Type::cpp)).collect();
-        let known = |name: &str| Ok(name.to_owned());
-        assert_eq!(
-            types,
-            [
-                known("const unsigned char*"),
-                known("const __half*"),
-                known("float*"),
-                known("unsigned int"),
-                known("unsigned long"),
-                known("double"),
-                known("const float4*"),
-                known("int*"),
-                Err("unsigned char const".to_owned()),
-            ]
-        );
+    fn plain(symbol: &str) -> Result<Signature, SignatureError> {
+        read(symbol, &BTreeMap::new())
     }
 
     #[test]
-    fn names_that_have_no_signature() {
-        assert_eq!(read("rms_norm"), Err(SignatureError::ExternC));
-        assert_eq!(read("_ZN12_GLOBAL__N_14axpyEPf"), Err(SignatureError::Anonymous));
-        assert_eq!(read("_Z4axpyIfEvPT_"), Err(SignatureError::Template));
-        assert_eq!(read("_Zqq"), Err(SignatureError::Name));
-        assert_eq!(read("_ZN5inner4axpyEv").unwrap(), Signature { name: "axpy".to_owned(), parameters: vec![] });
+    fn types_come_from_the_mangled_name() {
+        let signature = plain("_Z4sigsPKhPK6__halfPfjmdPK6float4PiS_").unwrap();
+        assert_eq!(signature.name, "sigs");
+        let types = "unsigned char const*, __half const*, float*, unsigned int, unsigned long, double, float4 const*, \
+                     int*, unsigned char const";
+        assert_eq!(signature.parameters.unwrap().join(", "), types);
+        let none = Signature { name: "axpy".to_owned(), arguments: vec![], parameters: Some(vec![]) };
+        assert_eq!(plain("_ZN5inner4axpyEv").unwrap(), none);
+    }
+
+    #[test]
+    fn instances_have_arguments_and_resolved_types() {
+        let scale = plain("_ZN3foo5scaleI6__halfLi4ELj16ELb1EEEvPT_S2_j").unwrap();
+        assert_eq!((scale.name.as_str(), scale.arguments.join(" ")), ("scale", "__half 4 16 true".to_owned()));
+        let gemv = "_Z4gemvI2Q1Li4EEvPKNT_5acc_tEPf";
+        assert_eq!(plain(gemv).unwrap().parameters.unwrap(), ["Q1::acc_t const*", "float*"]);
+        let added = "_Z22warpwright_signature_1P19warpwright_instanceIXadL_Z4gemvI2Q1Li4EEvPKNT_5acc_tEPfEEEP15warpwright_\
+                     listIJPKiS6_EE";
+        let instances = additions([added, gemv].into_iter());
+        assert_eq!(read(gemv, &instances).unwrap().parameters.unwrap(), ["int const*", "float*"]);
+    }
+
+    #[test]
+    fn names_that_have_no_types() {
+        assert_eq!(plain("rms_norm").unwrap().parameters, None);
+        assert_eq!(plain("_ZN12_GLOBAL__N_14axpyEPf"), Err(SignatureError::Anonymous));
+        assert_eq!(plain("_Zqq"), Err(SignatureError::Name));
     }
 }

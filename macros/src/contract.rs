@@ -2,10 +2,9 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
-use warpwright_build::contract::Contract;
+use warpwright_build::contract::{Contract, Dimensions};
 use warpwright_build::expression::{Expression, Operator, Relation};
 use warpwright_build::manifest::Kernel;
-use warpwright_build::types::Type;
 
 use crate::names::identifier;
 
@@ -54,10 +53,10 @@ fn relation(relation: Relation) -> TokenStream {
 }
 
 /// Grid or block: three numbers, of which those not stated are 1.
-fn dimensions(rule: &str, stated: &[Expression]) -> TokenStream {
-    let mut list: Vec<TokenStream> = stated.iter().map(computed).collect();
+fn dimensions(rule: &str, stated: &Dimensions) -> TokenStream {
+    let mut list: Vec<TokenStream> = stated.sizes.iter().map(computed).collect();
     list.resize(3, quote! { ::core::option::Option::Some(1) });
-    let shown = stated.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let shown = &stated.text;
     quote! { __contract.dimensions(#rule, #shown, [#(#list),*])? }
 }
 
@@ -65,13 +64,9 @@ fn dimensions(rule: &str, stated: &[Expression]) -> TokenStream {
 /// `Region`, and every integer one what it is. They define `__geometry`, which is given where the contract states none.
 /// (Names of the macro's own start with two underscores, as no parameter's does.)
 pub(crate) fn checks(kernel: &Kernel, contract: &Contract) -> TokenStream {
-    let integers: Vec<_> = kernel
-        .parameters
-        .iter()
-        .filter(|parameter| matches!(parameter.ty, Type::Scalar(element) if element.is_integer()))
-        .map(|parameter| (identifier(&parameter.name), &parameter.name))
-        .collect();
-    let (variables, names): (Vec<_>, Vec<_>) = integers.into_iter().unzip();
+    let integers = kernel.parameters.iter().filter(|parameter| parameter.ty.is_integer());
+    let (variables, names): (Vec<_>, Vec<_>) =
+        integers.map(|parameter| (identifier(&parameter.name), &parameter.name)).unzip();
     let alignments = contract.alignments.iter().map(|(name, bytes)| {
         let name = identifier(name);
         quote! { __contract.alignment(&#name, #bytes)?; }
@@ -86,32 +81,16 @@ pub(crate) fn checks(kernel: &Kernel, contract: &Contract) -> TokenStream {
         let relation = relation(comparison.relation);
         quote! { __contract.requirement(#left, #relation, #right, #text)?; }
     });
-    let geometry = if has_geometry(contract) {
-        let blocks = dimensions("grid", &contract.grid);
-        let threads = dimensions("block", &contract.block);
-        let shared = match &contract.shared {
-            Some(bytes) => {
-                let (bytes, text) = (computed(bytes), bytes.to_string());
-                quote! { __contract.shared(#bytes, #text)? }
-            }
-            None => quote! { 0 },
-        };
-        quote! {
-            let __geometry = ::warpwright::launch::Geometry {
-                blocks: #blocks,
-                threads: #threads,
-                dynamic_shared: #shared,
-            };
-        }
-    } else {
-        TokenStream::new()
+    let geometry = match (&contract.grid, &contract.block) {
+        (Some(grid), Some(block)) => geometry(kernel, contract, grid, block),
+        _ => TokenStream::new(),
     };
     quote! {
         // Shadowed only in here: a number that 64 bits with a sign do not hold is none to compute with.
         let __geometry = {
             #(let #variables = i64::try_from(#variables).ok();)*
             let __values = [#((#names, #variables)),*];
-            let __contract = ::warpwright::launch::Contract { kernel: &KERNEL, values: &__values };
+            let __contract = ::warpwright::launch::Contract { kernel: __kernel, values: &__values };
             #(#requirements)*
             #(#lengths)*
             #(#alignments)*
@@ -121,7 +100,27 @@ pub(crate) fn checks(kernel: &Kernel, contract: &Contract) -> TokenStream {
     }
 }
 
-/// Whether the contract states grid and block, so that a launch is not given them.
-pub(crate) fn has_geometry(contract: &Contract) -> bool {
-    !contract.grid.is_empty() && !contract.block.is_empty()
+fn geometry(kernel: &Kernel, contract: &Contract, grid: &Dimensions, block: &Dimensions) -> TokenStream {
+    let (blocks, threads) = (dimensions("grid", grid), dimensions("block", block));
+    let shared = match &contract.shared {
+        Some((bytes, text)) => {
+            let bytes = computed(bytes);
+            quote! { __contract.shared(#bytes, #text)? }
+        }
+        None => quote! { 0 },
+    };
+    // Clusters that are in the code need not be asked for.
+    let [x, y, z] = if kernel.cluster.is_some() { [1; 3] } else { contract.cluster.unwrap_or([1; 3]) };
+    let whole_clusters = kernel.cluster.or(contract.cluster).map(|[x, y, z]| {
+        quote! { __contract.whole_clusters(__geometry.blocks, [#x, #y, #z])?; }
+    });
+    quote! {
+        let __geometry = ::warpwright::launch::Geometry {
+            blocks: #blocks,
+            threads: #threads,
+            dynamic_shared: #shared,
+            cluster: [#x, #y, #z],
+        };
+        #whole_clusters
+    }
 }

@@ -1,10 +1,13 @@
 //! The macro `warpwright::kernels!()`: reads the manifest that the build script left, and expands to launchers.
 //!
-//! `expand` makes the modules and structs, `contract` the checks that come before a launch, `names` the names.
+//! `expand` makes the set of kernels and the modules, `launcher` the structs and how they are launched, `contract` the
+//! checks that come before, `shared` what the headers have for Rust, `names` the identifiers.
 
 mod contract;
 mod expand;
+mod launcher;
 mod names;
+mod shared;
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +25,7 @@ pub fn kernels(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let expanded = parse(input.into()).and_then(|names| {
         let folder = folder()?;
         let manifest = Manifest::read(&folder).map_err(|error| Error::new(error.to_string()))?;
-        expand::modules(&manifest, &names)
+        expand::expand(&manifest, &names)
     });
     expanded.unwrap_or_else(|error| error.to_tokens()).into()
 }

@@ -1,29 +1,9 @@
-//! Names in Rust for what has a name in CUDA.
+//! Identifiers in Rust for what has a name in CUDA.
 
-use proc_macro2::{Ident, Span};
-
-/// A type name: `rms_norm` becomes `RmsNorm`, and `q1_0_gemv` becomes `Q1_0Gemv`.
-pub(crate) fn camel_case(name: &str) -> String {
-    let mut out = String::new();
-    let mut upper = true;
-    let mut characters = name.chars().peekable();
-    while let Some(c) = characters.next() {
-        if c == '_' {
-            // Between digits the underscore tells numbers apart, and stays.
-            let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-            if digit(out.chars().last()) && digit(characters.peek().copied()) {
-                out.push('_');
-            }
-            upper = true;
-        } else if upper {
-            out.push(c.to_ascii_uppercase());
-            upper = false;
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+use warpwright_build::names::{SHARED, camel_case};
+use warpwright_build::types::{Element, Number};
 
 /// An identifier, raw if it is a keyword.
 pub(crate) fn identifier(name: &str) -> Ident {
@@ -37,13 +17,32 @@ pub(crate) fn identifier(name: &str) -> Ident {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The generic type of the field of a pointer parameter.
+pub(crate) fn generic(parameter: &str) -> Ident {
+    // A parameter whose name starts with an underscore and a digit, say, still needs a letter in front.
+    let name = camel_case(parameter);
+    match name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        true => Ident::new(&name, Span::call_site()),
+        false => format_ident!("P{name}"),
+    }
+}
 
-    #[test]
-    fn camel_case_keeps_numbers_apart() {
-        let names = ["rms_norm", "q1_0_gemv", "x", "kv_store", "gemv2", "_lead", "A_b"].map(camel_case);
-        assert_eq!(names, ["RmsNorm", "Q1_0Gemv", "X", "KvStore", "Gemv2", "Lead", "AB"]);
+/// The Rust type of a number.
+pub(crate) fn number(number: Number) -> TokenStream {
+    let name = Ident::new(number.rust(), Span::call_site());
+    match number.is_primitive() {
+        true => quote! { #name },
+        false => quote! { ::warpwright::types::#name },
+    }
+}
+
+/// The Rust type of an element, as `place` finds the module of what is shared.
+pub(crate) fn element(element: &Element, place: &TokenStream) -> TokenStream {
+    match element {
+        Element::Number(of) => number(*of),
+        Element::Struct(of) => {
+            let (shared, name) = (identifier(SHARED), identifier(&of.name));
+            quote! { #place #shared::#name }
+        }
     }
 }

@@ -14,8 +14,9 @@ use super::sealed::Argument;
 use super::{KernelSet, Target};
 use crate::buffer::{Buffer, Memory};
 
-/// The stream of a region. A slice that is borrowed mutably cannot lend its own.
+/// The stream of a region. A slice that is borrowed mutably cannot lend its own; memory that is absent has none.
 enum Home<'a> {
+    Absent,
     Borrowed(&'a Arc<CudaStream>),
     Owned(Arc<CudaStream>),
 }
@@ -51,6 +52,17 @@ impl<'a> Region<'a> {
         Self { name, written, pointer, elements, bytes, alignment, home, memory, _guard: guard }
     }
 
+    /// No memory: null, for a parameter that is optional.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn absent(name: &'static str) -> Self {
+        Self::new::<u8>(name, false, 0, 0, Home::Absent, None, None)
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.home, Home::Absent)
+    }
+
     /// The parameter that it is for.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -70,10 +82,11 @@ impl<'a> Region<'a> {
         (&raw const self.pointer).cast_mut().cast()
     }
 
-    pub(crate) fn home(&self) -> &Arc<CudaStream> {
+    pub(crate) fn home(&self) -> Option<&Arc<CudaStream>> {
         match &self.home {
-            Home::Borrowed(stream) => stream,
-            Home::Owned(stream) => stream,
+            Home::Absent => None,
+            Home::Borrowed(stream) => Some(stream),
+            Home::Owned(stream) => Some(stream),
         }
     }
 
@@ -105,7 +118,7 @@ impl<'a> Region<'a> {
     ) -> Result<(), LaunchError> {
         for (n, region) in regions.iter().enumerate() {
             region.check_alignment(kernel, region.alignment)?;
-            let own = region.home().context();
+            let Some(own) = region.home().map(|home| home.context()) else { continue };
             if !std::ptr::eq(&raw const **own, context) && **own != *context {
                 let (buffer, target) = (own.ordinal(), context.ordinal());
                 return Err(LaunchError::Context { kernel, parameter: region.name, buffer, target });
@@ -249,6 +262,7 @@ impl super::sealed::Target for Nowhere {}
 
 impl Target for Nowhere {
     type Set = NoKernels;
+    type Launched = ();
 
     unsafe fn submit(
         &self,
@@ -267,8 +281,9 @@ pub enum NoKernels {}
 
 // SAFETY: there are none.
 unsafe impl KernelSet for NoKernels {
-    const IMAGES: &'static [super::Image] = &[];
-    const SYMBOLS: &'static [(usize, &'static std::ffi::CStr)] = &[];
+    const MANIFEST: &'static str = "";
+    const MODULES: &'static [super::Module] = &[];
+    const SYMBOLS: &'static [super::Symbol] = &[];
 }
 
 macro_rules! nowhere {

@@ -13,6 +13,14 @@ pub struct Geometry {
     pub threads: [u32; 3],
     /// Dynamic shared memory of a block in bytes.
     pub dynamic_shared: u32,
+    /// Blocks of a cluster in x, y and z; all 1 for none.
+    pub cluster: [u32; 3],
+}
+
+impl Default for Geometry {
+    fn default() -> Self {
+        Self { blocks: [1; 3], threads: [1; 3], dynamic_shared: 0, cluster: [1; 3] }
+    }
 }
 
 /// How two numbers compare.
@@ -96,6 +104,9 @@ impl Contract<'_> {
         elements: Option<i64>,
         rule: &'static str,
     ) -> Result<(), LaunchError> {
+        if region.is_absent() {
+            return Ok(());
+        }
         let expected = elements.ok_or_else(|| self.arithmetic(rule))?;
         let found = region.elements();
         // Memory has fewer than 2^63 elements.
@@ -127,6 +138,14 @@ impl Contract<'_> {
     /// `@align`
     pub fn alignment(&self, region: &Region<'_>, alignment: u64) -> Result<(), LaunchError> {
         region.check_alignment(self.kernel.name, alignment)
+    }
+
+    /// `@cluster`
+    pub fn whole_clusters(&self, blocks: [u32; 3], cluster: [u32; 3]) -> Result<(), LaunchError> {
+        if blocks.iter().zip(cluster).all(|(blocks, cluster)| blocks.is_multiple_of(cluster)) {
+            return Ok(());
+        }
+        Err(LaunchError::Cluster { kernel: self.kernel.name, blocks, cluster, values: self.values() })
     }
 
     /// `@grid` and `@block`

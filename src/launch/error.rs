@@ -87,6 +87,18 @@ pub enum LaunchError {
         /// The integer arguments.
         values: Values,
     },
+    /// The grid does not divide into clusters.
+    #[error("kernel `{kernel}`: a grid of {blocks:?} blocks does not divide into clusters of {cluster:?} ({values})")]
+    Cluster {
+        /// The kernel.
+        kernel: &'static str,
+        /// The blocks of the grid.
+        blocks: [u32; 3],
+        /// The blocks of a cluster.
+        cluster: [u32; 3],
+        /// The integer arguments.
+        values: Values,
+    },
     /// The address of a buffer, or of the part of one that was given, is not a multiple of what the kernel needs.
     #[error("kernel `{kernel}`: the address {address:#x} of `{parameter}` is not a multiple of {alignment} bytes")]
     Alignment {
@@ -176,6 +188,29 @@ pub enum LoadError {
         error: DriverError,
         /// The log of its compiler.
         log: String,
+    },
+    /// There is no PTX for the device.
+    #[error(
+        "module `{module}` was compiled for {targets}, and the device has compute capability {device}: add a target to \
+         `@targets`"
+    )]
+    Target {
+        /// The module.
+        module: &'static str,
+        /// What it was compiled for.
+        targets: String,
+        /// The compute capability of the device.
+        device: String,
+    },
+    /// The driver finds other parameters than the build did.
+    #[error("{symbol} in module `{module}` has other parameters than its manifest says: (offset, size) {found:?}")]
+    Parameters {
+        /// The module.
+        module: &'static str,
+        /// The name of the function in the PTX.
+        symbol: String,
+        /// Offset and size in bytes of those that it has.
+        found: Vec<(usize, usize)>,
     },
     /// The module has not the kernel that its manifest says.
     #[error("module `{module}` has no function {symbol} ({error:?})")]

@@ -175,6 +175,7 @@ impl<S> sealed::Target for Recording<'_, S> {}
 
 impl<S: KernelSet> Target for Recording<'_, S> {
     type Set = S;
+    type Launched = ();
 
     unsafe fn submit(
         &self,
@@ -187,7 +188,7 @@ impl<S: KernelSet> Target for Recording<'_, S> {
         let Some(function) = self.kernels.prepare(self.kernels.context(), kernel, &geometry, regions)? else {
             return Ok(());
         };
-        let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared } = geometry;
+        let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared, .. } = geometry;
         let parameters = sys::CUDA_KERNEL_NODE_PARAMS_v2_st {
             func: function.raw,
             gridDimX: x,

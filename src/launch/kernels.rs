@@ -14,24 +14,89 @@ use super::contract::Geometry;
 use super::error::{LaunchError, LoadError};
 use super::queue::Queue;
 
-/// The PTX of a module, as it is in the program.
+/// A `.cu` file, as it is in the program.
+#[derive(Debug, Clone, Copy)]
+pub struct Module {
+    /// The name of the file, without the ending.
+    pub name: &'static str,
+    /// Its PTX for each target, the lowest first.
+    pub images: &'static [Image],
+}
+
+/// PTX for a target.
 #[derive(Debug, Clone, Copy)]
 pub struct Image {
-    /// The name of its `.cu` file, without the ending.
-    pub name: &'static str,
+    /// The compute capability that it is for: ten times the major number, plus the minor one.
+    pub capability: u32,
+    /// Who else runs it.
+    pub reach: Reach,
     /// The text.
     pub ptx: &'static str,
+}
+
+/// Which devices run an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of its compute capability or a later one.
+    Later,
+    /// Those of its compute capability or a later minor one.
+    Family,
+    /// Those of exactly its compute capability.
+    Exact,
+}
+
+/// A kernel in PTX.
+#[derive(Debug, Clone, Copy)]
+pub struct Symbol {
+    /// The number of its module.
+    pub module: usize,
+    /// Its name in the PTX.
+    pub name: &'static CStr,
+    /// Offset and size of each parameter in bytes.
+    pub parameters: &'static [(usize, usize)],
+}
+
+impl Image {
+    /// Whether a device of a compute capability runs it.
+    fn runs_on(&self, capability: u32) -> bool {
+        match self.reach {
+            Reach::Later => self.capability <= capability,
+            Reach::Family => self.capability <= capability && self.capability / 10 == capability / 10,
+            Reach::Exact => self.capability == capability,
+        }
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suffix = match self.reach {
+            Reach::Later => "",
+            Reach::Family => "f",
+            Reach::Exact => "a",
+        };
+        write!(f, "{}{suffix}", self.capability)
+    }
+}
+
+impl Module {
+    /// The best image for a device: of the highest compute capability, and of two of the same the more special one.
+    fn best(&self, capability: u32) -> Option<&'static Image> {
+        let fitting = self.images.iter().filter(|image| image.runs_on(capability));
+        fitting.max_by_key(|image| (image.capability, image.reach as u8))
+    }
 }
 
 /// A set of kernels, as `kernels!()` makes it.
 ///
 /// # Safety
-/// Each symbol is that of the kernel which the macro gave its index, in the image of the given number.
+/// Each symbol is that of the kernel which the macro gave its index, in the module of the given number.
 pub unsafe trait KernelSet: 'static {
+    /// What the build found out about the kernels, as JSON.
+    const MANIFEST: &'static str;
     /// One for each `.cu` file.
-    const IMAGES: &'static [Image];
-    /// One for each kernel: its image and its name in the PTX.
-    const SYMBOLS: &'static [(usize, &'static CStr)];
+    const MODULES: &'static [Module];
+    /// One for each kernel.
+    const SYMBOLS: &'static [Symbol];
 }
 
 /// A kernel of a [`KernelSet`].
@@ -42,6 +107,12 @@ pub struct Kernel {
     /// Its index in the set.
     #[doc(hidden)]
     pub index: usize,
+    /// Whether all of its blocks run at once.
+    #[doc(hidden)]
+    pub cooperative: bool,
+    /// The parameters that it may touch before it waits for what came before it; `None` if it does not wait by itself.
+    #[doc(hidden)]
+    pub programmatic: Option<&'static [&'static str]>,
 }
 
 /// The kernels of a set, loaded into a context. Each module is loaded when a kernel of it is first launched.
@@ -56,14 +127,14 @@ pub struct Kernels<S> {
 /// What a graph keeps of its kernels.
 pub(crate) struct Loaded {
     context: Arc<CudaContext>,
-    modules: Box<[OnceLock<Module>]>,
+    modules: Box<[OnceLock<LoadedModule>]>,
     functions: Box<[OnceLock<Function>]>,
     /// Held while something is loaded.
     loading: Mutex<()>,
 }
 
 /// A module in the driver.
-struct Module {
+struct LoadedModule {
     raw: sys::CUmodule,
 }
 
@@ -75,9 +146,9 @@ pub(crate) struct Function {
 }
 
 // SAFETY: driver handles may be used from any thread.
-unsafe impl Send for Module {}
+unsafe impl Send for LoadedModule {}
 // SAFETY: as above.
-unsafe impl Sync for Module {}
+unsafe impl Sync for LoadedModule {}
 // SAFETY: as above.
 unsafe impl Send for Function {}
 // SAFETY: as above.
@@ -93,7 +164,7 @@ impl<S: KernelSet> Kernels<S> {
     /// What the driver says.
     pub fn load(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
         context.bind_to_thread()?;
-        let modules = S::IMAGES.iter().map(|_| OnceLock::new()).collect();
+        let modules = S::MODULES.iter().map(|_| OnceLock::new()).collect();
         let functions = S::SYMBOLS.iter().map(|_| OnceLock::new()).collect();
         let loaded = Loaded { context: Arc::clone(context), modules, functions, loading: Mutex::new(()) };
         Ok(Self { loaded: Arc::new(loaded), set: PhantomData })
@@ -150,20 +221,24 @@ impl<S: KernelSet> Kernels<S> {
         if let Some(function) = place.get() {
             return Ok(function);
         }
-        let (image, symbol) = S::SYMBOLS[index];
-        let module = &self.loaded.modules[image];
+        let symbol = &S::SYMBOLS[index];
+        let module = &self.loaded.modules[symbol.module];
         let module = match module.get() {
             Some(module) => module,
             None => {
-                let loaded = load_module(&S::IMAGES[image])?;
+                let loaded = load_module(&S::MODULES[symbol.module], self.context())?;
                 module.get_or_init(|| loaded)
             }
         };
+        let name = S::MODULES[symbol.module].name;
         // SAFETY: the module is loaded.
-        let raw = unsafe { result::module::get_function(module.raw, symbol.to_owned()) };
-        let raw = raw.map_err(|error| {
-            let (module, symbol) = (S::IMAGES[image].name, symbol.to_string_lossy().into_owned());
-            LoadError::Function { module, symbol, error }
+        let raw = unsafe { result::module::get_function(module.raw, symbol.name.to_owned()) };
+        let shown = || symbol.name.to_string_lossy().into_owned();
+        let raw = raw.map_err(|error| LoadError::Function { module: name, symbol: shown(), error })?;
+        check_parameters(raw, symbol.parameters).map_err(|found| LoadError::Parameters {
+            module: name,
+            symbol: shown(),
+            found,
         })?;
         Ok(place.get_or_init(|| Function { raw, dynamic_shared: AtomicU32::new(DEFAULT_DYNAMIC_SHARED) }))
     }
@@ -183,10 +258,16 @@ impl Function {
     }
 }
 
-/// Loads PTX, with the log of the driver's compiler if it does not take it.
-fn load_module(image: &Image) -> Result<Module, LoadError> {
-    let failed = |error, log| LoadError::Module { module: image.name, error, log };
+/// Loads the best PTX for the device, with the log of the driver's compiler if it does not take it.
+fn load_module(of: &Module, context: &CudaContext) -> Result<LoadedModule, LoadError> {
+    let name = of.name;
+    let failed = |error, log| LoadError::Module { module: name, error, log };
     let invalid = DriverError(sys::CUresult::CUDA_ERROR_INVALID_IMAGE);
+    let (major, minor) = context.compute_capability().map_err(|error| failed(error, String::new()))?;
+    let image = of.best((major * 10 + minor).unsigned_abs()).ok_or_else(|| {
+        let targets = of.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        LoadError::Target { module: name, targets, device: format!("{major}.{minor}") }
+    })?;
     let text = CString::new(image.ptx).map_err(|_| failed(invalid, "the PTX has a NUL in it".to_owned()))?;
     let mut log = vec![0u8; 16 << 10];
     let mut options = [JitOption::CU_JIT_ERROR_LOG_BUFFER, JitOption::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
@@ -206,17 +287,49 @@ fn load_module(image: &Image) -> Result<Module, LoadError> {
     code.result().map_err(|error| {
         if error.0 == sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION {
             let version = image.ptx.lines().find_map(|line| line.strip_prefix(".version "));
-            return LoadError::DriverTooOld { module: image.name, ptx: version.unwrap_or("?").trim().to_owned() };
+            return LoadError::DriverTooOld { module: name, ptx: version.unwrap_or("?").trim().to_owned() };
         }
         let length = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
         failed(error, String::from_utf8_lossy(&log[..length]).trim().to_owned())
     })?;
-    Ok(Module { raw })
+    Ok(LoadedModule { raw })
+}
+
+/// Compares the parameters of a function with those that the driver says it has, if it says so (since CUDA 12.4).
+fn check_parameters(function: sys::CUfunction, expected: &[(usize, usize)]) -> Result<(), Vec<(usize, usize)>> {
+    type GetParameter = unsafe extern "C" fn(sys::CUfunction, usize, *mut usize, *mut usize) -> sys::CUresult;
+    let Some(address) = entry_point(c"cuFuncGetParamInfo", 12040) else { return Ok(()) };
+    // SAFETY: the function of that name has this signature.
+    let get = unsafe { std::mem::transmute::<std::ptr::NonNull<c_void>, GetParameter>(address) };
+    let mut found = Vec::new();
+    let mut matches = true;
+    // One more than there should be is an error of the driver.
+    for index in 0..=expected.len() {
+        let (mut offset, mut size) = (0, 0);
+        // SAFETY: the function is loaded, and both numbers are written if it has the parameter.
+        if unsafe { get(function, index, &raw mut offset, &raw mut size) } != sys::CUresult::CUDA_SUCCESS {
+            break;
+        }
+        matches &= expected.get(index) == Some(&(offset, size));
+        found.push((offset, size));
+    }
+    if matches && found.len() == expected.len() { Ok(()) } else { Err(found) }
+}
+
+/// A function of the driver that came with a version of CUDA, if the driver has it. (cudarc panics where it has not.)
+fn entry_point(name: &CStr, version: i32) -> Option<std::ptr::NonNull<c_void>> {
+    let mut address = std::ptr::null_mut();
+    let mut status = sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+    // SAFETY: the name ends in NUL, and both results are written. The function is there since CUDA 12.0.
+    let code = unsafe { sys::cuGetProcAddress_v2(name.as_ptr(), &raw mut address, version, 0, &raw mut status) };
+    let found = code == sys::CUresult::CUDA_SUCCESS
+        && status == sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SUCCESS;
+    std::ptr::NonNull::new(address).filter(|_| found)
 }
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        let loaded: Vec<&Module> = self.modules.iter().filter_map(OnceLock::get).collect();
+        let loaded: Vec<&LoadedModule> = self.modules.iter().filter_map(OnceLock::get).collect();
         if loaded.is_empty() {
             return;
         }

@@ -23,7 +23,7 @@ pub use argument::{Read, Region, Write};
 pub use contract::{Contract, Geometry, Relation, div_ceil};
 pub use error::{LaunchError, LoadError, Values};
 pub use graph::{Graph, GraphError, Recording};
-pub use kernels::{Image, Kernel, KernelSet, Kernels};
+pub use kernels::{Image, Kernel, KernelSet, Kernels, Module, Reach, Symbol};
 pub(crate) use order::{at_home, is_capturing};
 pub use queue::Queue;
 
@@ -35,6 +35,8 @@ use std::ffi::c_void;
 pub trait Target: sealed::Target {
     /// The kernels that can be launched onto it.
     type Set: KernelSet;
+    /// What a launch gives.
+    type Launched;
 
     /// Launches a kernel whose contract was checked.
     ///
@@ -51,7 +53,7 @@ pub trait Target: sealed::Target {
         geometry: Geometry,
         regions: &[&Region<'_>],
         arguments: &mut [*mut c_void],
-    ) -> Result<(), LaunchError>;
+    ) -> Result<Self::Launched, LaunchError>;
 }
 
 mod sealed {

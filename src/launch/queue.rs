@@ -41,6 +41,7 @@ impl<S> sealed::Target for Queue<'_, S> {}
 
 impl<S: KernelSet> Target for Queue<'_, S> {
     type Set = S;
+    type Launched = ();
 
     unsafe fn submit(
         &self,
@@ -59,7 +60,7 @@ impl<S: KernelSet> Target for Queue<'_, S> {
             return Ok(());
         };
         let mut capturing = is_capturing(self.stream).map_err(failed)?;
-        for home in regions.iter().map(|region| region.home()) {
+        for home in regions.iter().filter_map(|region| region.home()) {
             if !Arc::ptr_eq(home, self.stream) {
                 capturing |= is_capturing(home).map_err(failed)?;
             }
@@ -67,8 +68,8 @@ impl<S: KernelSet> Target for Queue<'_, S> {
         if capturing {
             return Err(LaunchError::Capturing { kernel: kernel.name });
         }
-        let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared } = geometry;
-        let homes = regions.iter().map(|region| region.home());
+        let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared, .. } = geometry;
+        let homes = regions.iter().filter_map(|region| region.home());
         ordered(self.stream, homes, || {
             // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory
             // is held by the regions, and freed on its home stream, which waits for this launch.

@@ -64,7 +64,7 @@ impl Linear {
         y: &mut Buffer<f32>,
     ) -> Result<(), LaunchError> {
         let Self { signs, scales, rows, blocks } = self;
-        Q1_0Gemv { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto)
+        Q1_0Gemv { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto).map(drop)
     }
 
     /// `y += W x`: `x` is `[columns]`, `y` is `[rows]`.
@@ -78,7 +78,7 @@ impl Linear {
         y: &mut Buffer<f32>,
     ) -> Result<(), LaunchError> {
         let Self { signs, scales, rows, blocks } = self;
-        Q1_0GemvAdd { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto)
+        Q1_0GemvAdd { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto).map(drop)
     }
 
     /// Outputs.

@@ -28,7 +28,7 @@ fn launch<Q: Target<Set = warpwright::kernel::Set>>(
     out: &mut Buffer<f32>,
 ) -> Result<(), LaunchError> {
     let dim = weight.len() as u32;
-    RmsNorm { x, weight, out, rows: (x.len() / weight.len()) as u32, dim, eps: 0.0 }.launch(onto)
+    RmsNorm { x, weight, out, rows: (x.len() / weight.len()) as u32, dim, eps: 0.0 }.launch(onto).map(drop)
 }
 
 fn assert_ones(out: &Buffer<f32>) {

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what is to be done around the code.
 
+mod assemblers;
 mod bundle;
 mod cargo;
 mod toolkit;
@@ -28,7 +29,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Compiles the kernels into kernels/prebuilt, which builds without nvcc use.
+    /// Compiles the kernels into kernels/prebuilt, which builds without nvcc use; older assemblers confirm the PTX.
     Prebuilt {
         /// Only compares, and fails if what is there is stale.
         #[arg(long)]
@@ -70,7 +71,7 @@ fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
         warpwright_build::write_prebuilt(&workspace.root, "kernels", &scratch)
     };
     match result {
-        Ok(()) => Ok(()),
+        Ok(manifest) => assemblers::confirm(workspace, &scratch, &manifest),
         Err(errors) => bail!("{errors}"),
     }
 }

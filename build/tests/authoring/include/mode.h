@@ -1,0 +1,2 @@
+#pragma once
+enum Mode { MODE_KEEP, MODE_SCALE = 7 };
