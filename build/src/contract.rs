@@ -256,7 +256,7 @@ impl Contract {
             "len" => self.length(text, scope),
             "align" => self.alignment(text, scope),
             "out" => {
-                scope.parameter("out", text, |ty| matches!(ty, Type::Write(_)), "a pointer that is written")?;
+                scope.parameter("out", text, |ty| matches!(ty, Type::Write(_)), "a written pointer")?;
                 listed("out", &mut self.outputs, text)
             }
             "optional" => {
@@ -478,7 +478,7 @@ mod tests {
             ("@align x 3", "not a power of two"),
             ("@align x n", "not a power of two"),
             ("@align x", "the bytes are missing"),
-            ("@out x", "which is not a pointer that is written"),
+            ("@out x", "which is not a written pointer"),
             ("@out y\n@out y", "`@out` is stated twice"),
             ("@optional n", "which is not a pointer"),
             ("@require n", "expected a comparison"),

@@ -53,11 +53,15 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said: Vec<&String> = Vec::new();
         for (n, diagnostic) in self.0.iter().enumerate() {
             if n > 0 {
                 f.write_str("\n\n")?;
             }
-            write!(f, "{diagnostic}")?;
+            // What helps is said once.
+            let notes: Vec<String> = diagnostic.notes.iter().filter(|note| !said.contains(note)).cloned().collect();
+            said.extend(&diagnostic.notes);
+            write!(f, "{}", Diagnostic { notes, ..diagnostic.clone() })?;
         }
         Ok(())
     }

@@ -43,7 +43,8 @@ pub(crate) const ADDITIONS: &str = "template <auto* Function> struct warpwright_
     template <class... Types> struct warpwright_list;\n\
     template <class... Types> warpwright_list<Types...> warpwright_types(void (*)(Types...));\n";
 
-fn demangle(symbol: &str) -> Option<String> {
+/// A symbol as C++ writes it.
+pub(crate) fn demangle(symbol: &str) -> Option<String> {
     cpp_demangle::Symbol::new(symbol).ok()?.demangle().ok()
 }
 

@@ -82,8 +82,9 @@ impl Toolkit {
         &self.root
     }
 
-    /// The path of nvcc.
-    pub(crate) fn nvcc(&self) -> &Path {
+    /// The path of nvcc. The other tools are beside it.
+    #[must_use]
+    pub fn nvcc(&self) -> &Path {
         &self.nvcc
     }
 

@@ -66,7 +66,10 @@ impl Context<'_> {
             let (index, signature) = match found {
                 Ok(found) => found,
                 Err(error) => {
-                    errors.push(error);
+                    // Several kernels may be wrong in one way.
+                    if !errors.contains(&error) {
+                        errors.push(error);
+                    }
                     continue;
                 }
             };
@@ -104,7 +107,8 @@ impl Context<'_> {
         signature::read(&entry.symbol, self.instances).map_err(|error| {
             let named = self.source.kernels.iter().find(|kernel| entry.symbol.contains(&kernel.name));
             let line = named.map_or(1, |kernel| kernel.line);
-            Diagnostic::new(error.to_string()).at(self.file, line).note(format!("kernel {}", entry.symbol))
+            let shown = signature::demangle(&entry.symbol).unwrap_or_else(|| entry.symbol.clone());
+            Diagnostic::new(error.to_string()).at(self.file, line).note(format!("kernel {shown}"))
         })
     }
 

@@ -1,0 +1,1 @@
+namespace { __global__ void hidden(float* x) { x[0] *= 2; } }

@@ -1,0 +1,2 @@
+using real = float;
+extern "C" __global__ void k(real* x) { x[0] = 1; }

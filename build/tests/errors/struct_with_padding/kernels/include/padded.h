@@ -1,0 +1,2 @@
+#pragma once
+struct Padded { char narrow; double wide; };
