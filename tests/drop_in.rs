@@ -52,6 +52,100 @@ fn main() {
 }
 "#;
 
+/// Launches what `build/tests/authoring` has: structs, templates, kernels made by macros, several targets.
+const AUTHORING: &str = r#"
+use warpwright::Buffer;
+use warpwright::launch::LaunchError;
+use warpwright::types::{bf16, f16};
+
+warpwright::kernels!();
+use include::{MODE_SCALE, Params, THREADS, TILE, Window};
+use made::{AddArrays, MulArrays, Plain};
+use structs::{Follow, ScaleRows};
+use targets::Architecture;
+use templates::{Convert, GemvBytes4, GemvWords1, Scale};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let choice = std::env::var("WARPWRIGHT_DEVICE").map_or(Ok(Default::default()), |name| name.parse());
+    warpwright_emulator::driver::select(choice?)?;
+    let context = warpwright::device::open(0)?;
+    let kernels = Kernels::load(&context)?;
+    let stream = context.new_stream()?;
+    let queue = kernels.on(&stream);
+
+    // structs by value and by pointer, constants from the header
+    let windows = [Window { first: 1, last: 9 }, Window { first: 0, last: 3 }];
+    let params = Params { dim: TILE, scale: 2.0, windows, mode: MODE_SCALE, reserved: 0 };
+    let also = Buffer::from_host(&stream, &[Params { scale: 5.0, ..params }])?;
+    let mut x = Buffer::from_host(&stream, &[1.0f32; 2 * TILE as usize])?;
+    ScaleRows { x: &mut x, also: &also, params, rows: 2 }.launch(&queue)?;
+    let mut expected = [1.0; TILE as usize];
+    expected[1..=3].fill(10.0);
+    assert_eq!(x.read()?, expected.repeat(2));
+    assert_eq!(THREADS, 128);
+    // not aligned as the rule that names a constant says
+    let error = ScaleRows { x: &mut x.slice(1..17)?, also: &also, params, rows: 1 }.launch(&queue).unwrap_err();
+    assert!(matches!(error, LaunchError::Alignment { alignment: 16, .. }), "{error}");
+    let mut links = Buffer::from_host(&stream, &[include::Link { next: 0, length: 0 }])?;
+    // SAFETY: the kernel does not follow the pointer.
+    unsafe { Follow { link: &mut links, window: windows[0], mode: 7 }.launch(&queue, warpwright::launch::Geometry::default()) }?;
+    assert_eq!(links.read()?[0].length, 8);
+
+    // one launcher for the instances over elements, others by their names
+    let mut floats = Buffer::from_host(&stream, &[1.5f32, 2.0])?;
+    let mut halves = Buffer::from_host(&stream, &[f16::from_f32(1.5); 3])?;
+    let mut brains = Buffer::from_host(&stream, &[bf16::from_f32(1.5)])?;
+    let mut whole = Buffer::from_host(&stream, &[7i32])?;
+    Scale { x: &mut floats, a: 2.0, n: 2 }.launch(&queue)?;
+    Scale { x: &mut halves, a: f16::from_f32(4.0), n: 3 }.launch(&queue)?;
+    Scale { x: &mut brains, a: bf16::from_f32(2.0), n: 1 }.launch(&queue)?;
+    Scale { x: &mut whole, a: -3, n: 1 }.launch(&queue)?;
+    assert_eq!((floats.read()?, whole.read()?), (vec![3.0, 4.0], vec![-21]));
+    assert_eq!((halves.read()?[2], brains.read()?[0]), (f16::from_f32(6.0), bf16::from_f32(3.0)));
+    println!("{}", Scale { x: &mut halves, a: f16::ONE, n: 4 }.launch(&queue).unwrap_err());
+    let mut as_halves = Buffer::from_host(&stream, &[f16::ZERO; 2])?;
+    Convert { x: &floats, y: &mut as_halves, n: 2 }.launch(&queue)?;
+    assert_eq!(as_halves.read()?[1], f16::from_f32(4.0));
+    Convert { x: &whole, y: &mut floats.slice(..1)?, n: 1 }.launch(&queue)?;
+    assert_eq!(floats.read()?, [-21.0, 4.0]);
+    let bytes = Buffer::from_host(&stream, &[250u8, 6])?;
+    let mut sum = Buffer::from_host(&stream, &[0u32])?;
+    GemvBytes4 { x: &bytes, y: &mut sum, n: 2 }.launch(&queue)?;
+    assert_eq!(sum.read()?, [1024]);
+    let mut sum = Buffer::from_host(&stream, &[0i64])?;
+    GemvWords1 { x: &whole, y: &mut sum, n: 1 }.launch(&queue)?;
+    assert_eq!(sum.read()?, [-21]);
+
+    // made by macros; a name that C gave; a pointer that may be null
+    let (a, b) = (Buffer::from_host(&stream, &[3.0f32; 300])?, Buffer::from_host(&stream, &[4.0f32; 300])?);
+    let mut out = Buffer::from_host(&stream, &[f32::NAN; 300])?;
+    AddArrays { a: &a, b: &b, out: &mut out, n: 300 }.launch(&queue)?;
+    assert_eq!(out.read()?, [7.0; 300]);
+    // SAFETY: 300 threads, as long as the arrays.
+    unsafe {
+        let geometry = warpwright::launch::Geometry { blocks: [2, 1, 1], threads: [256, 1, 1], ..Default::default() };
+        MulArrays { a: &a, b: &b, out: &mut out, n: 300 }.launch(&queue, geometry)
+    }?;
+    assert_eq!(out.read()?, [12.0; 300]);
+    let mut one = Buffer::from_host(&stream, &[1.0f32])?;
+    let (yes, no) = (Buffer::from_host(&stream, &[1u8])?, Buffer::from_host(&stream, &[0u8])?);
+    Plain { x: &mut one, mask: Some(&yes), negate: true }.launch(&queue)?;
+    Plain { x: &mut one, mask: Some(&no), negate: true }.launch(&queue)?;
+    assert_eq!(one.read()?, [-1.0]);
+    Plain { x: &mut one, mask: None::<&Buffer<u8>>, negate: true }.launch(&queue)?;
+    assert_eq!(one.read()?, [1.0]);
+    let long = Buffer::from_host(&stream, &[1u8; 2])?;
+    println!("{}", Plain { x: &mut one, mask: Some(&long), negate: true }.launch(&queue).unwrap_err());
+
+    // the best target that the device runs
+    let mut architecture = Buffer::from_host(&stream, &[0u32])?;
+    Architecture { out: &mut architecture }.launch(&queue)?;
+    assert_eq!(architecture.read()?, [800]);
+    println!("all right");
+    Ok(())
+}
+"#;
+
 /// The target folder of this test run, where the toolkit is found as well.
 fn target() -> PathBuf {
     let executable = std::env::current_exe().unwrap();
@@ -83,6 +177,18 @@ impl Crate {
         this.write("src/main.rs", MAIN);
         this.write("kernels/axpy.cu", source);
         this
+    }
+
+    /// Adds files to the kernels.
+    fn add_kernels(&self, from: &Path, to: &str) {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{to}/{}", entry.file_name().to_str().unwrap());
+            match entry.file_type().unwrap().is_dir() {
+                true => self.add_kernels(&entry.path(), &name),
+                false => self.write(&name, &fs::read_to_string(entry.path()).unwrap()),
+            }
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -120,10 +226,21 @@ fn a_dropped_kernel_launches() {
 }
 
 #[test]
+fn all_that_kernels_are_written_with_launches() {
+    let authoring = Crate::new("authoring-user", AXPY);
+    authoring.add_kernels(&Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/authoring"), "kernels");
+    authoring.write("src/main.rs", AUTHORING);
+    let shown = text(&authoring.cargo("run").output().unwrap());
+    assert!(shown.contains("kernel `scale<__half>`: `x` has 3 elements, and the contract says `x == n`, 4"), "{shown}");
+    assert!(shown.contains("kernel `plain`: `mask` has 2 elements, and the contract says `mask == 1`"), "{shown}");
+    assert!(shown.contains("all right"), "{shown}");
+}
+
+#[test]
 fn a_kernel_that_cannot_be_built_says_why() {
     let cases = [
         (AXPY.replace("@len   x == n", "@len   z == n"), "`@len` names `z`", "kernels/axpy.cu:8"),
-        (AXPY.replace("y[i] += a", "y[i] += b"), "identifier \"b\" is undefined", "axpy.cu(13)"),
+        (AXPY.replace("y[i] += a", "y[i] += b"), "identifier \"b\" is undefined", "kernels/axpy.cu:13"),
         (AXPY.replace("int* out", "long double* out"), "parameter `out` has the type", "kernels/axpy.cu:17"),
     ];
     for (source, message, place) in cases {

@@ -28,6 +28,7 @@ pub mod types;
 mod diagnostic;
 mod inputs;
 mod kernels;
+mod locate;
 
 #[cfg(feature = "compile")]
 mod headers;
@@ -46,7 +47,8 @@ mod witnesses;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use kernels::{Prebuilt, build, check_prebuilt, compile, write_prebuilt};
+pub use locate::{ToolkitNotFound, find_nvcc};
 #[cfg(feature = "compile")]
 pub use ptx::version as ptx_version;
 #[cfg(feature = "compile")]
-pub use toolkit::{Toolkit, ToolkitNotFound};
+pub use toolkit::Toolkit;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::locate::{ToolkitNotFound, find_nvcc};
 use crate::manifest::Resources;
 use crate::ptx;
 use crate::target::Target;
@@ -21,60 +22,19 @@ pub struct Toolkit {
     near: PathBuf,
 }
 
-/// There is no nvcc in any of the places where it is looked for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("nvcc was not found")]
-pub struct ToolkitNotFound {
-    /// Where it was looked for.
-    pub looked: Vec<String>,
-}
-
-/// The folder under `target` that `cargo xtask toolkit` installs into, and where nvcc is in it.
-const INSTALLED: &str = "cuda-toolkit/nvidia/cu13/bin/nvcc";
-/// The folder of libclang there.
+/// The folder of libclang in what `cargo xtask toolkit` installs.
 const LIBCLANG: &str = "cuda-toolkit/clang/native";
 
 impl Toolkit {
-    /// Looks for nvcc: what `WARPWRIGHT_NVCC` names; under `CUDA_HOME` and `CUDA_PATH`; in `PATH`; in `cuda-toolkit` of a
-    /// target folder around `near`; and in `/usr/local/cuda`.
+    /// Finds the toolkit of the nvcc that [`find_nvcc`] finds.
     ///
     /// # Errors
     /// Where it was looked for in vain.
     pub fn find(near: &Path) -> Result<Self, ToolkitNotFound> {
-        let mut looked = Vec::new();
-        let mut candidates: Vec<(String, PathBuf)> = Vec::new();
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        match variable("WARPWRIGHT_NVCC") {
-            Some(path) => candidates.push(("WARPWRIGHT_NVCC".to_owned(), path)),
-            None => looked.push("WARPWRIGHT_NVCC is not set".to_owned()),
-        }
-        for name in ["CUDA_HOME", "CUDA_PATH"] {
-            match variable(name) {
-                Some(path) => candidates.push((name.to_owned(), path.join("bin/nvcc"))),
-                None => looked.push(format!("{name} is not set")),
-            }
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let in_path: Vec<_> = std::env::split_paths(&path).map(|folder| folder.join("nvcc")).collect();
-        match in_path.into_iter().find(|path| path.is_file()) {
-            Some(path) => candidates.push(("PATH".to_owned(), path)),
-            None => looked.push("PATH has no nvcc".to_owned()),
-        }
-        let installed: Vec<_> = near.ancestors().map(|folder| folder.join(INSTALLED)).collect();
-        match installed.into_iter().find(|path| path.is_file()) {
-            Some(path) => candidates.push(("cargo xtask toolkit".to_owned(), path)),
-            None => looked.push(format!("no {INSTALLED} in a folder around {}", near.display())),
-        }
-        candidates.push(("the usual place".to_owned(), "/usr/local/cuda/bin/nvcc".into()));
-        for (from, path) in candidates {
-            if path.is_file() {
-                let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-                let root = real.ancestors().nth(2).unwrap_or(&real).to_owned();
-                return Ok(Self { nvcc: path, root, host_compiler: host_compiler(), near: near.to_owned() });
-            }
-            looked.push(format!("{} ({from}) is not a file", path.display()));
-        }
-        Err(ToolkitNotFound { looked })
+        let nvcc = find_nvcc(near)?;
+        let real = std::fs::canonicalize(&nvcc).unwrap_or_else(|_| nvcc.clone());
+        let root = real.ancestors().nth(2).unwrap_or(&real).to_owned();
+        Ok(Self { nvcc, root, host_compiler: host_compiler(), near: near.to_owned() })
     }
 
     /// The folder of the toolkit.

@@ -1,8 +1,9 @@
-//! `warpwright`: runs 1-bit language models, and looks into their files.
+//! `warpwright`: runs 1-bit language models, and looks into their files and into kernels.
 
 mod device;
 mod generate;
 mod inspect;
+mod kernels;
 mod logits;
 mod source;
 mod tokenizer;
@@ -28,6 +29,8 @@ enum Command {
     Logits(logits::Arguments),
     /// Shows what is in a model file.
     Inspect(inspect::Arguments),
+    /// Shows kernels: their signatures and contracts, what they take, their PTX and machine code.
+    Kernels(kernels::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Kernels(arguments) => kernels::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

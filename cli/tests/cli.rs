@@ -160,3 +160,37 @@ fn arguments_are_explained() {
         assert!((stdout(&output).to_owned() + stderr(&output)).contains(part), "{arguments:?}");
     }
 }
+
+#[test]
+fn kernels_are_shown_with_their_contracts() {
+    let output = run(&["kernels"]);
+    let shown = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let row = shown.lines().find(|line| line.contains("rms_norm") && line.contains("safe")).unwrap();
+    assert!(row.contains("75"), "{row}");
+    assert!(shown.contains("rms_norm(const float* x, const float* weight, float* out, unsigned int rows"), "{shown}");
+    assert!(shown.contains("    @len weight == dim"), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(stdout(&run(&["kernels", "--json"]))).unwrap();
+    let norm = json.as_array().unwrap().iter().find(|kernel| kernel["name"] == "rms_norm").unwrap();
+    assert_eq!(norm["safe"], true);
+    assert!(norm["targets"][0]["resources"]["registers"].as_u64().unwrap() > 0);
+    // a folder with a manifest, and PTX
+    let folder = root().join("kernels/prebuilt").display().to_string();
+    if Path::new(&folder).exists() {
+        assert_eq!(stdout(&run(&["kernels", &folder])), shown);
+        assert_eq!(
+            stdout(&run(&["kernels", &folder, "--ptx", "rms_norm"])),
+            stdout(&run(&["kernels", "--ptx", "rms_norm"]))
+        );
+    }
+    assert!(stdout(&run(&["kernels", "--ptx", "rms_norm"])).contains(".entry"));
+    // machine code, where NVIDIA's tools are
+    let sass = run(&["kernels", "--sass", "rms_norm"]);
+    match sass.status.success() {
+        true => assert!(stdout(&sass).contains("EXIT"), "{}", stdout(&sass)),
+        false => assert!(stderr(&sass).contains("nvcc was not found; looked for it:"), "{}", stderr(&sass)),
+    }
+    assert!(error(&["kernels", "--ptx", "nothing"]).contains("there is no kernel `nothing`; there are: advance"));
+    assert!(error(&["kernels", "--ptx", "rms_norm", "--target", "90"]).contains("it is for: 75"));
+    assert!(error(&["kernels", "/nowhere"]).contains("/nowhere/manifest.json"));
+}
