@@ -61,9 +61,12 @@ extern crate self as warpwright;
 
 pub mod buffer;
 pub mod device;
+#[cfg(feature = "models")]
 pub mod gguf;
 pub mod launch;
+#[cfg(feature = "models")]
 pub mod model;
+#[cfg(feature = "models")]
 pub mod quant;
 pub mod types;
 
@@ -76,6 +79,7 @@ pub use buffer::Buffer;
 pub use warpwright_macros::kernels;
 
 /// The kernels of Warpwright itself.
+#[cfg(feature = "models")]
 pub mod kernel {
     crate::kernels!();
 }

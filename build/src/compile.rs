@@ -1,4 +1,4 @@
-//! The build of a crate's kernels, from beginning to end.
+//! Compiling kernels with nvcc, and the PTX that a crate ships.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,106 +7,14 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::contract::{Contract, Parameter as RuleParameter, RuleError, split_comment};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::inputs::{hash, inputs_of, is_current};
-use crate::manifest::{FOLDER, FORMAT, Kernel, Manifest, Module, Parameter};
+use crate::folder::{Crate, PREBUILT, Prebuilt, build};
+use crate::inputs::{hash, inputs_of};
+use crate::manifest::{Kernel, Manifest, Module, Parameter};
 use crate::ptx::{self, Entry};
 use crate::signature::{self, Signature};
 use crate::source::{self, SourceKernel};
 use crate::toolkit::Toolkit;
 use crate::types::{Element, Type};
-
-/// What nvcc is asked for. PTX for compute capability 7.5 runs on every later GPU.
-const FLAGS: [&str; 4] = ["-arch=compute_75", "-std=c++17", "-O3", "-lineinfo"];
-
-/// The folder under a folder of kernels that holds compiled PTX.
-const PREBUILT: &str = "prebuilt";
-
-/// Whether PTX that is in the crate already may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Prebuilt {
-    /// If it was made from the sources as they are.
-    #[default]
-    Allow,
-    /// Never: every source is compiled.
-    Never,
-}
-
-/// Compiles the kernels of the crate whose build script calls this: every `.cu` file in `folder`, which is relative to
-/// the crate.
-///
-/// `WARPWRIGHT_PREBUILT=never` compiles even what is in `folder/prebuilt/`.
-///
-/// Errors are written to the standard error, and end the build.
-pub fn compile(folder: &str) {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let (Some(root), Some(out)) = (variable("CARGO_MANIFEST_DIR"), variable("OUT_DIR")) else {
-        eprintln!("error: warpwright_build::compile is for build scripts: CARGO_MANIFEST_DIR or OUT_DIR is not set");
-        std::process::exit(1);
-    };
-    println!("cargo::rerun-if-changed={folder}");
-    for name in ["WARPWRIGHT_NVCC", "WARPWRIGHT_PREBUILT", "CUDA_HOME", "CUDA_PATH"] {
-        println!("cargo::rerun-if-env-changed={name}");
-    }
-    let prebuilt = match std::env::var("WARPWRIGHT_PREBUILT").as_deref() {
-        Ok("never") => Prebuilt::Never,
-        _ => Prebuilt::Allow,
-    };
-    if let Err(errors) = build(&root, folder, &out.join(FOLDER), prebuilt) {
-        eprintln!("{errors}");
-        std::process::exit(1);
-    }
-}
-
-/// Builds the kernels in `folder` of the crate at `root` into `out`: PTX, and the manifest.
-///
-/// # Errors
-/// All that is wrong with them.
-pub fn build(root: &Path, folder: &str, out: &Path, prebuilt: Prebuilt) -> Result<Manifest, Diagnostics> {
-    let failed = |what: String| move |error: std::io::Error| Diagnostic::new(format!("{what}: {error}"));
-    let kernels = root.join(folder);
-    let kernels = std::fs::canonicalize(&kernels)
-        .map_err(|error| failed(format!("the folder of kernels {}", kernels.display()))(error))?;
-    std::fs::create_dir_all(out).map_err(failed(format!("the folder {}", out.display())))?;
-    let sources = sources(&kernels).map_err(failed(format!("the folder of kernels {}", kernels.display())))?;
-
-    let flags = FLAGS.map(str::to_owned).to_vec();
-    let usable = |folder: &Path| Manifest::read(folder).ok().filter(|manifest| manifest.flags == flags);
-    // What the last build left is as good as what is in the crate, and newer.
-    let last = if prebuilt == Prebuilt::Never { None } else { usable(out) };
-    let shipped_folder = kernels.join(PREBUILT);
-    let shipped = if prebuilt == Prebuilt::Never { None } else { usable(&shipped_folder) };
-    let known = |name: &str, manifest: &Option<Manifest>, folder: &Path| {
-        let module = manifest.as_ref()?.module(name)?;
-        is_current(module, &kernels, folder).then(|| module.clone())
-    };
-
-    let mut done: BTreeMap<String, Module> = BTreeMap::new();
-    let mut changed = Vec::new();
-    for (name, path) in sources {
-        if let Some(module) = known(&name, &last, out) {
-            done.insert(name, module);
-        } else if let Some(module) = known(&name, &shipped, &shipped_folder) {
-            let copied = std::fs::copy(shipped_folder.join(&module.ptx), out.join(&module.ptx));
-            copied.map_err(failed(format!("the PTX {} cannot be copied", module.ptx)))?;
-            done.insert(name, module);
-        } else {
-            changed.push((name, path));
-        }
-    }
-    if !changed.is_empty() {
-        let names: Vec<&str> = changed.iter().map(|(name, _)| name.as_str()).collect();
-        let toolkit = Toolkit::find(out).map_err(|error| no_toolkit(&names, &error.looked))?;
-        let crate_of_kernels = Crate { kernels: &kernels, folder, out, flags: &flags };
-        for module in compile_all(&toolkit, &crate_of_kernels, &changed)? {
-            done.insert(module.name.clone(), module);
-        }
-    }
-
-    let manifest = Manifest { format: FORMAT, flags, modules: done.into_values().collect() };
-    check_names(&manifest, folder)?;
-    manifest.write(out).map_err(|error| Diagnostic::new(error.to_string()))?;
-    Ok(manifest)
-}
 
 /// Compiles the kernels in `folder` of the crate at `root`, and puts them where builds without nvcc find them.
 ///
@@ -151,19 +59,6 @@ pub fn check_prebuilt(root: &Path, folder: &str, scratch: &Path) -> Result<(), D
         .into())
 }
 
-/// The `.cu` files of a folder by name, in order.
-fn sources(kernels: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
-    let mut sources = BTreeMap::new();
-    for entry in std::fs::read_dir(kernels)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "cu") {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            sources.insert(name, path);
-        }
-    }
-    Ok(sources)
-}
-
 fn no_toolkit(names: &[&str], looked: &[String]) -> Diagnostic {
     let files = names.iter().map(|name| format!("{name}.cu")).collect::<Vec<_>>().join(", ");
     Diagnostic::new(format!("nvcc is needed to compile {files}, and was not found"))
@@ -175,12 +70,13 @@ fn no_toolkit(names: &[&str], looked: &[String]) -> Diagnostic {
         )
 }
 
-/// The crate whose kernels are built.
-struct Crate<'a> {
-    kernels: &'a Path,
-    folder: &'a str,
-    out: &'a Path,
-    flags: &'a [String],
+/// Compiles sources that there is no PTX of.
+pub(crate) fn compile_changed(of: &Crate<'_>, sources: &[(String, PathBuf)]) -> Result<Vec<Module>, Diagnostics> {
+    let names: Vec<&str> = sources.iter().map(|(name, _)| name.as_str()).collect();
+    let toolkit = Toolkit::find(of.out).map_err(|error| no_toolkit(&names, &error.looked))?;
+    let modules = compile_all(&toolkit, of, sources)?;
+    check_names(&modules, of.folder)?;
+    Ok(modules)
 }
 
 /// Compiles sources on as many threads as cargo allows. All errors are reported together.
@@ -436,9 +332,9 @@ fn with_pointer(element: Element, pointer: bool, constant: bool) -> Type {
 const RESERVED: [&str; 5] = ["self", "Self", "super", "crate", "_"];
 
 /// Modules and launchers have the names of their files, kernels and parameters, which have to be names in Rust.
-fn check_names(manifest: &Manifest, folder: &str) -> Result<(), Diagnostics> {
+fn check_names(modules: &[Module], folder: &str) -> Result<(), Diagnostics> {
     let mut errors = Vec::new();
-    for module in &manifest.modules {
+    for module in modules {
         let identifier = |name: &str| {
             name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::manifest::{Input, Module};
+#[cfg(feature = "compile")]
+use crate::manifest::Input;
+use crate::manifest::Module;
 
 /// The SHA-256 of some bytes, in hexadecimal.
 pub(crate) fn hash(bytes: &[u8]) -> String {
@@ -18,6 +20,7 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
 
 /// The inputs among the files that nvcc read. Headers of the toolkit and of the system are not: the toolkit's version
 /// stands for them.
+#[cfg(feature = "compile")]
 pub(crate) fn inputs_of(files: &[PathBuf], kernels: &Path, toolkit: &Path) -> std::io::Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for file in files {
@@ -33,6 +36,7 @@ pub(crate) fn inputs_of(files: &[PathBuf], kernels: &Path, toolkit: &Path) -> st
 }
 
 /// The way from a folder to a file, both absolute, with `/`.
+#[cfg(feature = "compile")]
 fn relative(file: &Path, folder: &Path) -> String {
     let common = file.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
     let up = folder.components().skip(common).map(|_| "..".to_owned());
@@ -51,6 +55,7 @@ pub(crate) fn is_current(module: &Module, kernels: &Path, folder: &Path) -> bool
 mod tests {
     use super::*;
 
+    #[cfg(feature = "compile")]
     #[test]
     fn the_way_to_a_file() {
         let way = |file: &str| relative(Path::new(file), Path::new("/a/b/kernels"));

@@ -11,7 +11,8 @@
 //! # The way of a kernel
 //!
 //! [`compile`] hashes each source with all that it includes. If the crate's `kernels/prebuilt/` or the last build has
-//! PTX made from the same bytes with the same flags, that is used, and no CUDA toolkit is needed. Otherwise nvcc runs.
+//! PTX made from the same bytes with the same flags, that is used, and no CUDA toolkit is needed. Otherwise nvcc runs,
+//! which takes the feature `compile`, on by default; a crate that ships its PTX can do without.
 //!
 //! The signature of a kernel has three witnesses, which have to agree: the mangled name in the PTX, which the compiler
 //! wrote with every typedef and macro resolved (`signature`); the list of parameters in the PTX, which has their sizes
@@ -23,12 +24,12 @@ pub mod expression;
 pub mod manifest;
 pub mod types;
 
+mod diagnostic;
+mod folder;
+mod inputs;
+
 #[cfg(feature = "compile")]
 mod compile;
-#[cfg(feature = "compile")]
-mod diagnostic;
-#[cfg(feature = "compile")]
-mod inputs;
 #[cfg(feature = "compile")]
 mod ptx;
 #[cfg(feature = "compile")]
@@ -39,8 +40,8 @@ mod source;
 mod toolkit;
 
 #[cfg(feature = "compile")]
-pub use compile::{Prebuilt, build, check_prebuilt, compile, write_prebuilt};
-#[cfg(feature = "compile")]
+pub use compile::{check_prebuilt, write_prebuilt};
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use folder::{Prebuilt, build, compile};
 #[cfg(feature = "compile")]
 pub use toolkit::{Toolkit, ToolkitNotFound};

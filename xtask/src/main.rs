@@ -38,6 +38,9 @@ enum Command {
     Bundle,
 }
 
+/// A changed kernel is compiled, and not only found to be changed.
+const COMPILE: [&str; 2] = ["--features", "warpwright/compile"];
+
 fn main() -> ExitCode {
     match run_command() {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +57,7 @@ fn run_command() -> anyhow::Result<()> {
         Command::Toolkit => toolkit::install(&workspace),
         Command::Test { arguments } => {
             toolkit::install(&workspace)?;
-            run(workspace.cargo().args(["test", "--workspace"]).args(arguments))
+            run(workspace.cargo().args(["test", "--workspace"]).args(COMPILE).args(arguments))
         }
         Command::Prebuilt { check } => prebuilt(&workspace, check),
         Command::Bundle => bundle::make(&workspace),
