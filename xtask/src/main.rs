@@ -64,16 +64,21 @@ fn run_command() -> anyhow::Result<()> {
     }
 }
 
+/// The crates whose compiled kernels are kept, relative to the repository.
+const WITH_KERNELS: [&str; 2] = ["", "benches/launch-cost"];
+
 fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     toolkit::install(workspace)?;
-    let scratch = workspace.target.join("prebuilt");
-    let result = if check {
-        warpwright_build::check_prebuilt(&workspace.root, "kernels", &scratch)
-    } else {
-        warpwright_build::write_prebuilt(&workspace.root, "kernels", &scratch)
-    };
-    match result {
-        Ok(()) => Ok(()),
-        Err(errors) => bail!("{errors}"),
+    for folder in WITH_KERNELS {
+        let (root, scratch) = (workspace.root.join(folder), workspace.target.join("prebuilt").join(folder));
+        let result = if check {
+            warpwright_build::check_prebuilt(&root, "kernels", &scratch)
+        } else {
+            warpwright_build::write_prebuilt(&root, "kernels", &scratch)
+        };
+        if let Err(errors) = result {
+            bail!("{errors}");
+        }
     }
+    Ok(())
 }
