@@ -59,6 +59,7 @@ impl<'a> Region<'a> {
 
     /// How many elements it has.
     #[must_use]
+    #[inline]
     pub fn elements(&self) -> usize {
         self.elements
     }
@@ -66,6 +67,7 @@ impl<'a> Region<'a> {
     /// The argument as the driver takes it.
     #[doc(hidden)]
     #[must_use]
+    #[inline]
     pub fn argument(&self) -> *mut c_void {
         (&raw const self.pointer).cast_mut().cast()
     }

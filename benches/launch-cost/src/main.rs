@@ -1,7 +1,8 @@
 //! What a typed launch costs the host, beside cudarc's own:
 //! `cargo run --release --manifest-path benches/Cargo.toml -p launch-cost`.
 //!
-//! Each figure is the median of many batches, in nanoseconds a launch; batches of the two ways take turns.
+//! Each figure is the median of many batches, in nanoseconds a launch; batches of the two ways take turns. An argument
+//! selects the cases whose names begin with it.
 
 use std::error::Error;
 use std::time::Instant;
@@ -35,7 +36,8 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("{:<57} {:>8} {:>8} {:>6}   allocations", "arguments", "typed", "cudarc", "ratio");
-    for mut case in cases()? {
+    let selected = std::env::args().nth(1).unwrap_or_default();
+    for mut case in cases()?.into_iter().filter(|case| case.name.starts_with(&selected)) {
         // The first launches load modules and find symbols.
         let counts = [&mut case.typed, &mut case.cudarc].map(|launches| {
             launches(LAUNCHES);
