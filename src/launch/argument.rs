@@ -20,6 +20,14 @@ enum Home<'a> {
     Owned(Arc<CudaStream>),
 }
 
+impl<'a> Home<'a> {
+    /// The stream of a slice that is about to be borrowed mutably, for a launch onto a stream that is mostly the same.
+    #[inline]
+    fn beside(home: &Arc<CudaStream>, onto: &'a Arc<CudaStream>) -> Self {
+        if Arc::ptr_eq(home, onto) { Self::Borrowed(onto) } else { Self::Owned(Arc::clone(home)) }
+    }
+}
+
 /// Memory that a launch gives to a kernel.
 pub struct Region<'a> {
     name: &'static str,
@@ -72,6 +80,7 @@ impl<'a> Region<'a> {
         (&raw const self.pointer).cast_mut().cast()
     }
 
+    #[inline]
     pub(crate) fn home(&self) -> &Arc<CudaStream> {
         match &self.home {
             Home::Borrowed(stream) => stream,
@@ -106,16 +115,19 @@ impl<'a> Region<'a> {
         context: &cudarc::driver::CudaContext,
     ) -> Result<(), LaunchError> {
         for (n, region) in regions.iter().enumerate() {
-            region.check_alignment(kernel, region.alignment)?;
+            // The alignment of a type is a power of two.
+            if region.pointer & (region.alignment - 1) != 0 {
+                region.check_alignment(kernel, region.alignment)?;
+            }
             let own = region.home().context();
             if !std::ptr::eq(&raw const **own, context) && **own != *context {
                 let (buffer, target) = (own.ordinal(), context.ordinal());
                 return Err(LaunchError::Context { kernel, parameter: region.name, buffer, target });
             }
-            for other in &regions[n + 1..] {
-                if (region.written || other.written) && region.overlaps(other) {
-                    let (written, other) = if region.written { (region, other) } else { (other, region) };
-                    return Err(LaunchError::Overlap { kernel, written: written.name, other: other.name });
+            if region.written {
+                let others = regions.iter().enumerate().filter(|(other, _)| *other != n);
+                if let Some((_, other)) = others.into_iter().find(|(_, other)| region.overlaps(other)) {
+                    return Err(LaunchError::Overlap { kernel, written: region.name, other: other.name });
                 }
             }
         }
@@ -220,7 +232,7 @@ unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaView<'_, T> {
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaSlice<T> {
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
-        let (elements, home) = (self.len(), Home::Owned(Arc::clone(self.stream())));
+        let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
         Region::new::<T>(name, true, pointer, elements, home, None, Some(guard))
     }
@@ -229,7 +241,7 @@ unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaSlice<T> 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for CudaViewMut<'_, T> {
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
-        let (elements, home) = (self.len(), Home::Owned(Arc::clone(self.stream())));
+        let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
         Region::new::<T>(name, true, pointer, elements, home, None, Some(guard))
     }

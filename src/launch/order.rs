@@ -6,7 +6,7 @@
 //! buffer may be on several threads, so there is a lock: work on the home stream takes it shared, work elsewhere takes it
 //! alone. There are a few locks, and a home has one by its address; which other homes share it does not matter.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use cudarc::driver::sys::CUstreamCaptureStatus_enum as CaptureStatus;
 use cudarc::driver::{CudaStream, DriverError, result};
@@ -15,20 +15,34 @@ use cudarc::driver::{CudaStream, DriverError, result};
 static LOCKS: [RwLock<()>; 32] = [const { RwLock::new(()) }; 32];
 
 /// The lock of a home, as a set of one.
+#[inline]
 fn lock_of(home: &CudaStream) -> u32 {
     let address = home.cu_stream() as u64 ^ (home.context().cu_ctx() as u64).rotate_left(32);
     // Fibonacci hashing: the upper bits of the product depend on all of the address.
     1 << (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - LOCKS.len().ilog2()))
 }
 
+/// The first lock of a set.
+#[inline]
+fn lock(set: u32) -> Option<&'static RwLock<()>> {
+    LOCKS.get(set.trailing_zeros() as usize)
+}
+
+/// The lock of a set of one or none, taken shared.
+#[inline]
+fn shared_lock(set: u32) -> Option<RwLockReadGuard<'static, ()>> {
+    lock(set).map(|lock| lock.read().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Calls `work` with the locks of two sets, in the order of their numbers: those of `alone` alone, those of `shared`
 /// shared.
 fn with_locks(alone: u32, shared: u32, work: &mut dyn FnMut()) {
-    let next = (alone | shared).trailing_zeros();
-    let Some(lock) = LOCKS.get(next as usize) else {
+    let both = alone | shared;
+    let Some(lock) = lock(both) else {
         return work();
     };
-    let left = !(1 << next);
+    // All but the lowest bit.
+    let left = both & both.wrapping_sub(1);
     if alone & !left != 0 {
         let _guard = lock.write().unwrap_or_else(PoisonError::into_inner);
         with_locks(alone & left, shared & left, work);
@@ -46,13 +60,15 @@ fn locked<T>(alone: u32, shared: u32, work: impl FnOnce() -> T) -> T {
 }
 
 /// Whether two handles are to one stream.
+#[inline]
 fn same(a: &Arc<CudaStream>, b: &Arc<CudaStream>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }
 
 /// Submits work on the home stream of what it uses.
 pub(crate) fn at_home<T>(home: &Arc<CudaStream>, work: impl FnOnce() -> T) -> T {
-    locked(0, lock_of(home), work)
+    let _guard = shared_lock(lock_of(home));
+    work()
 }
 
 /// Submits work to `stream` that uses memory of the streams `homes`.
@@ -63,9 +79,19 @@ pub(crate) fn ordered<'s, E: From<DriverError>>(
     homes: impl Iterator<Item = &'s Arc<CudaStream>> + Clone,
     work: impl FnOnce() -> Result<(), E>,
 ) -> Result<(), E> {
-    let others = homes.clone().filter(|home| !same(home, stream));
-    let alone = others.clone().fold(0, |set, home| set | lock_of(home));
-    let shared = homes.filter(|home| same(home, stream)).take(1).fold(0, |set, home| set | lock_of(home));
+    let (mut alone, mut shared) = (0, 0);
+    for home in homes.clone() {
+        if same(home, stream) {
+            shared = lock_of(stream);
+        } else {
+            alone |= lock_of(home);
+        }
+    }
+    if alone == 0 {
+        let _guard = shared_lock(shared);
+        return work();
+    }
+    let others = homes.filter(|home| !same(home, stream));
     locked(alone, shared, || {
         for other in others.clone() {
             stream.join(other)?;
