@@ -144,7 +144,7 @@ impl Contract<'_> {
     }
 
     /// `@grid` and `@block`
-    #[inline]
+    #[inline(always)]
     pub fn dimensions(
         &self,
         rule: &'static str,
@@ -152,24 +152,22 @@ impl Contract<'_> {
         sizes: [Option<i64>; 3],
     ) -> Result<[u32; 3], LaunchError> {
         let limits = if rule == "block" { BLOCK_LIMITS } else { GRID_LIMITS };
-        let mut dimensions = [0; 3];
-        for ((dimension, size), limit) in dimensions.iter_mut().zip(sizes).zip(limits) {
-            *dimension = self.limited(rule, expression, size, limit)?;
-        }
+        let limited = |n: usize| self.limited(rule, expression, sizes[n], limits[n]);
+        let dimensions = [limited(0)?, limited(1)?, limited(2)?];
         if rule == "block" {
-            let threads = dimensions.iter().map(|&size| i64::from(size)).product();
-            self.limited(rule, expression, Some(threads), THREADS_LIMIT)?;
+            let [x, y, z] = dimensions.map(i64::from);
+            self.limited(rule, expression, Some(x * y * z), THREADS_LIMIT)?;
         }
         Ok(dimensions)
     }
 
     /// `@shared`
-    #[inline]
+    #[inline(always)]
     pub fn shared(&self, bytes: Option<i64>, expression: &'static str) -> Result<u32, LaunchError> {
         self.limited("shared", expression, bytes, SHARED_LIMIT)
     }
 
-    #[inline]
+    #[inline(always)]
     fn limited(
         &self,
         rule: &'static str,

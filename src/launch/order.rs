@@ -79,14 +79,15 @@ pub(crate) fn ordered<'s, E: From<DriverError>>(
     homes: impl Iterator<Item = &'s Arc<CudaStream>> + Clone,
     work: impl FnOnce() -> Result<(), E>,
 ) -> Result<(), E> {
-    let (mut alone, mut shared) = (0, 0);
+    let (mut alone, mut at_home) = (0, false);
     for home in homes.clone() {
         if same(home, stream) {
-            shared = lock_of(stream);
+            at_home = true;
         } else {
             alone |= lock_of(home);
         }
     }
+    let shared = if at_home { lock_of(stream) } else { 0 };
     if alone == 0 {
         let _guard = shared_lock(shared);
         return work();
