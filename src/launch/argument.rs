@@ -28,6 +28,17 @@ impl<'a> Home<'a> {
     }
 }
 
+/// cudarc's bookkeeping, unless there is none to do.
+#[inline]
+fn needed(guard: SyncOnDrop<'_>) -> Option<SyncOnDrop<'_>> {
+    if matches!(guard, SyncOnDrop::Record(None)) {
+        // Dropping it would be a call for nothing.
+        std::mem::forget(guard);
+        return None;
+    }
+    Some(guard)
+}
+
 /// Memory that a launch gives to a kernel.
 pub struct Region<'a> {
     name: &'static str,
@@ -210,7 +221,7 @@ unsafe impl<Q: Target, T, P> Write<Q, T, P> for &mut Buffer<T> {
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaSlice<T> {
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (pointer, guard) = self.device_ptr(onto.stream());
-        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, Some(guard))
+        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, needed(guard))
     }
 }
 
@@ -218,7 +229,7 @@ unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaSlice<T> {
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for CudaView<'_, T> {
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (pointer, guard) = self.device_ptr(onto.stream());
-        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, Some(guard))
+        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, needed(guard))
     }
 }
 
@@ -234,7 +245,7 @@ unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaSlice<T> 
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
-        Region::new::<T>(name, true, pointer, elements, home, None, Some(guard))
+        Region::new::<T>(name, true, pointer, elements, home, None, needed(guard))
     }
 }
 
@@ -243,7 +254,7 @@ unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for CudaViewMut<'_, T>
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
-        Region::new::<T>(name, true, pointer, elements, home, None, Some(guard))
+        Region::new::<T>(name, true, pointer, elements, home, None, needed(guard))
     }
 }
 

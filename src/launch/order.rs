@@ -92,7 +92,12 @@ pub(crate) fn ordered<'s, E: From<DriverError>>(
         let _guard = shared_lock(shared);
         return work();
     }
-    let others = homes.filter(|home| !same(home, stream));
+    // Each once, however many of the homes it is.
+    let known = homes.clone();
+    let others = homes.enumerate().filter(|(n, home)| {
+        !same(home, stream) && !known.clone().take(*n).any(|known| same(known, home))
+    });
+    let others = others.map(|(_, home)| home);
     locked(alone, shared, || {
         for other in others.clone() {
             stream.join(other)?;
