@@ -110,6 +110,7 @@ impl<'a> Region<'a> {
         Err(LaunchError::Alignment { kernel, parameter: self.name, address: self.pointer, alignment })
     }
 
+    #[inline]
     fn overlaps(&self, other: &Self) -> bool {
         self.pointer < other.pointer.saturating_add(other.bytes as u64)
             && other.pointer < self.pointer.saturating_add(self.bytes as u64)
@@ -120,25 +121,32 @@ impl<'a> Region<'a> {
     /// What holds for the memory of every launch: elements are aligned, all of it is in the context of the launch, and
     /// what is written is nothing else at the same time (the compiler assumes so of `__restrict__` pointers, and a kernel
     /// that checks an index relies on it not changing).
+    #[inline(always)]
     pub(crate) fn check_all(
         regions: &[&Self],
         kernel: &'static str,
         context: &cudarc::driver::CudaContext,
     ) -> Result<(), LaunchError> {
-        for (n, region) in regions.iter().enumerate() {
+        let mut known: Option<&Arc<CudaStream>> = None;
+        for region in regions {
             // The alignment of a type is a power of two.
             if region.pointer & (region.alignment - 1) != 0 {
                 region.check_alignment(kernel, region.alignment)?;
             }
-            let own = region.home().context();
-            if !std::ptr::eq(&raw const **own, context) && **own != *context {
-                let (buffer, target) = (own.ordinal(), context.ordinal());
-                return Err(LaunchError::Context { kernel, parameter: region.name, buffer, target });
+            let home = region.home();
+            if !known.is_some_and(|known| Arc::ptr_eq(known, home)) {
+                let own = home.context();
+                if !std::ptr::eq(&raw const **own, context) && **own != *context {
+                    let (buffer, target) = (own.ordinal(), context.ordinal());
+                    return Err(LaunchError::Context { kernel, parameter: region.name, buffer, target });
+                }
+                known = Some(home);
             }
             if region.written {
-                let others = regions.iter().enumerate().filter(|(other, _)| *other != n);
-                if let Some((_, other)) = others.into_iter().find(|(_, other)| region.overlaps(other)) {
-                    return Err(LaunchError::Overlap { kernel, written: region.name, other: other.name });
+                for other in regions {
+                    if !std::ptr::eq(*region, *other) && region.overlaps(other) {
+                        return Err(LaunchError::Overlap { kernel, written: region.name, other: other.name });
+                    }
                 }
             }
         }

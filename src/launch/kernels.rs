@@ -115,6 +115,7 @@ impl<S: KernelSet> Kernels<S> {
     }
 
     /// The function of a kernel, which is loaded if it is not yet. The context is bound to this thread.
+    #[inline]
     fn function(&self, kernel: &Kernel) -> Result<&Function, LoadError> {
         match self.loaded.functions[kernel.index].get() {
             Some(function) => Ok(function),
@@ -124,6 +125,7 @@ impl<S: KernelSet> Kernels<S> {
 
     /// What every launch of a kernel needs, wherever it goes: the context bound to this thread, arguments that can be
     /// used together, and the function. `None` if there is nothing to launch, since a dimension is zero.
+    #[inline(always)]
     pub(crate) fn prepare(
         &self,
         context: &CudaContext,
@@ -171,6 +173,7 @@ impl<S: KernelSet> Kernels<S> {
 
 impl Function {
     /// Makes sure that the function may be launched with as much dynamic shared memory. Over 48 KB that has to be asked for.
+    #[inline]
     fn allow_dynamic_shared(&self, bytes: u32) -> Result<(), DriverError> {
         if bytes <= self.dynamic_shared.load(Ordering::Relaxed) {
             return Ok(());

@@ -94,9 +94,9 @@ pub(crate) fn ordered<'s, E: From<DriverError>>(
     }
     // Each once, however many of the homes it is.
     let known = homes.clone();
-    let others = homes.enumerate().filter(|(n, home)| {
-        !same(home, stream) && !known.clone().take(*n).any(|known| same(known, home))
-    });
+    let others = homes
+        .enumerate()
+        .filter(|(n, home)| !same(home, stream) && !known.clone().take(*n).any(|known| same(known, home)));
     let others = others.map(|(_, home)| home);
     locked(alone, shared, || {
         for other in others.clone() {
