@@ -12,6 +12,7 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
 use super::argument::Region;
 use super::contract::Geometry;
 use super::error::{LaunchError, LoadError};
+use super::order::Crossing;
 use super::queue::Queue;
 
 /// The PTX of a module, as it is in the program.
@@ -60,6 +61,8 @@ pub(crate) struct Loaded {
     functions: Box<[OnceLock<Function>]>,
     /// Held while something is loaded.
     loading: Mutex<()>,
+    /// What launches on streams that are not their arguments' homes wait by.
+    pub(crate) crossing: Crossing,
 }
 
 /// A module in the driver.
@@ -95,7 +98,8 @@ impl<S: KernelSet> Kernels<S> {
         context.bind_to_thread()?;
         let modules = S::IMAGES.iter().map(|_| OnceLock::new()).collect();
         let functions = S::SYMBOLS.iter().map(|_| OnceLock::new()).collect();
-        let loaded = Loaded { context: Arc::clone(context), modules, functions, loading: Mutex::new(()) };
+        let (loading, crossing) = (Mutex::new(()), Crossing::new(context)?);
+        let loaded = Loaded { context: Arc::clone(context), modules, functions, loading, crossing };
         Ok(Self { loaded: Arc::new(loaded), set: PhantomData })
     }
 

@@ -6,10 +6,10 @@
 //! buffer may be on several threads, so there is a lock: work on the home stream takes it shared, work elsewhere takes it
 //! alone. There are a few locks, and a home has one by its address; which other homes share it does not matter.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use cudarc::driver::sys::CUstreamCaptureStatus_enum as CaptureStatus;
-use cudarc::driver::{CudaStream, DriverError, result};
+use cudarc::driver::sys::{CUevent_wait_flags as WaitFlags, CUstreamCaptureStatus_enum as CaptureStatus};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result};
 
 /// As many as there are bits in the sets below.
 static LOCKS: [RwLock<()>; 32] = [const { RwLock::new(()) }; 32];
@@ -59,6 +59,27 @@ fn locked<T>(alone: u32, shared: u32, work: impl FnOnce() -> T) -> T {
     result.expect("`with_locks` calls the work once")
 }
 
+/// Makes streams of one context wait for one another, by an event that is recorded anew each time.
+pub(crate) struct Crossing(Mutex<CudaEvent>);
+
+impl Crossing {
+    /// For the streams of a context.
+    pub(crate) fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
+        Ok(Self(Mutex::new(context.new_event(None)?)))
+    }
+
+    /// Makes a stream wait for what another one has to do so far. Their context is bound to this thread.
+    fn wait(&self, stream: &CudaStream, other: &CudaStream) -> Result<(), DriverError> {
+        // A wait is for what the event recorded last: nobody else may record it in between. Afterwards anybody may.
+        let event = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the event and the streams exist, in one context.
+        unsafe {
+            result::event::record(event.cu_event(), other.cu_stream())?;
+            result::stream::wait_event(stream.cu_stream(), event.cu_event(), WaitFlags::CU_EVENT_WAIT_DEFAULT)
+        }
+    }
+}
+
 /// Whether two handles are to one stream.
 #[inline]
 fn same(a: &Arc<CudaStream>, b: &Arc<CudaStream>) -> bool {
@@ -75,6 +96,7 @@ pub(crate) fn at_home<T>(home: &Arc<CudaStream>, work: impl FnOnce() -> T) -> T 
 ///
 /// If what was submitted could not be waited for, it is waited for here and now.
 pub(crate) fn ordered<'s, E: From<DriverError>>(
+    crossing: &Crossing,
     stream: &Arc<CudaStream>,
     homes: impl Iterator<Item = &'s Arc<CudaStream>> + Clone,
     work: impl FnOnce() -> Result<(), E>,
@@ -100,11 +122,11 @@ pub(crate) fn ordered<'s, E: From<DriverError>>(
     let others = others.map(|(_, home)| home);
     locked(alone, shared, || {
         for other in others.clone() {
-            stream.join(other)?;
+            crossing.wait(stream, other)?;
         }
         work()?;
         for other in others {
-            if let Err(error) = other.join(stream) {
+            if let Err(error) = crossing.wait(other, stream) {
                 stream.synchronize()?;
                 return Err(error.into());
             }

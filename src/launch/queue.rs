@@ -84,7 +84,7 @@ impl<S: KernelSet> Target for Queue<'_, S> {
             )
         };
         let launched = if elsewhere {
-            ordered(self.stream, regions.iter().map(|region| region.home()), launch)
+            ordered(&self.kernels.loaded().crossing, self.stream, regions.iter().map(|region| region.home()), launch)
         } else {
             at_home(self.stream, launch)
         };
