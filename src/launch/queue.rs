@@ -60,11 +60,11 @@ impl<S: KernelSet> Target for Queue<'_, S> {
             return Ok(());
         };
         let mut capturing = is_capturing(self.stream).map_err(failed)?;
-        let mut elsewhere = false;
+        let (mut elsewhere, mut known) = (false, self.stream);
         for home in regions.iter().map(|region| region.home()) {
-            if !Arc::ptr_eq(home, self.stream) {
+            if !Arc::ptr_eq(home, self.stream) && !Arc::ptr_eq(home, known) {
                 capturing |= is_capturing(home).map_err(failed)?;
-                elsewhere = true;
+                (elsewhere, known) = (true, home);
             }
         }
         if capturing {
