@@ -29,7 +29,8 @@
 //! - [`kernels!`] makes launchers of the kernels of your crate; [`kernel`] holds those of Warpwright itself.
 //! - [`launch`] is what they are built on: queues, checked arguments, and graphs that keep what they name.
 //! - [`Buffer`] is device memory; cudarc's slices, views, streams and contexts can be used beside it.
-//! - [`gguf`], [`quant`] and [`model`] run language models of the Qwen3 architecture with 1-bit weights.
+//! - [`gguf`], [`quant`] and [`model`] run language models of the Qwen3 architecture with 1-bit weights. These and
+//!   [`kernel`] are the feature `models`, which is on by default.
 //!
 //! Everything works on a context and streams that an engine has already; nothing is kept for the whole process.
 //!

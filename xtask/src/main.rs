@@ -22,9 +22,9 @@ struct Arguments {
 enum Command {
     /// Installs nvcc and libclang under the target folder, from PyPI, without root.
     Toolkit,
-    /// Runs every test of the workspace; installs the toolkit first if it is missing.
+    /// Runs every test of the workspace, and then those of benches/; installs the toolkit first if it is missing.
     Test {
-        /// What `cargo test` is given besides.
+        /// What `cargo test` of the workspace is given besides.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -57,7 +57,8 @@ fn run_command() -> anyhow::Result<()> {
         Command::Toolkit => toolkit::install(&workspace),
         Command::Test { arguments } => {
             toolkit::install(&workspace)?;
-            run(workspace.cargo().args(["test", "--workspace"]).args(COMPILE).args(arguments))
+            run(workspace.cargo().args(["test", "--workspace"]).args(COMPILE).args(arguments))?;
+            run(workspace.cargo_of_benches().arg("test"))
         }
         Command::Prebuilt { check } => prebuilt(&workspace, check),
         Command::Bundle => bundle::make(&workspace),

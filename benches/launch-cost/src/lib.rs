@@ -110,7 +110,8 @@ macro_rules! typed {
             for _ in 0..launches {
                 let (rows, dim) = (black_box(ROWS), black_box(DIM));
                 let Arguments { x, residual, weight, bias, out } = &mut of;
-                let launcher = ScaleAdd { x: &*x, residual: &*residual, weight: &*weight, bias: &*bias, out, rows, dim };
+                let launcher =
+                    ScaleAdd { x: &*x, residual: &*residual, weight: &*weight, bias: &*bias, out, rows, dim };
                 launcher.launch(&queue).expect("a launch");
             }
         });
