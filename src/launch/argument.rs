@@ -210,6 +210,7 @@ impl<T> Buffer<T> {
 
 // SAFETY: a buffer's memory is its own, and zeroed or written when it is allocated.
 unsafe impl<Q: Target, T, P> Read<Q, T, P> for &Buffer<T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, _: &'a Q) -> Region<'a> {
         self.region(name, false)
     }
@@ -217,6 +218,7 @@ unsafe impl<Q: Target, T, P> Read<Q, T, P> for &Buffer<T> {
 
 // SAFETY: as above; a buffer's elements are plain data.
 unsafe impl<Q: Target, T, P> Write<Q, T, P> for &mut Buffer<T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, _: &'a Q) -> Region<'a> {
         self.region(name, true)
     }
@@ -227,6 +229,7 @@ unsafe impl<Q: Target, T, P> Write<Q, T, P> for &mut Buffer<T> {
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaSlice<T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (pointer, guard) = self.device_ptr(onto.stream());
         Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, needed(guard))
@@ -235,6 +238,7 @@ unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaSlice<T> {
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for CudaView<'_, T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (pointer, guard) = self.device_ptr(onto.stream());
         Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, needed(guard))
@@ -243,6 +247,7 @@ unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for CudaView<'_, T> {
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaView<'_, T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         Read::<Queue<'_, S>, T, P>::read(&**self, name, onto)
     }
@@ -250,6 +255,7 @@ unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaView<'_, T> {
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaSlice<T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
@@ -259,6 +265,7 @@ unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaSlice<T> 
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for CudaViewMut<'_, T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
@@ -268,6 +275,7 @@ unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for CudaViewMut<'_, T>
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaViewMut<'_, T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         Write::<Queue<'_, S>, T, P>::written(&mut **self, name, onto)
     }
