@@ -136,6 +136,7 @@ pub(crate) fn ordered<'s, E: From<DriverError>>(
 }
 
 /// Whether work on a stream goes into a graph that somebody captures. The context is bound to this thread.
+#[inline]
 pub(crate) fn is_capturing(stream: &CudaStream) -> Result<bool, DriverError> {
     // SAFETY: the stream exists.
     let status = unsafe { result::stream::is_capturing(stream.cu_stream()) }?;
