@@ -29,7 +29,8 @@
 //! - [`kernels!`] makes launchers of the kernels of your crate; [`kernel`] holds those of Warpwright itself.
 //! - [`launch`] is what they are built on: queues, checked arguments, and graphs that keep what they name.
 //! - [`Buffer`] is device memory; cudarc's slices, views, streams and contexts can be used beside it.
-//! - [`gguf`], [`quant`] and [`model`] run language models of the Qwen3 architecture with 1-bit weights.
+//! - [`gguf`], [`quant`] and [`model`] run language models of the Qwen3 architecture with 1-bit weights. These and
+//!   [`kernel`] are the feature `models`, which is on by default.
 //!
 //! Everything works on a context and streams that an engine has already; nothing is kept for the whole process.
 //!
@@ -61,9 +62,12 @@ extern crate self as warpwright;
 
 pub mod buffer;
 pub mod device;
+#[cfg(feature = "models")]
 pub mod gguf;
 pub mod launch;
+#[cfg(feature = "models")]
 pub mod model;
+#[cfg(feature = "models")]
 pub mod quant;
 pub mod types;
 
@@ -76,6 +80,7 @@ pub use buffer::Buffer;
 pub use warpwright_macros::kernels;
 
 /// The kernels of Warpwright itself.
+#[cfg(feature = "models")]
 pub mod kernel {
     crate::kernels!();
 }

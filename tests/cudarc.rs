@@ -96,6 +96,8 @@ fn a_capture_is_replayed() {
     assert_eq!(stream.clone_dtoh(&data).unwrap(), [2; 4]);
 }
 
+/// With the bindings of CUDA 13.2 and later, cudarc makes no second context of a device.
+#[cfg(not(any(feature = "cuda-13020", feature = "cuda-13030", feature = "cuda-13040")))]
 #[test]
 fn contexts_of_ones_own() {
     driver();
@@ -103,7 +105,10 @@ fn contexts_of_ones_own() {
     let stream = own.new_stream().unwrap();
     let data = stream.clone_htod(&[5u8; 100]).unwrap();
     assert_eq!(stream.clone_dtoh(&data).unwrap(), [5; 100]);
-    drop((data, stream, own));
+}
+
+#[test]
+fn threads_share_a_context() {
     let threads: Vec<_> = (0..4u8)
         .map(|n| {
             std::thread::spawn(move || {

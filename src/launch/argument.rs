@@ -21,6 +21,25 @@ enum Home<'a> {
     Owned(Arc<CudaStream>),
 }
 
+impl<'a> Home<'a> {
+    /// The stream of a slice that is about to be borrowed mutably, for a launch onto a stream that is mostly the same.
+    #[inline]
+    fn beside(home: &Arc<CudaStream>, onto: &'a Arc<CudaStream>) -> Self {
+        if Arc::ptr_eq(home, onto) { Self::Borrowed(onto) } else { Self::Owned(Arc::clone(home)) }
+    }
+}
+
+/// cudarc's bookkeeping, unless there is none to do.
+#[inline]
+fn needed(guard: SyncOnDrop<'_>) -> Option<SyncOnDrop<'_>> {
+    if matches!(guard, SyncOnDrop::Record(None)) {
+        // Dropping it would be a call for nothing.
+        std::mem::forget(guard);
+        return None;
+    }
+    Some(guard)
+}
+
 /// Memory that a launch gives to a kernel.
 pub struct Region<'a> {
     name: &'static str,
@@ -71,6 +90,7 @@ impl<'a> Region<'a> {
 
     /// How many elements it has.
     #[must_use]
+    #[inline]
     pub fn elements(&self) -> usize {
         self.elements
     }
@@ -78,10 +98,12 @@ impl<'a> Region<'a> {
     /// The argument as the driver takes it.
     #[doc(hidden)]
     #[must_use]
+    #[inline]
     pub fn argument(&self) -> *mut c_void {
         (&raw const self.pointer).cast_mut().cast()
     }
 
+    #[inline]
     pub(crate) fn home(&self) -> Option<&Arc<CudaStream>> {
         match &self.home {
             Home::Absent => None,
@@ -101,6 +123,7 @@ impl<'a> Region<'a> {
         Err(LaunchError::Alignment { kernel, parameter: self.name, address: self.pointer, alignment })
     }
 
+    #[inline]
     fn overlaps(&self, other: &Self) -> bool {
         self.pointer < other.pointer.saturating_add(other.bytes as u64)
             && other.pointer < self.pointer.saturating_add(self.bytes as u64)
@@ -111,22 +134,32 @@ impl<'a> Region<'a> {
     /// What holds for the memory of every launch: elements are aligned, all of it is in the context of the launch, and
     /// what is written is nothing else at the same time (the compiler assumes so of `__restrict__` pointers, and a kernel
     /// that checks an index relies on it not changing).
+    #[inline(always)]
     pub(crate) fn check_all(
         regions: &[&Self],
         kernel: &'static str,
         context: &cudarc::driver::CudaContext,
     ) -> Result<(), LaunchError> {
-        for (n, region) in regions.iter().enumerate() {
-            region.check_alignment(kernel, region.alignment)?;
-            let Some(own) = region.home().map(|home| home.context()) else { continue };
-            if !std::ptr::eq(&raw const **own, context) && **own != *context {
-                let (buffer, target) = (own.ordinal(), context.ordinal());
-                return Err(LaunchError::Context { kernel, parameter: region.name, buffer, target });
+        let mut known: Option<&Arc<CudaStream>> = None;
+        for region in regions {
+            // The alignment of a type is a power of two.
+            if region.pointer & (region.alignment - 1) != 0 {
+                region.check_alignment(kernel, region.alignment)?;
             }
-            for other in &regions[n + 1..] {
-                if (region.written || other.written) && region.overlaps(other) {
-                    let (written, other) = if region.written { (region, other) } else { (other, region) };
-                    return Err(LaunchError::Overlap { kernel, written: written.name, other: other.name });
+            let Some(home) = region.home() else { continue };
+            if !known.is_some_and(|known| Arc::ptr_eq(known, home)) {
+                let own = home.context();
+                if !std::ptr::eq(&raw const **own, context) && **own != *context {
+                    let (buffer, target) = (own.ordinal(), context.ordinal());
+                    return Err(LaunchError::Context { kernel, parameter: region.name, buffer, target });
+                }
+                known = Some(home);
+            }
+            if region.written {
+                for other in regions {
+                    if !std::ptr::eq(*region, *other) && region.overlaps(other) {
+                        return Err(LaunchError::Overlap { kernel, written: region.name, other: other.name });
+                    }
                 }
             }
         }
@@ -190,6 +223,7 @@ impl<T> Buffer<T> {
 
 // SAFETY: a buffer's memory is its own, and zeroed or written when it is allocated.
 unsafe impl<Q: Target, T, P> Read<Q, T, P> for &Buffer<T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, _: &'a Q) -> Region<'a> {
         self.region(name, false)
     }
@@ -197,6 +231,7 @@ unsafe impl<Q: Target, T, P> Read<Q, T, P> for &Buffer<T> {
 
 // SAFETY: as above; a buffer's elements are plain data.
 unsafe impl<Q: Target, T, P> Write<Q, T, P> for &mut Buffer<T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, _: &'a Q) -> Region<'a> {
         self.region(name, true)
     }
@@ -207,22 +242,25 @@ unsafe impl<Q: Target, T, P> Write<Q, T, P> for &mut Buffer<T> {
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaSlice<T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (pointer, guard) = self.device_ptr(onto.stream());
-        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, Some(guard))
+        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, needed(guard))
     }
 }
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for CudaView<'_, T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         let (pointer, guard) = self.device_ptr(onto.stream());
-        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, Some(guard))
+        Region::new::<T>(name, false, pointer, self.len(), Home::Borrowed(self.stream()), None, needed(guard))
     }
 }
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaView<'_, T> {
+    #[inline]
     fn read<'a>(&'a self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         Read::<Queue<'_, S>, T, P>::read(&**self, name, onto)
     }
@@ -230,24 +268,27 @@ unsafe impl<S: KernelSet, T, P> Read<Queue<'_, S>, T, P> for &CudaView<'_, T> {
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaSlice<T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
-        let (elements, home) = (self.len(), Home::Owned(Arc::clone(self.stream())));
+        let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
-        Region::new::<T>(name, true, pointer, elements, home, None, Some(guard))
+        Region::new::<T>(name, true, pointer, elements, home, None, needed(guard))
     }
 }
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for CudaViewMut<'_, T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
-        let (elements, home) = (self.len(), Home::Owned(Arc::clone(self.stream())));
+        let (elements, home) = (self.len(), Home::beside(self.stream(), onto.stream()));
         let (pointer, guard) = self.device_ptr_mut(onto.stream());
-        Region::new::<T>(name, true, pointer, elements, home, None, Some(guard))
+        Region::new::<T>(name, true, pointer, elements, home, None, needed(guard))
     }
 }
 
 // SAFETY: see above.
 unsafe impl<S: KernelSet, T, P> Write<Queue<'_, S>, T, P> for &mut CudaViewMut<'_, T> {
+    #[inline]
     fn written<'a>(&'a mut self, name: &'static str, onto: &'a Queue<'_, S>) -> Region<'a> {
         Write::<Queue<'_, S>, T, P>::written(&mut **self, name, onto)
     }

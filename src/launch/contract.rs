@@ -49,6 +49,7 @@ impl Relation {
         }
     }
 
+    #[inline]
     fn holds(self, left: i64, right: i64) -> bool {
         match self {
             Self::Equal => left == right,
@@ -64,6 +65,7 @@ impl Relation {
 /// Division rounded up, if there is a result.
 #[doc(hidden)]
 #[must_use]
+#[inline]
 pub fn div_ceil(left: i64, right: i64) -> Option<i64> {
     let (quotient, rest) = (left.checked_div(right)?, left.checked_rem(right)?);
     quotient.checked_add(i64::from(rest != 0 && (rest > 0) == (right > 0)))
@@ -92,11 +94,13 @@ impl Contract<'_> {
     }
 
     #[cold]
+    #[inline(never)]
     fn arithmetic(&self, rule: &'static str) -> LaunchError {
         LaunchError::Arithmetic { kernel: self.kernel.name, rule, values: self.values() }
     }
 
     /// `@len`
+    #[inline]
     pub fn length(
         &self,
         region: &Region<'_>,
@@ -107,17 +111,24 @@ impl Contract<'_> {
         if region.is_absent() {
             return Ok(());
         }
-        let expected = elements.ok_or_else(|| self.arithmetic(rule))?;
-        let found = region.elements();
         // Memory has fewer than 2^63 elements.
-        if i64::try_from(found).is_ok_and(|found| relation.holds(found, expected)) {
-            return Ok(());
+        let found = i64::try_from(region.elements()).ok();
+        match (found, elements) {
+            (Some(found), Some(expected)) if relation.holds(found, expected) => Ok(()),
+            _ => Err(self.wrong_length(region, elements, rule)),
         }
-        let (kernel, parameter) = (self.kernel.name, region.name());
-        Err(LaunchError::Length { kernel, parameter, rule, expected, found, values: self.values() })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wrong_length(&self, region: &Region<'_>, elements: Option<i64>, rule: &'static str) -> LaunchError {
+        let Some(expected) = elements else { return self.arithmetic(rule) };
+        let (kernel, parameter, found) = (self.kernel.name, region.name(), region.elements());
+        LaunchError::Length { kernel, parameter, rule, expected, found, values: self.values() }
     }
 
     /// `@require`
+    #[inline]
     pub fn requirement(
         &self,
         left: Option<i64>,
@@ -125,14 +136,17 @@ impl Contract<'_> {
         right: Option<i64>,
         rule: &'static str,
     ) -> Result<(), LaunchError> {
-        let (Some(left), Some(right)) = (left, right) else {
-            return Err(self.arithmetic(rule));
-        };
-        if relation.holds(left, right) {
-            return Ok(());
+        match (left, right) {
+            (Some(left), Some(right)) if relation.holds(left, right) => Ok(()),
+            _ => Err(self.not_met(left, relation, right, rule)),
         }
-        let values = self.values();
-        Err(LaunchError::Requirement { kernel: self.kernel.name, rule, left, relation, right, values })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn not_met(&self, left: Option<i64>, relation: Relation, right: Option<i64>, rule: &'static str) -> LaunchError {
+        let (Some(left), Some(right)) = (left, right) else { return self.arithmetic(rule) };
+        LaunchError::Requirement { kernel: self.kernel.name, rule, left, relation, right, values: self.values() }
     }
 
     /// `@align`
@@ -149,6 +163,7 @@ impl Contract<'_> {
     }
 
     /// `@grid` and `@block`
+    #[inline(always)]
     pub fn dimensions(
         &self,
         rule: &'static str,
@@ -156,22 +171,22 @@ impl Contract<'_> {
         sizes: [Option<i64>; 3],
     ) -> Result<[u32; 3], LaunchError> {
         let limits = if rule == "block" { BLOCK_LIMITS } else { GRID_LIMITS };
-        let mut dimensions = [0; 3];
-        for ((dimension, size), limit) in dimensions.iter_mut().zip(sizes).zip(limits) {
-            *dimension = self.limited(rule, expression, size, limit)?;
-        }
+        let limited = |n: usize| self.limited(rule, expression, sizes[n], limits[n]);
+        let dimensions = [limited(0)?, limited(1)?, limited(2)?];
         if rule == "block" {
-            let threads = dimensions.iter().map(|&size| i64::from(size)).product();
-            self.limited(rule, expression, Some(threads), THREADS_LIMIT)?;
+            let [x, y, z] = dimensions.map(i64::from);
+            self.limited(rule, expression, Some(x * y * z), THREADS_LIMIT)?;
         }
         Ok(dimensions)
     }
 
     /// `@shared`
+    #[inline(always)]
     pub fn shared(&self, bytes: Option<i64>, expression: &'static str) -> Result<u32, LaunchError> {
         self.limited("shared", expression, bytes, SHARED_LIMIT)
     }
 
+    #[inline(always)]
     fn limited(
         &self,
         rule: &'static str,
@@ -179,13 +194,16 @@ impl Contract<'_> {
         value: Option<i64>,
         limit: i64,
     ) -> Result<u32, LaunchError> {
-        let found = value.ok_or_else(|| self.arithmetic(expression))?;
-        match u32::try_from(found) {
-            Ok(size) if found <= limit => Ok(size),
-            _ => {
-                let values = self.values();
-                Err(LaunchError::Limit { kernel: self.kernel.name, rule, expression, found, limit, values })
-            }
+        match value.map(u32::try_from) {
+            Some(Ok(size)) if i64::from(size) <= limit => Ok(size),
+            _ => Err(self.beyond(rule, expression, value, limit)),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn beyond(&self, rule: &'static str, expression: &'static str, value: Option<i64>, limit: i64) -> LaunchError {
+        let Some(found) = value else { return self.arithmetic(expression) };
+        LaunchError::Limit { kernel: self.kernel.name, rule, expression, found, limit, values: self.values() }
     }
 }

@@ -27,7 +27,7 @@ pub struct Graph {
     /// The streams that its buffers belong to.
     homes: Vec<Arc<CudaStream>>,
     _memory: Vec<Arc<Memory>>,
-    _kernels: Arc<Loaded>,
+    kernels: Arc<Loaded>,
 }
 
 /// An executable graph in the driver.
@@ -116,7 +116,7 @@ impl Graph {
             launches: recording.launches.get(),
             homes,
             _memory: memory,
-            _kernels: Arc::clone(kernels.loaded()),
+            kernels: Arc::clone(kernels.loaded()),
         })
     }
 
@@ -136,7 +136,7 @@ impl Graph {
             }
         }
         let executable = self.executable.lock().unwrap_or_else(PoisonError::into_inner);
-        ordered(stream, self.homes.iter(), || {
+        ordered(&self.kernels.crossing, stream, self.homes.iter(), || {
             // SAFETY: the graph is of the stream's context; what its launches name is kept with it, and freed on home
             // streams, which wait for this.
             unsafe { result::graph::launch(executable.0, stream.cu_stream()) }.map_err(GraphError::from)

@@ -12,6 +12,7 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
 use super::argument::Region;
 use super::contract::Geometry;
 use super::error::{LaunchError, LoadError};
+use super::order::Crossing;
 use super::queue::Queue;
 
 /// A `.cu` file, as it is in the program.
@@ -131,6 +132,8 @@ pub(crate) struct Loaded {
     functions: Box<[OnceLock<Function>]>,
     /// Held while something is loaded.
     loading: Mutex<()>,
+    /// What launches on streams that are not their arguments' homes wait by.
+    pub(crate) crossing: Crossing,
 }
 
 /// A module in the driver.
@@ -166,7 +169,8 @@ impl<S: KernelSet> Kernels<S> {
         context.bind_to_thread()?;
         let modules = S::MODULES.iter().map(|_| OnceLock::new()).collect();
         let functions = S::SYMBOLS.iter().map(|_| OnceLock::new()).collect();
-        let loaded = Loaded { context: Arc::clone(context), modules, functions, loading: Mutex::new(()) };
+        let (loading, crossing) = (Mutex::new(()), Crossing::new(context)?);
+        let loaded = Loaded { context: Arc::clone(context), modules, functions, loading, crossing };
         Ok(Self { loaded: Arc::new(loaded), set: PhantomData })
     }
 
@@ -186,6 +190,7 @@ impl<S: KernelSet> Kernels<S> {
     }
 
     /// The function of a kernel, which is loaded if it is not yet. The context is bound to this thread.
+    #[inline]
     fn function(&self, kernel: &Kernel) -> Result<&Function, LoadError> {
         match self.loaded.functions[kernel.index].get() {
             Some(function) => Ok(function),
@@ -195,6 +200,7 @@ impl<S: KernelSet> Kernels<S> {
 
     /// What every launch of a kernel needs, wherever it goes: the context bound to this thread, arguments that can be
     /// used together, and the function. `None` if there is nothing to launch, since a dimension is zero.
+    #[inline(always)]
     pub(crate) fn prepare(
         &self,
         context: &CudaContext,
@@ -246,6 +252,7 @@ impl<S: KernelSet> Kernels<S> {
 
 impl Function {
     /// Makes sure that the function may be launched with as much dynamic shared memory. Over 48 KB that has to be asked for.
+    #[inline]
     fn allow_dynamic_shared(&self, bytes: u32) -> Result<(), DriverError> {
         if bytes <= self.dynamic_shared.load(Ordering::Relaxed) {
             return Ok(());

@@ -9,7 +9,7 @@ use super::argument::Region;
 use super::contract::Geometry;
 use super::error::LaunchError;
 use super::kernels::{Kernel, KernelSet, Kernels};
-use super::order::{is_capturing, ordered};
+use super::order::{at_home, is_capturing, ordered};
 use super::{Target, sealed};
 
 /// A stream with kernels that can be launched on it. Made by [`Kernels::on`].
@@ -43,6 +43,7 @@ impl<S: KernelSet> Target for Queue<'_, S> {
     type Set = S;
     type Launched = ();
 
+    #[inline(always)]
     unsafe fn submit(
         &self,
         kernel: &Kernel,
@@ -60,30 +61,35 @@ impl<S: KernelSet> Target for Queue<'_, S> {
             return Ok(());
         };
         let mut capturing = is_capturing(self.stream).map_err(failed)?;
+        let (mut elsewhere, mut known) = (false, self.stream);
         for home in regions.iter().filter_map(|region| region.home()) {
-            if !Arc::ptr_eq(home, self.stream) {
+            if !Arc::ptr_eq(home, self.stream) && !Arc::ptr_eq(home, known) {
                 capturing |= is_capturing(home).map_err(failed)?;
+                (elsewhere, known) = (true, home);
             }
         }
         if capturing {
             return Err(LaunchError::Capturing { kernel: kernel.name });
         }
         let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared, .. } = geometry;
+        // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory
+        // is held by the regions, and freed on its home stream, which waits for this launch.
+        let launch = || unsafe {
+            result::launch_kernel(
+                function.raw,
+                (x, y, z),
+                (tx, ty, tz),
+                dynamic_shared,
+                self.stream.cu_stream(),
+                arguments,
+            )
+        };
         let homes = regions.iter().filter_map(|region| region.home());
-        ordered(self.stream, homes, || {
-            // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory
-            // is held by the regions, and freed on its home stream, which waits for this launch.
-            unsafe {
-                result::launch_kernel(
-                    function.raw,
-                    (x, y, z),
-                    (tx, ty, tz),
-                    dynamic_shared,
-                    self.stream.cu_stream(),
-                    arguments,
-                )
-            }
-        })
-        .map_err(failed)
+        let launched = if elsewhere {
+            ordered(&self.kernels.loaded().crossing, self.stream, homes, launch)
+        } else {
+            at_home(self.stream, launch)
+        };
+        launched.map_err(failed)
     }
 }

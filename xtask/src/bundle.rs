@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
+use crate::COMPILE;
 use crate::cargo::{Workspace, run};
 use crate::toolkit;
 
@@ -45,7 +46,7 @@ pub(crate) fn make(workspace: &Workspace) -> anyhow::Result<()> {
     }
     fs::create_dir_all(bundle.join("tests"))?;
 
-    run(workspace.cargo().args(["build", "--release", "--package", "warpwright-cli"]))?;
+    run(workspace.cargo().args(["build", "--release", "--package", "warpwright-cli"]).args(COMPILE))?;
     let built = workspace.target.join("release");
     copy(&built.join("warpwright"), &bundle.join("warpwright"))?;
     copy(&built.join("deps/libwarpwright_emulator.so"), &bundle.join("libwarpwright_emulator.so"))?;
@@ -74,6 +75,7 @@ pub(crate) fn make(workspace: &Workspace) -> anyhow::Result<()> {
 fn tests(workspace: &Workspace) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut command = workspace.cargo();
     command.args(["test", "--release", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    command.args(COMPILE);
     let output = command.stderr(Stdio::inherit()).output().context("cargo test --no-run")?;
     ensure!(output.status.success(), "the tests could not be built");
     let mut tests = Vec::new();

@@ -37,6 +37,13 @@ impl Workspace {
         command.current_dir(&self.root);
         command
     }
+
+    /// A cargo command in the workspace of `benches/`, which has the same target folder.
+    pub(crate) fn cargo_of_benches(&self) -> Command {
+        let mut command = Command::new(cargo());
+        command.current_dir(self.root.join("benches")).env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
 }
 
 fn cargo() -> PathBuf {

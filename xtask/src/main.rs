@@ -23,9 +23,9 @@ struct Arguments {
 enum Command {
     /// Installs nvcc and libclang under the target folder, from PyPI, without root.
     Toolkit,
-    /// Runs every test of the workspace; installs the toolkit first if it is missing.
+    /// Runs every test of the workspace, and then those of benches/; installs the toolkit first if it is missing.
     Test {
-        /// What `cargo test` is given besides.
+        /// What `cargo test` of the workspace is given besides.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -38,6 +38,9 @@ enum Command {
     /// Makes a folder with the tests and the program, to be run on a machine with a GPU and without Rust.
     Bundle,
 }
+
+/// A changed kernel is compiled, and not only found to be changed.
+const COMPILE: [&str; 2] = ["--features", "warpwright/compile"];
 
 fn main() -> ExitCode {
     match run_command() {
@@ -55,23 +58,30 @@ fn run_command() -> anyhow::Result<()> {
         Command::Toolkit => toolkit::install(&workspace),
         Command::Test { arguments } => {
             toolkit::install(&workspace)?;
-            run(workspace.cargo().args(["test", "--workspace"]).args(arguments))
+            run(workspace.cargo().args(["test", "--workspace"]).args(COMPILE).args(arguments))?;
+            run(workspace.cargo_of_benches().arg("test"))
         }
         Command::Prebuilt { check } => prebuilt(&workspace, check),
         Command::Bundle => bundle::make(&workspace),
     }
 }
 
+/// The crates whose compiled kernels are kept, relative to the repository.
+const WITH_KERNELS: [&str; 2] = ["", "benches/launch-cost"];
+
 fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     toolkit::install(workspace)?;
-    let scratch = workspace.target.join("prebuilt");
-    let result = if check {
-        warpwright_build::check_prebuilt(&workspace.root, "kernels", &scratch)
-    } else {
-        warpwright_build::write_prebuilt(&workspace.root, "kernels", &scratch)
-    };
-    match result {
-        Ok(manifest) => assemblers::confirm(workspace, &scratch, &manifest),
-        Err(errors) => bail!("{errors}"),
+    for folder in WITH_KERNELS {
+        let (root, scratch) = (workspace.root.join(folder), workspace.target.join("prebuilt").join(folder));
+        let result = if check {
+            warpwright_build::check_prebuilt(&root, "kernels", &scratch)
+        } else {
+            warpwright_build::write_prebuilt(&root, "kernels", &scratch)
+        };
+        match result {
+            Ok(manifest) => assemblers::confirm(workspace, &scratch, &manifest)?,
+            Err(errors) => bail!("{errors}"),
+        }
     }
+    Ok(())
 }
