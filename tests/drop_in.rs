@@ -52,7 +52,7 @@ fn main() {
 }
 "#;
 
-/// Launches what `build/tests/authoring` has: structs, templates, kernels made by macros, several targets.
+/// Launches what `tests/authoring` has: structs, templates, kernels made by macros, several targets.
 const AUTHORING: &str = r#"
 use warpwright::Buffer;
 use warpwright::launch::LaunchError;
@@ -228,7 +228,8 @@ fn a_dropped_kernel_launches() {
 #[test]
 fn all_that_kernels_are_written_with_launches() {
     let authoring = Crate::new("authoring-user", AXPY);
-    authoring.add_kernels(&Path::new(env!("CARGO_MANIFEST_DIR")).join("build/tests/authoring"), "kernels");
+    authoring.add_kernels(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authoring/kernels"), "kernels");
+    fs::remove_dir_all(authoring.path("kernels/prebuilt")).unwrap();
     authoring.write("src/main.rs", AUTHORING);
     let shown = text(&authoring.cargo("run").output().unwrap());
     assert!(shown.contains("kernel `scale<__half>`: `x` has 3 elements, and the contract says `x == n`, 4"), "{shown}");

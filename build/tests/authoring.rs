@@ -25,7 +25,9 @@ fn copy(from: &Path, to: &Path) {
 fn built(name: &str) -> (Manifest, PathBuf) {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&root);
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authoring"), &root.join("kernels"));
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/authoring/kernels");
+    copy(&kernels, &root.join("kernels"));
+    fs::remove_dir_all(root.join("kernels/prebuilt")).unwrap();
     let out = root.join("out");
     let manifest = build(&root, "kernels", &out, Prebuilt::Allow).unwrap_or_else(|errors| panic!("{errors}"));
     (manifest, out)

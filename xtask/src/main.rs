@@ -67,7 +67,7 @@ fn run_command() -> anyhow::Result<()> {
 }
 
 /// The crates whose compiled kernels are kept, relative to the repository.
-const WITH_KERNELS: [&str; 2] = ["", "benches/launch-cost"];
+const WITH_KERNELS: [&str; 3] = ["", "benches/launch-cost", "tests/authoring"];
 
 fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     toolkit::install(workspace)?;

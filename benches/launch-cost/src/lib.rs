@@ -136,9 +136,9 @@ impl Device {
             unsafe { context.disable_event_tracking() };
         }
         let kernels = Kernels::load(&context)?;
-        let (image, symbol) = Set::SYMBOLS[0];
-        let module = context.load_module(Ptx::from_src(Set::IMAGES[image].ptx))?;
-        let function = module.load_function(symbol.to_str()?)?;
+        let symbol = Set::SYMBOLS[0];
+        let module = context.load_module(Ptx::from_src(Set::MODULES[symbol.module].images[0].ptx))?;
+        let function = module.load_function(symbol.name.to_str()?)?;
         let (stream, others) = (context.new_stream()?, [context.new_stream()?, context.new_stream()?]);
         Ok(Self { kernels, function, stream, others })
     }
