@@ -101,6 +101,7 @@ pub(crate) fn checks(kernel: &Kernel, contract: &Contract) -> TokenStream {
                 blocks: #blocks,
                 threads: #threads,
                 dynamic_shared: #shared,
+                cluster: [1, 1, 1],
             };
         }
     } else {

@@ -230,13 +230,20 @@ impl Launcher<'_> {
                     self,
                     onto: &OntoTarget
                     #geometry
-                ) -> ::core::result::Result<(), ::warpwright::launch::LaunchError>
+                ) -> ::core::result::Result<
+                    <OntoTarget as ::warpwright::launch::Target>::Launched,
+                    ::warpwright::launch::LaunchError,
+                >
                 where
                     OntoTarget: ::warpwright::launch::Target<Set = super::Set>,
                     #(#bounds,)*
                 {
-                    static KERNEL: ::warpwright::launch::Kernel =
-                        ::warpwright::launch::Kernel { name: #kernel_name, index: #index };
+                    static KERNEL: ::warpwright::launch::Kernel = ::warpwright::launch::Kernel {
+                        name: #kernel_name,
+                        index: #index,
+                        cooperative: false,
+                        programmatic: ::core::option::Option::None,
+                    };
                     #[allow(unused_imports)]
                     use ::warpwright::launch::{Read as _, Write as _};
                     let __onto = onto;

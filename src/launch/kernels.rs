@@ -42,6 +42,13 @@ pub struct Kernel {
     /// Its index in the set.
     #[doc(hidden)]
     pub index: usize,
+    /// Whether its blocks wait for one another, so that all have to be on the device at once.
+    #[doc(hidden)]
+    pub cooperative: bool,
+    /// The parameters that it may touch before it waits for the work before it (`griddepcontrol.wait`), if it does so in
+    /// every launch; `None` for a kernel that begins when that work has ended.
+    #[doc(hidden)]
+    pub programmatic: Option<&'static [&'static str]>,
 }
 
 /// The kernels of a set, loaded into a context. Each module is loaded when a kernel of it is first launched.
@@ -112,6 +119,11 @@ impl<S: KernelSet> Kernels<S> {
 
     pub(crate) fn loaded(&self) -> &Arc<Loaded> {
         &self.loaded
+    }
+
+    /// The kernels that `loaded` is what a graph keeps of.
+    pub(crate) fn of(loaded: &Arc<Loaded>) -> Self {
+        Self { loaded: Arc::clone(loaded), set: PhantomData }
     }
 
     /// The function of a kernel, which is loaded if it is not yet. The context is bound to this thread.

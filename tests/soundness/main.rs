@@ -26,7 +26,7 @@ fn launch<Q: Target<Set = warpwright::kernel::Set>>(
     x: &Buffer<f32>,
     weight: &Buffer<f32>,
     out: &mut Buffer<f32>,
-) -> Result<(), LaunchError> {
+) -> Result<Q::Launched, LaunchError> {
     let dim = weight.len() as u32;
     RmsNorm { x, weight, out, rows: (x.len() / weight.len()) as u32, dim, eps: 0.0 }.launch(onto)
 }
