@@ -9,8 +9,10 @@ mod arguments;
 mod capture;
 mod contents;
 mod drop_early;
+mod forks;
 mod recording;
 mod streams;
+mod updates;
 
 use warpwright::Buffer;
 use warpwright::kernel::Kernels;

@@ -1,7 +1,6 @@
 //! Stream capture: work that goes into a graph instead of being done.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
@@ -30,8 +29,16 @@ impl Mode {
     }
 }
 
-/// The captures in progress: of which stream, in which mode, begun by which thread.
-static CAPTURES: Mutex<Option<HashMap<u64, (Handle, Mode, ThreadId)>>> = Mutex::new(None);
+/// How a capture in progress was begun.
+struct Begun {
+    id: u64,
+    stream: Handle,
+    mode: Mode,
+    thread: ThreadId,
+}
+
+/// The captures in progress.
+static CAPTURES: Mutex<Vec<Begun>> = Mutex::new(Vec::new());
 
 /// Numbers captures.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -49,15 +56,12 @@ pub(crate) fn exchange_mode(mode: Mode) -> Mode {
 /// For calls that a capture would not see, such as allocations: an error where one forbids them, which ends it.
 pub(crate) fn check_unsafe_call() -> Result<()> {
     let (own, mode) = (std::thread::current().id(), MODE.get());
-    let forbids = |capture: Mode, thread: ThreadId| match mode {
+    let forbids = |capture: &&Begun| match mode {
         Mode::Relaxed => false,
-        Mode::ThreadLocal => thread == own && capture != Mode::Relaxed,
-        Mode::Global => capture == Mode::Global || (thread == own && capture != Mode::Relaxed),
+        Mode::ThreadLocal => capture.thread == own && capture.mode != Mode::Relaxed,
+        Mode::Global => capture.mode == Mode::Global || (capture.thread == own && capture.mode != Mode::Relaxed),
     };
-    let captures = locked(&CAPTURES);
-    let forbidding = captures.iter().flatten().filter(|(_, (_, mode, thread))| forbids(*mode, *thread));
-    let streams: Vec<Handle> = forbidding.map(|(_, (stream, ..))| *stream).collect();
-    drop(captures);
+    let streams: Vec<Handle> = locked(&CAPTURES).iter().filter(forbids).map(|capture| capture.stream).collect();
     for stream in &streams {
         if let Ok(stream) = STREAMS.get(*stream) {
             stream.invalidate_capture();
@@ -83,8 +87,7 @@ impl Capture {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let graph = Arc::<Graph>::default();
         let handle = GRAPHS.insert(Arc::clone(&graph));
-        let begun = (stream, mode, std::thread::current().id());
-        locked(&CAPTURES).get_or_insert_default().insert(id, begun);
+        locked(&CAPTURES).push(Begun { id, stream, mode, thread: std::thread::current().id() });
         Self { id, graph, handle, last: Vec::new(), invalidated: false }
     }
 
@@ -108,11 +111,9 @@ impl Capture {
 
     /// Whether this thread may end the capture: in some modes only the one that began it.
     pub(crate) fn check_thread(&self) -> Result<()> {
-        match locked(&CAPTURES).iter().flatten().find(|(id, _)| **id == self.id) {
-            Some((_, (_, Mode::Relaxed, _))) | None => Ok(()),
-            Some((_, (_, _, thread))) if *thread == std::thread::current().id() => Ok(()),
-            Some(_) => Err(Code::STREAM_CAPTURE_WRONG_THREAD),
-        }
+        let own = std::thread::current().id();
+        let of_another = |begun: &Begun| begun.id == self.id && begun.mode != Mode::Relaxed && begun.thread != own;
+        if locked(&CAPTURES).iter().any(of_another) { Err(Code::STREAM_CAPTURE_WRONG_THREAD) } else { Ok(()) }
     }
 
     /// The graph of what was captured.
@@ -127,8 +128,6 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        if let Some(captures) = &mut *locked(&CAPTURES) {
-            captures.remove(&self.id);
-        }
+        locked(&CAPTURES).retain(|begun| begun.id != self.id);
     }
 }

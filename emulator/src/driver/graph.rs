@@ -1,6 +1,6 @@
 //! Graphs: operations with what each depends on, and executable copies of them.
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::code::{Code, Result};
@@ -90,24 +90,27 @@ impl Graph {
         }
     }
 
-    /// The nodes, each after those that it depends on. An error if some depend on themselves.
+    /// The nodes, each after those that it depends on, and of those that could come next the one that was added last: so an
+    /// edge that is missing shows. An error if some depend on themselves.
     fn in_order(&self) -> Result<Vec<Node>> {
         let nodes = locked(&self.nodes);
+        let mut waiting: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
+        let mut followers = vec![Vec::new(); nodes.len()];
+        for (n, node) in nodes.iter().enumerate() {
+            node.after.iter().for_each(|&first| followers[first].push(n));
+        }
+        let mut ready: BinaryHeap<usize> = (0..nodes.len()).filter(|&n| waiting[n] == 0).collect();
         let mut order = Vec::with_capacity(nodes.len());
-        let mut placed = vec![false; nodes.len()];
-        while order.len() < nodes.len() {
-            let before = order.len();
-            for (n, node) in nodes.iter().enumerate() {
-                if !placed[n] && node.after.iter().all(|&first| placed[first]) {
-                    placed[n] = true;
-                    order.push(node.clone());
+        while let Some(n) = ready.pop() {
+            order.push(nodes[n].clone());
+            for &follower in &followers[n] {
+                waiting[follower] -= 1;
+                if waiting[follower] == 0 {
+                    ready.push(follower);
                 }
             }
-            if order.len() == before {
-                return Err(Code::INVALID_VALUE);
-            }
         }
-        Ok(order)
+        if order.len() == nodes.len() { Ok(order) } else { Err(Code::INVALID_VALUE) }
     }
 
     /// The operations as they are now, in an order in which each comes after what it depends on.
