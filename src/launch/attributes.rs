@@ -104,7 +104,7 @@ pub(crate) fn too_large(
         )
     }
     .result()?;
-    let processors = context.attribute(DeviceAttribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    let processors = attribute(context, DeviceAttribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
     let room = u64::from(resident.unsigned_abs()) * u64::from(processors.unsigned_abs());
     let blocks = geometry.blocks.iter().map(|&size| u64::from(size)).fold(1, u64::saturating_mul);
     Ok((blocks > room).then_some(LaunchError::Cooperative { kernel: kernel.name, blocks, room }))
@@ -112,7 +112,13 @@ pub(crate) fn too_large(
 
 /// Whether kernels of a device can begin before the work before them has ended: from compute capability 9.0.
 pub(crate) fn can_begin_early(context: &CudaContext) -> bool {
-    context.attribute(DeviceAttribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR).is_ok_and(|major| major >= 9)
+    attribute(context, DeviceAttribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR).is_ok_and(|major| major >= 9)
+}
+
+/// An attribute of a device. (cudarc's own function also takes the errors that were noted in the context.)
+fn attribute(context: &CudaContext, attribute: DeviceAttribute) -> Result<i32, DriverError> {
+    // SAFETY: the context has a device.
+    unsafe { result::device::get_attribute(context.cu_device(), attribute) }
 }
 
 /// What an edge of a graph says besides its ends: `CUgraphEdgeData`, which the oldest headers lack.

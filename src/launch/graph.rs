@@ -182,7 +182,9 @@ impl Drop for Recorded {
         self.context.record_err(unsafe { result::graph::exec_destroy(state.executable) });
         // What captured work needs is not freed in any stream's order. If replays cannot be waited for, it is never freed.
         if !state.kept.foreign.is_empty() {
-            let done = result::ctx::synchronize();
+            // SAFETY: the context exists.
+            let bound = unsafe { result::ctx::set_current(self.context.cu_ctx()) };
+            let done = bound.and_then(|()| result::ctx::synchronize());
             if done.is_err() {
                 std::mem::forget(std::mem::take(&mut state.kept.foreign));
             }

@@ -83,7 +83,9 @@ impl<S: KernelSet> Target for Queue<'_, S> {
         if capturing {
             return Err(LaunchError::Capturing { kernel: kernel.name });
         }
-        let attributes = Attributes::new(kernel, &geometry, self.overlapping && kernel.programmatic.is_some());
+        // The blocks of a cooperative grid need the room that the kernel before still has.
+        let early = self.overlapping && kernel.programmatic.is_some() && !kernel.cooperative;
+        let attributes = Attributes::new(kernel, &geometry, early);
         let homes = regions.iter().map(|region| region.home());
         let launched = ordered(self.stream, homes, || {
             // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory

@@ -4,7 +4,7 @@
 //! them. Buffers are handles that can be cloned, so the compiler does not keep two branches apart: every node is
 //! recorded with what it touches, and one that conflicts with a node of another branch is refused.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::RefCell;
 use std::error::Error;
 use std::ffi::c_void;
 use std::fmt;
@@ -28,20 +28,23 @@ use crate::buffer::Buffer;
 /// A graph while it is recorded: kernels launched onto it become part of it, each after the one before.
 pub struct Recording<'k, S> {
     kernels: &'k Kernels<S>,
-    graph: Building,
     identity: Arc<()>,
-    steps: RefCell<Steps>,
+    parts: RefCell<Parts>,
+}
+
+/// What was recorded so far, and where it goes on.
+struct Parts {
+    graph: Building,
+    steps: Steps,
     /// The places of the nodes that the next one comes after.
-    ends: RefCell<Vec<usize>>,
+    ends: Vec<usize>,
     /// The branches that the next node is in.
-    branches: RefCell<Arc<[Branch]>>,
-    forks: Cell<usize>,
-    launches: Cell<usize>,
-    kept: RefCell<Kept>,
-    /// How to add an edge to a kernel that begins early, if driver and device know it.
-    early: OnceCell<Option<ProgrammaticEdges>>,
+    branches: Arc<[Branch]>,
+    forks: usize,
+    launches: usize,
+    kept: Kept,
     /// Why a node is not what it should be. Then there will be no graph.
-    spoilt: Cell<Option<DriverError>>,
+    spoilt: Option<DriverError>,
 }
 
 /// The most bytes of one copy: pitches, of which a copy of one row has one too, are below 2^31.
@@ -49,29 +52,27 @@ const COPY_LIMIT: u64 = 1 << 30;
 
 impl<'k, S: KernelSet> Recording<'k, S> {
     pub(crate) fn new(kernels: &'k Kernels<S>, graph: Building) -> Self {
-        Self {
-            kernels,
+        let parts = Parts {
             graph,
-            identity: Arc::new(()),
-            steps: RefCell::default(),
-            ends: RefCell::default(),
-            branches: RefCell::new(Arc::new([])),
-            forks: Cell::new(0),
-            launches: Cell::new(0),
-            kept: RefCell::default(),
-            early: OnceCell::new(),
-            spoilt: Cell::new(None),
-        }
+            steps: Steps::default(),
+            ends: Vec::new(),
+            branches: Arc::new([]),
+            forks: 0,
+            launches: 0,
+            kept: Kept::default(),
+            spoilt: None,
+        };
+        Self { kernels, identity: Arc::new(()), parts: RefCell::new(parts) }
     }
 
     /// What was recorded, ready to be replayed.
     pub(crate) fn finish(self) -> Result<Recorded, GraphError> {
-        if let Some(error) = self.spoilt.get() {
+        let Parts { graph, steps, launches, kept, spoilt, .. } = self.parts.into_inner();
+        if let Some(error) = spoilt {
             return Err(error.into());
         }
-        self.context().bind_to_thread()?;
-        let (steps, kept) = (self.steps.into_inner(), self.kept.into_inner());
-        Recorded::new(self.kernels, self.identity, self.graph, steps, kept, self.launches.get())
+        self.kernels.context().bind_to_thread()?;
+        Recorded::new(self.kernels, self.identity, graph, steps, kept, launches)
     }
 
     fn context(&self) -> &Arc<CudaContext> {
@@ -107,13 +108,12 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         let (from, to, bytes) = (from.address(), to.address(), from.bytes() as u64);
         for start in (0..bytes).step_by(COPY_LIMIT as usize) {
             let piece = (bytes - start).min(COPY_LIMIT) as usize;
-            let node = self.add_copy(from + start, to + start, piece)?;
-            self.push(node, Work::Transfer, accesses.clone());
+            self.add_copy(from + start, to + start, piece, accesses.clone())?;
         }
         Ok(())
     }
 
-    fn add_copy(&self, from: u64, to: u64, bytes: usize) -> Result<sys::CUgraphNode, DriverError> {
+    fn add_copy(&self, from: u64, to: u64, bytes: usize, accesses: Vec<Access>) -> Result<(), DriverError> {
         let device = sys::CUmemorytype::CU_MEMORYTYPE_DEVICE;
         let parameters = sys::CUDA_MEMCPY3D {
             srcXInBytes: 0,
@@ -142,10 +142,13 @@ impl<'k, S: KernelSet> Recording<'k, S> {
             Height: 1,
             Depth: 1,
         };
+        let (context, mut parts) = (self.context().cu_ctx(), self.parts.borrow_mut());
         // SAFETY: both sides have as many bytes, and are kept by the graph.
-        self.add_after_all(|node, after, count| unsafe {
-            sys::cuGraphAddMemcpyNode(node, self.graph.0, after, count, &raw const parameters, self.context().cu_ctx())
-        })
+        let node = parts.add(|node, graph, after, count| unsafe {
+            sys::cuGraphAddMemcpyNode(node, graph, after, count, &raw const parameters, context)
+        })?;
+        parts.push(node, Work::Transfer, accesses);
+        Ok(())
     }
 
     /// Sets all elements of a buffer to a value of 1, 2 or 4 bytes.
@@ -172,11 +175,12 @@ impl<'k, S: KernelSet> Recording<'k, S> {
             width: to.len(),
             height: 1,
         };
+        let (context, mut parts) = (self.context().cu_ctx(), self.parts.borrow_mut());
         // SAFETY: the buffer has as many elements, and is kept by the graph.
-        let node = self.add_after_all(|node, after, count| unsafe {
-            sys::cuGraphAddMemsetNode(node, self.graph.0, after, count, &raw const parameters, self.context().cu_ctx())
+        let node = parts.add(|node, graph, after, count| unsafe {
+            sys::cuGraphAddMemsetNode(node, graph, after, count, &raw const parameters, context)
         })?;
-        self.push(node, Work::Transfer, accesses);
+        parts.push(node, Work::Transfer, accesses);
         Ok(())
     }
 
@@ -191,17 +195,11 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         first: impl FnOnce(&Self) -> Result<A, GraphError>,
         second: impl FnOnce(&Self) -> Result<B, GraphError>,
     ) -> Result<(A, B), GraphError> {
-        let fork = self.forks.replace(self.forks.get() + 1);
-        let forked = Forked {
-            recording: self,
-            before: self.ends.borrow().clone(),
-            outside: Arc::clone(&self.branches.borrow()),
-            ends: RefCell::default(),
-        };
-        forked.begin(fork, false);
+        let forked = Forked::new(self);
+        forked.begin(false);
         let first = first(self)?;
         forked.end();
-        forked.begin(fork, true);
+        forked.begin(true);
         let second = second(self)?;
         Ok((first, second))
     }
@@ -221,19 +219,19 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         if state.updated {
             return Err(GraphError::ChildUpdated);
         }
+        let mut parts = self.parts.borrow_mut();
         let accesses: Vec<Access> = state.steps.0.iter().flat_map(|step| &step.accesses).cloned().collect();
-        self.check_race(&accesses)?;
+        parts.check_race(&accesses)?;
         // SAFETY: both graphs exist, and nothing else uses them now.
-        let node = self.add_after_all(|node, after, count| unsafe {
-            sys::cuGraphAddChildGraphNode(node, self.graph.0, after, count, state.graph.0)
+        let node = parts.add(|node, graph, after, count| unsafe {
+            sys::cuGraphAddChildGraphNode(node, graph, after, count, state.graph.0)
         })?;
         let foreign = state.steps.0.iter().any(|step| matches!(step.work, Work::Graph { foreign: true }));
-        self.push(node, Work::Graph { foreign }, accesses);
-        let mut kept = self.kept.borrow_mut();
-        kept.kernels.push(Arc::clone(&child.kernels));
-        kept.kernels.extend(state.kept.kernels.iter().cloned());
-        kept.foreign.extend(state.kept.foreign.iter().cloned());
-        self.launches.set(self.launches.get() + child.launches());
+        parts.push(node, Work::Graph { foreign }, accesses);
+        parts.kept.kernels.push(Arc::clone(&child.kernels));
+        parts.kept.kernels.extend(state.kept.kernels.iter().cloned());
+        parts.kept.foreign.extend(state.kept.foreign.iter().cloned());
+        parts.launches += child.launches();
         Ok(())
     }
 
@@ -262,8 +260,8 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         let kept = kept.map_err(|error| GraphError::Work(Failure::new(error.into())))?;
         let added = captured.and_then(|captured| {
             // SAFETY: both graphs exist, and nothing else uses them.
-            self.add_after_all(|node, after, count| unsafe {
-                sys::cuGraphAddChildGraphNode(node, self.graph.0, after, count, captured.0)
+            self.parts.borrow().add(|node, graph, after, count| unsafe {
+                sys::cuGraphAddChildGraphNode(node, graph, after, count, captured.0)
             })
         });
         let node = match added {
@@ -275,8 +273,9 @@ impl<'k, S: KernelSet> Recording<'k, S> {
                 return Err(GraphError::Capture { error });
             }
         };
-        self.push(node, Work::Graph { foreign: true }, Vec::new());
-        self.kept.borrow_mut().foreign.push(Arc::new(Mutex::new(kept)));
+        let mut parts = self.parts.borrow_mut();
+        parts.push(node, Work::Graph { foreign: true }, Vec::new());
+        parts.kept.foreign.push(Arc::new(Mutex::new(kept)));
         Ok(())
     }
 
@@ -286,34 +285,32 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         context.bind_to_thread()?;
         Region::check_all(regions, work, context)?;
         let accesses: Vec<Access> = regions.iter().filter_map(|region| Access::of(work, region)).collect();
-        self.check_race(&accesses)?;
+        self.parts.borrow().check_race(&accesses)?;
         Ok(accesses)
     }
+}
 
+impl Parts {
     fn check_race(&self, accesses: &[Access]) -> Result<(), LaunchError> {
-        let steps = self.steps.borrow();
-        steps.check_race(steps.0.len(), &self.branches.borrow(), accesses)
+        self.steps.check_race(self.steps.0.len(), &self.branches, accesses)
     }
 
-    /// Adds a node that comes after all that are now at an end: `add` is given where its handle goes, and those.
-    fn add_after_all(
+    /// Adds a node that comes after all that are now at an end: `add` is given where its handle goes, the graph, and those.
+    fn add(
         &self,
-        add: impl FnOnce(*mut sys::CUgraphNode, *const sys::CUgraphNode, usize) -> sys::CUresult,
+        add: impl FnOnce(*mut sys::CUgraphNode, sys::CUgraph, *const sys::CUgraphNode, usize) -> sys::CUresult,
     ) -> Result<sys::CUgraphNode, DriverError> {
-        let steps = self.steps.borrow();
-        let after: Vec<sys::CUgraphNode> = self.ends.borrow().iter().map(|&place| steps.0[place].node).collect();
+        let after: Vec<sys::CUgraphNode> = self.ends.iter().map(|&place| self.steps.0[place].node).collect();
         let mut node = std::ptr::null_mut();
-        add(&raw mut node, after.as_ptr(), after.len()).result()?;
+        add(&raw mut node, self.graph.0, after.as_ptr(), after.len()).result()?;
         Ok(node)
     }
 
     /// Takes note of a node that was added. Returns its place.
-    fn push(&self, node: sys::CUgraphNode, work: Work, accesses: Vec<Access>) -> usize {
-        let branches = Arc::clone(&self.branches.borrow());
-        let mut steps = self.steps.borrow_mut();
-        let place = steps.0.len();
-        steps.0.push(Step { node, work, accesses, branches });
-        self.ends.replace(vec![place]);
+    fn push(&mut self, node: sys::CUgraphNode, work: Work, accesses: Vec<Access>) -> usize {
+        let (place, branches) = (self.steps.0.len(), Arc::clone(&self.branches));
+        self.steps.0.push(Step { node, work, accesses, branches });
+        self.ends = vec![place];
         place
     }
 
@@ -323,20 +320,18 @@ impl<'k, S: KernelSet> Recording<'k, S> {
     /// not depend on anything that may be running: the kernel before it, and, where that one began early too, those
     /// before. So nothing that is before it in the graph may write what it touches early, or touch what it writes early.
     /// Then it is as if it had begun after them. Work in the stream before the graph has always ended.
-    fn early(&self, kernel: &Kernel, accesses: &[Access]) -> Option<(Early, ProgrammaticEdges)> {
+    fn early(&self, kernel: &Kernel, accesses: &[Access], context: &CudaContext) -> Option<(Early, ProgrammaticEdges)> {
         let parameters = kernel.programmatic?;
-        let steps = self.steps.borrow();
-        let &[after] = self.ends.borrow().as_slice() else { return None };
+        let &[after] = self.ends.as_slice() else { return None };
         // The blocks of a cooperative grid need the room that the kernel before still has.
         if kernel.cooperative
-            || !steps.allow_early(after)
-            || steps.check_early(steps.0.len(), parameters, accesses).is_err()
+            || !self.steps.allow_early(after)
+            || self.steps.check_early(self.steps.0.len(), parameters, accesses).is_err()
+            || !can_begin_early(context)
         {
             return None;
         }
-        let find = || can_begin_early(self.context()).then(ProgrammaticEdges::find).flatten();
-        let edges = (*self.early.get_or_init(find))?;
-        Some((Early { after, parameters }, edges))
+        Some((Early { after, parameters }, ProgrammaticEdges::find()?))
     }
 }
 
@@ -362,15 +357,16 @@ impl<S: KernelSet> Target for Recording<'_, S> {
             too_large(kernel, function, &geometry, context).map_err(failed)?.map_or(Ok(()), Err)?;
         }
         let accesses: Vec<Access> = regions.iter().filter_map(|region| Access::of(kernel.name, region)).collect();
-        self.check_race(&accesses)?;
-        let early = self.early(kernel, &accesses);
+        let mut parts = self.parts.borrow_mut();
+        parts.check_race(&accesses)?;
+        let early = parts.early(kernel, &accesses, context);
         let parameters = node_parameters(function, &geometry, arguments);
-        let node = self.add_after_all(|node, after, count| {
+        let node = parts.add(|node, graph, after, count| {
             // One that begins early gets its only edge below.
             let count = if early.is_some() { 0 } else { count };
             // SAFETY: the graph exists; the nodes it comes after are of this graph; the driver copies the arguments, which
             // are the caller's word. The graph that is made of this keeps the memory of the regions, and the function.
-            unsafe { sys::cuGraphAddKernelNode_v2(node, self.graph.0, after, count, &raw const parameters) }
+            unsafe { sys::cuGraphAddKernelNode_v2(node, graph, after, count, &raw const parameters) }
         });
         let node = node.map_err(failed)?;
         let finish = || {
@@ -380,26 +376,26 @@ impl<S: KernelSet> Target for Recording<'_, S> {
                     .result()?;
             }
             let Some((Early { after, .. }, edges)) = early else { return Ok(()) };
-            let before = self.steps.borrow().0[after].node;
             // SAFETY: both are kernels of this graph, and `early` found that the order does not matter until the second
             // waits.
-            unsafe { edges.add(self.graph.0, before, node) }
+            unsafe { edges.add(parts.graph.0, parts.steps.0[after].node, node) }
         };
-        finish().map_err(|error| {
+        if let Err(error) = finish() {
             // The node is there, and nothing makes it come after the others.
-            self.spoilt.set(Some(error));
-            failed(error)
-        })?;
+            parts.spoilt = Some(error);
+            return Err(failed(error));
+        }
         let early = early.map(|(early, _)| early);
-        let place = self.push(node, Work::Kernel { cluster: geometry.cluster, early, left_out: false }, accesses);
-        self.launches.set(self.launches.get() + 1);
+        let place = parts.push(node, Work::Kernel { cluster: geometry.cluster, early, left_out: false }, accesses);
+        parts.launches += 1;
         Ok(Node::new(&self.identity, *kernel, Some(place)))
     }
 }
 
 /// A fork that is recorded. However it ends, by an error or a panic too, what comes next comes after all of it.
-struct Forked<'a, 'k, S> {
-    recording: &'a Recording<'k, S>,
+struct Forked<'a> {
+    parts: &'a RefCell<Parts>,
+    number: usize,
     /// The nodes that both branches come after.
     before: Vec<usize>,
     /// The branches that the fork is in.
@@ -408,15 +404,24 @@ struct Forked<'a, 'k, S> {
     ends: RefCell<Vec<usize>>,
 }
 
-impl<S> Forked<'_, '_, S> {
-    fn begin(&self, fork: usize, second: bool) {
-        self.recording.ends.replace(self.before.clone());
-        self.recording.branches.replace(self.outside.iter().copied().chain([(fork, second)]).collect());
+impl<'a> Forked<'a> {
+    fn new<S>(recording: &'a Recording<'_, S>) -> Self {
+        let parts = &recording.parts;
+        let mut now = parts.borrow_mut();
+        let (number, before, outside) = (now.forks, now.ends.clone(), Arc::clone(&now.branches));
+        now.forks += 1;
+        Self { parts, number, before, outside, ends: RefCell::default() }
+    }
+
+    fn begin(&self, second: bool) {
+        let mut parts = self.parts.borrow_mut();
+        parts.ends.clone_from(&self.before);
+        parts.branches = self.outside.iter().copied().chain([(self.number, second)]).collect();
     }
 
     /// Ends a branch.
     fn end(&self) {
-        let ends = self.recording.ends.take();
+        let ends = std::mem::take(&mut self.parts.borrow_mut().ends);
         // Of a branch without nodes, nothing is waited for.
         if ends != self.before {
             self.ends.borrow_mut().extend(ends);
@@ -424,12 +429,13 @@ impl<S> Forked<'_, '_, S> {
     }
 }
 
-impl<S> Drop for Forked<'_, '_, S> {
+impl Drop for Forked<'_> {
     fn drop(&mut self) {
         self.end();
         let ends = self.ends.take();
-        self.recording.ends.replace(if ends.is_empty() { std::mem::take(&mut self.before) } else { ends });
-        self.recording.branches.replace(Arc::clone(&self.outside));
+        let mut parts = self.parts.borrow_mut();
+        parts.ends = if ends.is_empty() { std::mem::take(&mut self.before) } else { ends };
+        parts.branches = Arc::clone(&self.outside);
     }
 }
 
@@ -478,6 +484,7 @@ impl Drop for Capture {
 
 impl<S> fmt::Debug for Recording<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recording").field("launches", &self.launches.get()).finish_non_exhaustive()
+        let parts = self.parts.borrow();
+        f.debug_struct("Recording").field("launches", &parts.launches).finish_non_exhaustive()
     }
 }

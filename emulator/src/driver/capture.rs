@@ -80,6 +80,8 @@ pub(crate) struct Capture {
     /// The nodes that the next one comes after.
     pub(crate) last: Vec<Handle>,
     invalidated: bool,
+    /// Whether the graph was given to whoever ended the capture.
+    given: bool,
 }
 
 impl Capture {
@@ -88,7 +90,7 @@ impl Capture {
         let graph = Arc::<Graph>::default();
         let handle = GRAPHS.insert(Arc::clone(&graph));
         locked(&CAPTURES).push(Begun { id, stream, mode, thread: std::thread::current().id() });
-        Self { id, graph, handle, last: Vec::new(), invalidated: false }
+        Self { id, graph, handle, last: Vec::new(), invalidated: false, given: false }
     }
 
     pub(crate) fn add(&mut self, operation: Operation) -> Result<()> {
@@ -117,17 +119,18 @@ impl Capture {
     }
 
     /// The graph of what was captured.
-    pub(crate) fn finish(self) -> Result<Handle> {
-        if self.invalidated {
-            let _ = GRAPHS.remove(self.handle);
-            return Err(Code::STREAM_CAPTURE_INVALIDATED);
-        }
-        Ok(self.handle)
+    pub(crate) fn finish(mut self) -> Result<Handle> {
+        self.given = !self.invalidated;
+        if self.given { Ok(self.handle) } else { Err(Code::STREAM_CAPTURE_INVALIDATED) }
     }
 }
 
 impl Drop for Capture {
     fn drop(&mut self) {
         locked(&CAPTURES).retain(|begun| begun.id != self.id);
+        if !self.given {
+            // The capturer may have destroyed it already, since it can ask for it.
+            let _ = GRAPHS.remove(self.handle);
+        }
     }
 }
