@@ -45,7 +45,7 @@ fn main() {
     println!("{}", Axpy { x: &x, y: &mut y, a: 2.0, n: 1001 }.launch(&queue).unwrap_err());
 
     let mut out = Buffer::<i32>::zeroed(&stream, 8).unwrap();
-    let geometry = Geometry { blocks: [1, 1, 1], threads: [8, 1, 1], dynamic_shared: 0 };
+    let geometry = Geometry { threads: [8, 1, 1], ..Geometry::default() };
     // SAFETY: the kernel writes one element a thread, and there are as many.
     unsafe { Count { out: &mut out }.launch(&queue, geometry) }.unwrap();
     println!("{:?}", out.read().unwrap());
