@@ -99,7 +99,7 @@ fn every_kernel_has_its_signature() {
     assert!(scale_rows.safe && scale_rows.missing(&kernel.scope()).is_empty());
     let (follow, kernel) = contract("structs", 1);
     assert!(follow.missing(&kernel.scope()).iter().any(|missing| missing.contains("pointers in `link`")));
-    assert_eq!(contract("hopper", 0).0.programmatic, Some(vec!["weight".to_owned()]));
+    assert_eq!(contract("hopper", 0).0.programmatic, Some(vec!["x".to_owned()]));
     assert_eq!(contract("clusters", 0).1.cluster, Some([2, 1, 1]));
     assert!(contract("clusters", 1).1.cluster.is_none() && contract("clusters", 1).0.cooperative);
 

@@ -116,6 +116,15 @@ impl<'a> Region<'a> {
         self.memory
     }
 
+    /// Its address, and how many bytes it has.
+    pub(crate) fn range(&self) -> (u64, u64) {
+        (self.pointer, self.bytes as u64)
+    }
+
+    pub(crate) fn is_written(&self) -> bool {
+        self.written
+    }
+
     pub(crate) fn check_alignment(&self, kernel: &'static str, alignment: u64) -> Result<(), LaunchError> {
         if self.pointer.is_multiple_of(alignment) {
             return Ok(());
@@ -214,7 +223,7 @@ impl<T> Argument for CudaViewMut<'_, T> {}
 impl<T> Argument for &mut CudaViewMut<'_, T> {}
 
 impl<T> Buffer<T> {
-    fn region(&self, name: &'static str, written: bool) -> Region<'_> {
+    pub(crate) fn region(&self, name: &'static str, written: bool) -> Region<'_> {
         let memory = self.memory();
         let home = Home::Borrowed(memory.stream());
         Region::new::<T>(name, written, self.address(), self.len(), home, Some(memory), None)

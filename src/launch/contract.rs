@@ -13,11 +13,12 @@ pub struct Geometry {
     pub threads: [u32; 3],
     /// Dynamic shared memory of a block in bytes.
     pub dynamic_shared: u32,
-    /// Blocks of a cluster in x, y and z; all 1 for none.
+    /// Blocks of a cluster in x, y and z. `[1, 1, 1]` leaves it to the kernel.
     pub cluster: [u32; 3],
 }
 
 impl Default for Geometry {
+    /// One block of one thread, and no dynamic shared memory.
     fn default() -> Self {
         Self { blocks: [1; 3], threads: [1; 3], dynamic_shared: 0, cluster: [1; 3] }
     }

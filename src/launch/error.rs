@@ -1,10 +1,13 @@
 //! What can be wrong with a launch.
 
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use cudarc::driver::DriverError;
 
 use super::contract::Relation;
+use crate::buffer::BufferError;
 
 /// The integer arguments of a launch, for messages: each with its value, unless 64 bits with a sign do not hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +154,85 @@ pub enum LaunchError {
         /// The kernel.
         kernel: &'static str,
     },
+    /// The blocks of a cooperative kernel wait for one another, and the device has no room for all of them at once.
+    #[error("kernel `{kernel}`: its {blocks} blocks have to be on the device at once, which has room for {room}")]
+    Cooperative {
+        /// The kernel.
+        kernel: &'static str,
+        /// The blocks of the grid.
+        blocks: u64,
+        /// How many of them fit.
+        room: u64,
+    },
+    /// A node of a graph touches what a node of another branch touches, and one of them writes it. Nothing orders the two.
+    #[error(
+        "kernel `{kernel}`: `{parameter}` is memory that `{other_kernel}` has for `{other_parameter}` in another branch, \
+         and one of the two writes it"
+    )]
+    Race {
+        /// The kernel, or `copy`, `fill`, `upload`.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: &'static str,
+        /// The kernel of the other branch.
+        other_kernel: &'static str,
+        /// Its parameter.
+        other_parameter: &'static str,
+    },
+    /// In a graph where a kernel begins before the one before it has ended, an update would let it touch memory whose
+    /// contents depend on a node before it.
+    #[error(
+        "kernel `{kernel}`: it was recorded to begin early, and `{parameter}`, which it touches before it waits, would be \
+         memory that `{other_kernel}` before it has for `{other_parameter}`"
+    )]
+    Early {
+        /// The kernel.
+        kernel: &'static str,
+        /// The parameter.
+        parameter: &'static str,
+        /// The kernel before it.
+        other_kernel: &'static str,
+        /// Its parameter.
+        other_parameter: &'static str,
+    },
+    /// The node that should be updated is one of another graph.
+    #[error("kernel `{kernel}`: the node to update is not one of this graph")]
+    OtherGraph {
+        /// The kernel.
+        kernel: &'static str,
+    },
+    /// The node that should be updated is a launch of another kernel.
+    #[error("kernel `{kernel}`: the node to update launches the kernel `{recorded}`")]
+    OtherKernel {
+        /// The kernel.
+        kernel: &'static str,
+        /// That of the node.
+        recorded: &'static str,
+    },
+    /// The node that should be updated has clusters of another size, which stay as they were recorded.
+    #[error("kernel `{kernel}`: the node to update has clusters of {recorded:?} blocks, not of {found:?}")]
+    OtherCluster {
+        /// The kernel.
+        kernel: &'static str,
+        /// The clusters of the node.
+        recorded: [u32; 3],
+        /// Those of the launch.
+        found: [u32; 3],
+    },
+    /// The launch was recorded with a grid of nothing, so there is no node to update.
+    #[error("kernel `{kernel}`: it was recorded with a grid of nothing, and is no part of the graph")]
+    NotRecorded {
+        /// The kernel.
+        kernel: &'static str,
+    },
+    /// The grid would be of nothing, and the node cannot be left out: it or the one after it begins early.
+    #[error(
+        "kernel `{kernel}`: a node beside one that begins early cannot be left out, and its grid would be of nothing"
+    )]
+    CannotLeaveOut {
+        /// The kernel.
+        kernel: &'static str,
+    },
     /// The module of the kernel cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -162,6 +244,93 @@ pub enum LaunchError {
         /// What it says.
         error: DriverError,
     },
+}
+
+/// Why a graph was not made or not replayed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// The driver refused.
+    #[error("a graph: the driver says {0:?}")]
+    Driver(#[from] DriverError),
+    /// A launch could not be recorded.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// What is uploaded could not be put on the device.
+    #[error(transparent)]
+    Buffer(#[from] BufferError),
+    /// The two buffers of a copy, or what is uploaded and where to, differ in length.
+    #[error("a copy of {from} elements to a buffer of {to}")]
+    Length {
+        /// The elements to copy.
+        from: usize,
+        /// The elements of the buffer that is written.
+        to: usize,
+    },
+    /// A buffer can be filled with elements of 1, 2 and 4 bytes.
+    #[error("a buffer cannot be filled with elements of {0} bytes, only of 1, 2 or 4")]
+    Width(usize),
+    /// The stream, or the home stream of a buffer of the graph, is being captured.
+    #[error("a graph cannot be launched while a stream is being captured")]
+    Capturing,
+    /// The stream is of another context.
+    #[error("the graph is of device {graph}, and the stream of another context (device {stream})")]
+    Context {
+        /// The device of the graph.
+        graph: usize,
+        /// The device of the stream.
+        stream: usize,
+    },
+    /// A graph is to be part of one of another context.
+    #[error("the graph is of device {graph}, and the one to be part of it of another context (device {child})")]
+    ChildContext {
+        /// The device of the graph.
+        graph: usize,
+        /// The device of the other.
+        child: usize,
+    },
+    /// A graph that was updated is to be part of another. The driver would take it as it was recorded.
+    #[error("a graph that was updated cannot become part of another")]
+    ChildUpdated,
+    /// The work to capture failed.
+    #[error("the work that was captured failed: {0}")]
+    Work(Failure),
+    /// The work was of a kind that cannot be captured, or did not end what it began.
+    #[error("the work could not be captured: the driver says {error:?}")]
+    Capture {
+        /// What it says.
+        error: DriverError,
+    },
+}
+
+/// The error of work that was to be captured. Two are equal only if they are one.
+#[derive(Debug, Clone)]
+pub struct Failure(Arc<dyn Error + Send + Sync>);
+
+impl Failure {
+    pub(crate) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self(error.into())
+    }
+
+    /// The error.
+    #[must_use]
+    pub fn get(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Why a module cannot be loaded.

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_void};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,6 +12,7 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
 
 use super::argument::Region;
 use super::contract::Geometry;
+use super::entry_point::entry_point;
 use super::error::{LaunchError, LoadError};
 use super::order::Crossing;
 use super::queue::Queue;
@@ -108,10 +110,11 @@ pub struct Kernel {
     /// Its index in the set.
     #[doc(hidden)]
     pub index: usize,
-    /// Whether all of its blocks run at once.
+    /// Whether its blocks wait for one another, so that all have to be on the device at once.
     #[doc(hidden)]
     pub cooperative: bool,
-    /// The parameters that it may touch before it waits for what came before it; `None` if it does not wait by itself.
+    /// The parameters that it may touch before it waits for the work before it (`griddepcontrol.wait`), if it does so in
+    /// every launch; `None` for a kernel that begins when that work has ended.
     #[doc(hidden)]
     pub programmatic: Option<&'static [&'static str]>,
 }
@@ -139,11 +142,15 @@ pub(crate) struct Loaded {
 /// A module in the driver.
 struct LoadedModule {
     raw: sys::CUmodule,
+    /// Whether it is for compute capability 9.0 or later, so that its kernels with `@pdl` wait by themselves.
+    waits: bool,
 }
 
 /// A function in the driver.
 pub(crate) struct Function {
     pub(crate) raw: sys::CUfunction,
+    /// Whether it waits by itself for the work before it, if it is a kernel with `@pdl`.
+    pub(crate) waits: bool,
     /// The dynamic shared memory that it may be launched with.
     dynamic_shared: AtomicU32,
 }
@@ -187,6 +194,11 @@ impl<S: KernelSet> Kernels<S> {
 
     pub(crate) fn loaded(&self) -> &Arc<Loaded> {
         &self.loaded
+    }
+
+    /// The kernels that `loaded` is what a graph keeps of.
+    pub(crate) fn of(loaded: &Arc<Loaded>) -> Self {
+        Self { loaded: Arc::clone(loaded), set: PhantomData }
     }
 
     /// The function of a kernel, which is loaded if it is not yet. The context is bound to this thread.
@@ -246,7 +258,8 @@ impl<S: KernelSet> Kernels<S> {
             symbol: shown(),
             found,
         })?;
-        Ok(place.get_or_init(|| Function { raw, dynamic_shared: AtomicU32::new(DEFAULT_DYNAMIC_SHARED) }))
+        let dynamic_shared = AtomicU32::new(DEFAULT_DYNAMIC_SHARED);
+        Ok(place.get_or_init(|| Function { raw, waits: module.waits, dynamic_shared }))
     }
 }
 
@@ -299,15 +312,15 @@ fn load_module(of: &Module, context: &CudaContext) -> Result<LoadedModule, LoadE
         let length = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
         failed(error, String::from_utf8_lossy(&log[..length]).trim().to_owned())
     })?;
-    Ok(LoadedModule { raw })
+    Ok(LoadedModule { raw, waits: image.capability >= 90 })
 }
 
 /// Compares the parameters of a function with those that the driver says it has, if it says so (since CUDA 12.4).
 fn check_parameters(function: sys::CUfunction, expected: &[(usize, usize)]) -> Result<(), Vec<(usize, usize)>> {
     type GetParameter = unsafe extern "C" fn(sys::CUfunction, usize, *mut usize, *mut usize) -> sys::CUresult;
     let Some(address) = entry_point(c"cuFuncGetParamInfo", 12040) else { return Ok(()) };
-    // SAFETY: the function of that name has this signature.
-    let get = unsafe { std::mem::transmute::<std::ptr::NonNull<c_void>, GetParameter>(address) };
+    // SAFETY: the function of that name has this signature; the driver stays loaded.
+    let get = unsafe { std::mem::transmute::<NonNull<c_void>, GetParameter>(address) };
     let mut found = Vec::new();
     let mut matches = true;
     // One more than there should be is an error of the driver.
@@ -321,17 +334,6 @@ fn check_parameters(function: sys::CUfunction, expected: &[(usize, usize)]) -> R
         found.push((offset, size));
     }
     if matches && found.len() == expected.len() { Ok(()) } else { Err(found) }
-}
-
-/// A function of the driver that came with a version of CUDA, if the driver has it. (cudarc panics where it has not.)
-fn entry_point(name: &CStr, version: i32) -> Option<std::ptr::NonNull<c_void>> {
-    let mut address = std::ptr::null_mut();
-    let mut status = sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-    // SAFETY: the name ends in NUL, and both results are written. The function is there since CUDA 12.0.
-    let code = unsafe { sys::cuGetProcAddress_v2(name.as_ptr(), &raw mut address, version, 0, &raw mut status) };
-    let found = code == sys::CUresult::CUDA_SUCCESS
-        && status == sys::CUdriverProcAddressQueryResult::CU_GET_PROC_ADDRESS_SUCCESS;
-    std::ptr::NonNull::new(address).filter(|_| found)
 }
 
 impl Drop for Loaded {

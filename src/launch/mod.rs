@@ -2,8 +2,8 @@
 //!
 //! A launcher is a struct with a field for each parameter of its kernel. Its `launch` turns every pointer argument into a
 //! [`Region`] ([`Read`], [`Write`]: sealed traits, so that a region is always memory that somebody holds), checks the
-//! contract, and submits the launch to its [`Target`]: a [`Queue`], which is a stream with the kernels loaded, or a
-//! [`Recording`], which makes a [`Graph`].
+//! contract, and submits the launch to its [`Target`]: a [`Queue`], which is a stream with the kernels loaded, a
+//! [`Recording`], which makes a [`Graph`], or an [`Update`] of such a graph.
 //!
 //! # Order
 //!
@@ -11,31 +11,44 @@
 //! for the home streams of its arguments, and these then wait for the launch. So uses of a buffer follow one another in
 //! the order of the calls, on however many streams and threads, and memory is freed after its last use.
 
+mod accesses;
 mod argument;
+mod attributes;
 mod contract;
+mod entry_point;
 mod error;
 mod graph;
 mod kernels;
 mod order;
 mod queue;
+mod recording;
+mod update;
 
 pub use argument::{Read, Region, Write};
 pub use contract::{Contract, Geometry, Relation, div_ceil};
-pub use error::{LaunchError, LoadError, Values};
-pub use graph::{Graph, GraphError, Recording};
+pub use error::{Failure, GraphError, LaunchError, LoadError, Values};
+pub use graph::Graph;
 pub use kernels::{Image, Kernel, KernelSet, Kernels, Module, Reach, Symbol};
 pub(crate) use order::{at_home, is_capturing};
 pub use queue::Queue;
+pub use recording::Recording;
+pub use update::{Node, Update};
 
 use std::ffi::c_void;
 
-/// What a kernel can be launched onto: a [`Queue`], or a [`Recording`].
+/// What a kernel can be launched onto: a [`Queue`], a [`Recording`], or an [`Update`] of what was recorded.
 ///
 /// This trait is sealed.
+#[diagnostic::on_unimplemented(
+    message = "kernels cannot be launched onto a `{Self}`",
+    label = "neither a queue nor a recording",
+    note = "launch onto a queue, `&kernels.on(&stream)`, or onto the recording that `Graph::record` gives"
+)]
 pub trait Target: sealed::Target {
     /// The kernels that can be launched onto it.
     type Set: KernelSet;
-    /// What a launch gives.
+
+    /// What a launch gives: for a [`Recording`] the [`Node`] that it became.
     type Launched;
 
     /// Launches a kernel whose contract was checked.

@@ -3,9 +3,10 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaStream, result};
+use cudarc::driver::{CudaStream, DriverError, sys};
 
 use super::argument::Region;
+use super::attributes::{Attributes, can_begin_early, launch, too_large};
 use super::contract::Geometry;
 use super::error::LaunchError;
 use super::kernels::{Kernel, KernelSet, Kernels};
@@ -17,11 +18,25 @@ use super::{Target, sealed};
 pub struct Queue<'a, S> {
     kernels: &'a Kernels<S>,
     stream: &'a Arc<CudaStream>,
+    /// Whether kernels that wait for the work before them by themselves begin before it has ended.
+    overlapping: bool,
 }
 
 impl<'a, S: KernelSet> Queue<'a, S> {
     pub(crate) fn new(kernels: &'a Kernels<S>, stream: &'a Arc<CudaStream>) -> Self {
-        Self { kernels, stream }
+        Self { kernels, stream, overlapping: false }
+    }
+
+    /// Lets kernels with `@pdl` begin while the kernel before them in the stream ends (programmatic dependent launch). On a
+    /// device that cannot do so nothing changes.
+    ///
+    /// # Safety
+    /// What these kernels touch before they wait (their `@pdl` rule names it) is not written by the work before them in the
+    /// stream that is not done, and what they write of it is not touched by that work. A queue does not know that work; a
+    /// [`Recording`](super::Recording) does, and lets them begin early where that is sound.
+    #[must_use]
+    pub unsafe fn overlapping(self) -> Self {
+        Self { overlapping: can_begin_early(self.stream.context()), ..self }
     }
 
     /// The stream.
@@ -71,25 +86,26 @@ impl<S: KernelSet> Target for Queue<'_, S> {
         if capturing {
             return Err(LaunchError::Capturing { kernel: kernel.name });
         }
-        let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared, .. } = geometry;
-        // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory
-        // is held by the regions, and freed on its home stream, which waits for this launch.
-        let launch = || unsafe {
-            result::launch_kernel(
-                function.raw,
-                (x, y, z),
-                (tx, ty, tz),
-                dynamic_shared,
-                self.stream.cu_stream(),
-                arguments,
-            )
-        };
-        let homes = regions.iter().filter_map(|region| region.home());
+        // The blocks of a cooperative grid need the room that the kernel before still has.
+        let early = self.overlapping && kernel.programmatic.is_some() && function.waits && !kernel.cooperative;
+        let attributes = Attributes::new(kernel, &geometry, early);
+        // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory is held
+        // by the regions, and freed on its home stream, which waits for this launch. A kernel that begins early touches
+        // until it waits nothing that the work before it writes, as the maker of this queue said.
+        let launch = || unsafe { launch(function, &geometry, &attributes, self.stream.cu_stream(), arguments) };
         let launched = if elsewhere {
+            let homes = regions.iter().filter_map(|region| region.home());
             ordered(&self.kernels.loaded().crossing, self.stream, homes, launch)
         } else {
             at_home(self.stream, launch)
         };
-        launched.map_err(failed)
+        launched.map_err(|error: DriverError| {
+            let error_of_room = || too_large(kernel, function, &geometry, context).ok().flatten();
+            match error.0 {
+                sys::CUresult::CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE => error_of_room(),
+                _ => None,
+            }
+            .unwrap_or(failed(error))
+        })
     }
 }

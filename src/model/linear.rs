@@ -64,7 +64,8 @@ impl Linear {
         y: &mut Buffer<f32>,
     ) -> Result<(), LaunchError> {
         let Self { signs, scales, rows, blocks } = self;
-        Q1_0Gemv { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto).map(drop)
+        Q1_0Gemv { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto)?;
+        Ok(())
     }
 
     /// `y += W x`: `x` is `[columns]`, `y` is `[rows]`.
@@ -78,7 +79,8 @@ impl Linear {
         y: &mut Buffer<f32>,
     ) -> Result<(), LaunchError> {
         let Self { signs, scales, rows, blocks } = self;
-        Q1_0GemvAdd { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto).map(drop)
+        Q1_0GemvAdd { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto)?;
+        Ok(())
     }
 
     /// Outputs.

@@ -171,8 +171,8 @@ impl Model {
             vocab: self.config.vocab,
             blocks: self.embedding.blocks(),
         }
-        .launch(onto)
-        .map(drop)
+        .launch(onto)?;
+        Ok(())
     }
 
     /// The logits, `[vocab]`, of a hidden state, `[hidden]`.
@@ -201,7 +201,8 @@ fn normalise<Q: Target<Set = Set>>(
 ) -> Result<(), LaunchError> {
     // A weight longer than 2^32 fails the check of its length.
     let dim = weight.len().try_into().unwrap_or(u32::MAX);
-    RmsNorm { x, weight, out, rows: 1, dim, eps }.launch(onto).map(drop)
+    RmsNorm { x, weight, out, rows: 1, dim, eps }.launch(onto)?;
+    Ok(())
 }
 
 /// Uploads a vector, which has to be of 32-bit floating-point numbers.

@@ -10,7 +10,7 @@ use super::{Activations, Model};
 use crate::buffer::Buffer;
 use crate::kernel::advance::Advance;
 use crate::kernel::argmax::Argmax;
-use crate::launch::{Graph, LaunchError};
+use crate::launch::Graph;
 
 /// A sequence of tokens, and all that a model needs to go on with it.
 ///
@@ -58,7 +58,7 @@ impl Session {
         let caches = (0..layers).map(|_| KvCache::new(stream, config, length));
         let mut caches = caches.collect::<Result<Vec<_>, _>>()?;
 
-        let graph = Graph::record(model.kernels(), |graph| -> Result<(), LaunchError> {
+        let graph = Graph::record(model.kernels(), |graph| {
             model.embed(graph, &tokens, &position, &mut hidden)?;
             for (layer, cache) in model.layers().iter().zip(&mut caches) {
                 layer.forward(graph, &mut hidden, &position, cache, &mut activations)?;
@@ -66,7 +66,8 @@ impl Session {
             model.logits(graph, &hidden, &mut logits, &mut activations)?;
             Argmax { x: &logits, index: &mut next, len: config.vocab }.launch(graph)?;
             let (tokens, position) = (&mut tokens.clone(), &mut position);
-            Advance { tokens, position, known: &mut known, next: &next, context: length }.launch(graph)
+            Advance { tokens, position, known: &mut known, next: &next, context: length }.launch(graph)?;
+            Ok(())
         })?;
         let (stream, vocab) = (Arc::clone(stream), config.vocab);
         Ok(Self { stream, graph, tokens, known, next, logits, vocab, context, known_count: 0, position: 0 })

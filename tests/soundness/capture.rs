@@ -26,7 +26,7 @@ fn nothing_of_ours_goes_into_a_capture() {
     let mut out = Buffer::zeroed(&device.stream, 64).unwrap();
     let queue = device.kernels.on(&device.stream);
     launch(&queue, &x, &weight, &mut out).unwrap();
-    let graph = Graph::record(&device.kernels, |graph| launch(graph, &x, &weight, &mut out)).unwrap();
+    let graph = Graph::record(&device.kernels, |graph| Ok(launch(graph, &x, &weight, &mut out)?)).unwrap();
 
     begin(&device.stream);
     assert_eq!(launch(&queue, &x, &weight, &mut out).unwrap_err(), LaunchError::Capturing { kernel: "rms_norm" });
@@ -47,7 +47,7 @@ fn nor_through_the_home_of_a_buffer() {
     let x = Buffer::from_host(&home, &[3.0f32; 64]).unwrap();
     let weight = Buffer::from_host(&device.stream, &[1.0f32; 64]).unwrap();
     let mut out = Buffer::zeroed(&device.stream, 64).unwrap();
-    let graph = Graph::record(&device.kernels, |graph| launch(graph, &x, &weight, &mut out)).unwrap();
+    let graph = Graph::record(&device.kernels, |graph| Ok(launch(graph, &x, &weight, &mut out)?)).unwrap();
     begin(&home);
     let queue = device.kernels.on(&device.stream);
     assert_eq!(launch(&queue, &x, &weight, &mut out).unwrap_err(), LaunchError::Capturing { kernel: "rms_norm" });

@@ -60,7 +60,8 @@ fn a_graph_keeps_what_it_names() {
         let graph = Graph::record(&kernels, |graph| {
             launch(graph, &x, &weight, &mut out)?;
             // a part of a buffer keeps all of it
-            launch(graph, &x.slice(..64).unwrap(), &weight.slice(..64).unwrap(), &mut out.slice(64..128).unwrap())
+            launch(graph, &x.slice(..64).unwrap(), &weight.slice(..64).unwrap(), &mut out.slice(64..128).unwrap())?;
+            Ok(())
         });
         (graph.unwrap(), out)
     };

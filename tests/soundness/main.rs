@@ -9,8 +9,10 @@ mod arguments;
 mod capture;
 mod contents;
 mod drop_early;
+mod forks;
 mod recording;
 mod streams;
+mod updates;
 
 use warpwright::Buffer;
 use warpwright::kernel::Kernels;
@@ -26,9 +28,9 @@ fn launch<Q: Target<Set = warpwright::kernel::Set>>(
     x: &Buffer<f32>,
     weight: &Buffer<f32>,
     out: &mut Buffer<f32>,
-) -> Result<(), LaunchError> {
+) -> Result<Q::Launched, LaunchError> {
     let dim = weight.len() as u32;
-    RmsNorm { x, weight, out, rows: (x.len() / weight.len()) as u32, dim, eps: 0.0 }.launch(onto).map(drop)
+    RmsNorm { x, weight, out, rows: (x.len() / weight.len()) as u32, dim, eps: 0.0 }.launch(onto)
 }
 
 fn assert_ones(out: &Buffer<f32>) {

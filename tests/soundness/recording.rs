@@ -14,7 +14,7 @@ fn a_failed_recording_leaves_everything_usable() {
     let weight = Buffer::from_host(&device.stream, &[1.0f32; 64]).unwrap();
     let mut out = Buffer::zeroed(&device.stream, 64).unwrap();
     for _ in 0..3 {
-        let failed = Graph::record(&device.kernels, |graph| {
+        let failed = Graph::<()>::record(&device.kernels, |graph| {
             launch(graph, &x, &weight, &mut out)?;
             RmsNorm { x: &x, weight: &weight, out: &mut out, rows: 2, dim: 64, eps: 0.0 }.launch(graph)?;
             unreachable!("the second launch is wrong");
@@ -26,7 +26,7 @@ fn a_failed_recording_leaves_everything_usable() {
     assert_usable(&device.kernels, &device.stream);
 
     // The caller may launch directly instead, or record again.
-    let graph = Graph::record(&device.kernels, |graph| launch(graph, &x, &weight, &mut out)).unwrap();
+    let graph = Graph::record(&device.kernels, |graph| Ok(launch(graph, &x, &weight, &mut out)?)).unwrap();
     graph.launch(&device.stream).unwrap();
     assert_ones(&out);
 }
@@ -38,7 +38,7 @@ fn a_panic_in_a_recording_leaves_everything_usable() {
     let weight = Buffer::from_host(&device.stream, &[1.0f32; 64]).unwrap();
     let mut out = Buffer::zeroed(&device.stream, 64).unwrap();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        Graph::record(&device.kernels, |graph| {
+        Graph::<()>::record(&device.kernels, |graph| {
             launch(graph, &x, &weight, &mut out)?;
             panic!("in the middle")
         })
@@ -64,7 +64,7 @@ fn a_graph_on_several_streams() {
     let mut x = Buffer::from_host(&device.stream, &[3.0f32; 64]).unwrap();
     let weight = Buffer::from_host(&device.stream, &[1.0f32; 64]).unwrap();
     let mut out = Buffer::zeroed(&device.stream, 64).unwrap();
-    let graph = Graph::record(&device.kernels, |graph| launch(graph, &x, &weight, &mut out)).unwrap();
+    let graph = Graph::record(&device.kernels, |graph| Ok(launch(graph, &x, &weight, &mut out)?)).unwrap();
     std::thread::scope(|scope| {
         for stream in &streams {
             scope.spawn(|| (0..20).for_each(|_| graph.launch(stream).unwrap()));

@@ -8,7 +8,8 @@ use warpwright::launch::Graph;
 
 fn record(kernels: &Kernels, x: &CudaSlice<f32>, out: &mut Buffer<f32>) {
     let graph = Graph::record(kernels, |graph| {
-        RmsNorm { x, weight: &out.clone(), out, rows: 1, dim: 4, eps: 0.0 }.launch(graph)
+        RmsNorm { x, weight: &out.clone(), out, rows: 1, dim: 4, eps: 0.0 }.launch(graph)?;
+        Ok(())
     });
 }
 

@@ -326,6 +326,13 @@ impl Stream {
         }
     }
 
+    /// Ends what can be captured, if the stream is capturing.
+    pub(crate) fn invalidate_capture(&self) {
+        if let Some(capture) = &mut *locked(&self.capture) {
+            capture.invalidate(Code::STREAM_CAPTURE_UNSUPPORTED);
+        }
+    }
+
     pub(crate) fn is_capturing(&self) -> bool {
         locked(&self.capture).is_some()
     }

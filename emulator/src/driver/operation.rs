@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::code::{Code, Result};
 use super::context::{EventRecord, LoadedModule};
 use super::engine::Runner;
-use super::graph::Executable;
 use crate::fault::{Fault, FaultKind};
 
 /// Memory that a copy reads or writes.
@@ -37,6 +36,10 @@ pub(crate) struct KernelLaunch {
     pub(crate) threads: [u32; 3],
     pub(crate) dynamic_shared: u32,
     pub(crate) parameters: Vec<u64>,
+    /// Whether all blocks have to be on the device at once.
+    pub(crate) cooperative: bool,
+    /// Blocks of a cluster; 0 in x for none.
+    pub(crate) cluster: [u32; 3],
 }
 
 /// One piece of work.
@@ -59,7 +62,7 @@ pub(crate) enum Operation {
     Host(HostFunction),
     Free(u64),
     Record(Arc<EventRecord>),
-    Graph(Arc<Executable>),
+    Graph(Arc<[Operation]>),
 }
 
 /// Says on the standard error what went wrong, where no error code can.
@@ -85,12 +88,37 @@ impl Operation {
                 record.complete();
                 Ok(())
             }
-            Self::Graph(executable) => executable.operations().try_for_each(|operation| operation.run(runner)),
+            Self::Graph(operations) => operations.iter().try_for_each(|operation| operation.run(runner)),
         }
     }
 }
 
+/// The most blocks of a cluster that every kernel can have.
+const CLUSTER_BLOCKS: u32 = 8;
+
 impl KernelLaunch {
+    /// What the driver checks of a launch besides its grid: the size of clusters, and that a cooperative grid fits.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.cluster[0] != 0 {
+            let blocks = self.cluster.iter().fold(1u32, |product, &size| product.saturating_mul(size));
+            if !(1..=CLUSTER_BLOCKS).contains(&blocks) {
+                return Err(Code::INVALID_CLUSTER_SIZE);
+            }
+            if self.blocks.iter().zip(self.cluster).any(|(blocks, cluster)| !blocks.is_multiple_of(cluster)) {
+                return Err(Code::INVALID_VALUE);
+            }
+        }
+        if self.cooperative {
+            let threads = self.threads.iter().product();
+            let shared = self.module.module.program_at(self.index).shared_bytes + u64::from(self.dynamic_shared);
+            let room = u64::from(resident_blocks(threads, shared)) * u64::from(MULTIPROCESSORS);
+            if self.blocks.iter().map(|&size| u64::from(size)).product::<u64>() > room {
+                return Err(Code::COOPERATIVE_LAUNCH_TOO_LARGE);
+            }
+        }
+        Ok(())
+    }
+
     fn run(&self, runner: &mut Runner) -> Result<()> {
         if self.module.unloaded.load(Ordering::Acquire) {
             report(&"a kernel is launched (by a graph that names it) whose module was unloaded");
@@ -103,6 +131,21 @@ impl KernelLaunch {
             code_of(&fault)
         })
     }
+}
+
+/// The multiprocessors of the device, and what each has: threads, blocks, and bytes of shared memory, of which every
+/// block takes some for itself. The numbers are those of an H100.
+pub(crate) const MULTIPROCESSORS: u32 = 132;
+pub(crate) const RESIDENT_THREADS: u32 = 2048;
+pub(crate) const RESIDENT_BLOCKS: u32 = 32;
+pub(crate) const RESIDENT_SHARED: u64 = 228 << 10;
+pub(crate) const RESERVED_SHARED: u64 = 1 << 10;
+
+/// How many blocks of so many threads and bytes of shared memory a multiprocessor has room for.
+pub(crate) fn resident_blocks(threads: u32, shared: u64) -> u32 {
+    let by_threads = RESIDENT_THREADS / threads.next_multiple_of(32).max(32);
+    let by_shared = RESIDENT_SHARED / (shared + RESERVED_SHARED);
+    RESIDENT_BLOCKS.min(by_threads).min(by_shared as u32)
 }
 
 /// The code that a GPU would give for a fault.

@@ -19,3 +19,6 @@ __global__ void __cluster_dims__(2, 1, 1) fixed(uint32_t* x, uint32_t n) { x[blo
 /// @len     x == n
 /// @safe
 __global__ void asked(uint32_t* x, uint32_t n) { x[blockIdx.x] = n; }
+
+/// As the launch says.
+__global__ void open(uint32_t* x, uint32_t n) { x[blockIdx.x] = n; }

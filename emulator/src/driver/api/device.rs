@@ -7,6 +7,7 @@ use super::{driver_api, give};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{DEVICE, INITIALISED};
 use crate::driver::handle::Handle;
+use crate::driver::operation::{MULTIPROCESSORS, RESERVED_SHARED, RESIDENT_BLOCKS, RESIDENT_SHARED, RESIDENT_THREADS};
 
 const NAME: &[u8] = b"Warpwright emulator\0";
 
@@ -37,25 +38,26 @@ fn attribute(number: c_int) -> Option<c_int> {
         13 => 1_980_000,                  // clock in kHz
         14 | 51 => 512,                   // texture alignment
         15 | 19 | 31 | 41 | 78 | 99 => 1, // overlap, mapped host memory, concurrency, unified addresses, priorities
-        16 => 132,                        // multiprocessors
+        16 => MULTIPROCESSORS as c_int,
         17 | 18 | 20 | 32..=35 | 40 | 50 => 0,
         36 => 2_619_000, // memory clock in kHz
         37 => 5120,      // bits of the memory bus
         38 => 50 << 20,  // L2 cache
-        39 => 2048,      // threads of a multiprocessor
+        39 => RESIDENT_THREADS as c_int,
         75 => CAPABILITY.0,
         76 => CAPABILITY.1,
-        79 | 80 => 1,    // L1 caches global and local memory
-        81 => 228 << 10, // shared memory of a multiprocessor
+        79 | 80 => 1, // L1 caches global and local memory
+        81 => RESIDENT_SHARED as c_int,
         82 => 65536,     // registers of a multiprocessor
         83 => 0,         // managed memory
         87 => 2,         // ratio of single to double precision
-        95 => 0,         // cooperative launch
+        95 => 1,         // cooperative launch
         97 => 227 << 10, // shared memory of a block, opted in
-        106 => 32,       // blocks of a multiprocessor
-        111 => 1024,     // shared memory reserved of a block
-        115 => 1,        // memory pools
-        84..=94 | 96 | 98 | 100..=105 | 107..=110 | 112..=114 | 116..=150 => 0,
+        106 => RESIDENT_BLOCKS as c_int,
+        111 => RESERVED_SHARED as c_int,
+        115 => 1, // memory pools
+        120 => 1, // clusters
+        84..=94 | 96 | 98 | 100..=105 | 107..=110 | 112..=114 | 116..=119 | 121..=150 => 0,
         21..=30 | 42..=49 | 52..=74 | 77 => 0, // textures and surfaces
         _ => return None,
     })

@@ -10,6 +10,9 @@ use crate::driver::context::INITIALISED;
 /// The version of the driver API that this is like: CUDA 13.0.
 const VERSION: c_int = 13000;
 
+/// The version from which edges of graphs have data.
+const EDGE_DATA: c_int = 12030;
+
 driver_api! {
     fn cuInit(flags: c_uint) {
         if flags != 0 {
@@ -40,13 +43,18 @@ driver_api! {
     fn cuGetProcAddress_v2(
         symbol: *const c_char,
         function: *mut *mut c_void,
-        _version: c_int,
+        version: c_int,
         _flags: u64,
         status: *mut c_int,
     ) {
         // Functions are asked for by the name in the documentation; the library exports the newest version of each.
         let name = text(symbol)?;
-        let found = ["_v4", "_v3", "_v2", ""].iter().find_map(|suffix| own_symbol(&format!("{name}{suffix}\0")));
+        // An old caller that knows nothing of edge data is given the function without.
+        let suffixes = match name {
+            "cuGraphAddDependencies" if version < EDGE_DATA => &[""][..],
+            _ => &["_v4", "_v3", "_v2", ""],
+        };
+        let found = suffixes.iter().find_map(|suffix| own_symbol(&format!("{name}{suffix}\0")));
         if !status.is_null() {
             // success, or "symbol not found"
             status.write(c_int::from(found.is_none()));

@@ -4,6 +4,7 @@ use std::ffi::{c_uint, c_void};
 use std::sync::Arc;
 
 use super::{driver_api, give};
+use crate::driver::capture::check_unsafe_call;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, DEVICE, Stream};
 use crate::driver::handle::Handle;
@@ -27,7 +28,7 @@ unsafe fn source(stream: &Stream, from: *const c_void, bytes: usize) -> Result<P
 }
 
 /// Checks that device memory is there, as the driver does when a copy is asked for.
-fn device(address: u64, bytes: usize) -> Result<Place> {
+pub(super) fn device(address: u64, bytes: usize) -> Result<Place> {
     if bytes > 0 && DEVICE.engine.memory.resolve(address, bytes as u64).is_none() {
         return Err(Code::INVALID_VALUE);
     }
@@ -76,7 +77,9 @@ driver_api! {
     }
 
     fn cuMemAlloc_v2(address: *mut u64, bytes: usize) {
-        give(address, Context::current()?.allocate(bytes as u64)?)
+        let context = Context::current()?;
+        check_unsafe_call()?;
+        give(address, context.allocate(bytes as u64)?)
     }
 
     fn cuMemAllocAsync(address: *mut u64, bytes: usize, stream: Handle) {
@@ -87,6 +90,7 @@ driver_api! {
 
     fn cuMemFree_v2(address: u64) {
         let context = Context::current()?;
+        check_unsafe_call()?;
         if address == 0 {
             return Ok(());
         }
@@ -118,15 +122,21 @@ driver_api! {
     }
 
     fn cuMemHostAlloc(memory: *mut *mut c_void, bytes: usize, _flags: c_uint) {
-        give(memory, Context::current()?.allocate_host(bytes)?)
+        let context = Context::current()?;
+        check_unsafe_call()?;
+        give(memory, context.allocate_host(bytes)?)
     }
 
     fn cuMemAllocHost_v2(memory: *mut *mut c_void, bytes: usize) {
-        give(memory, Context::current()?.allocate_host(bytes)?)
+        let context = Context::current()?;
+        check_unsafe_call()?;
+        give(memory, context.allocate_host(bytes)?)
     }
 
     fn cuMemFreeHost(memory: *mut c_void) {
-        Context::current()?.free_host(memory as u64)
+        let context = Context::current()?;
+        check_unsafe_call()?;
+        context.free_host(memory as u64)
     }
 
     fn cuMemHostGetDevicePointer_v2(address: *mut u64, memory: *mut c_void, _flags: c_uint) {

@@ -4,9 +4,9 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
 
 use super::{driver_api, give};
-use crate::driver::capture::Capture;
+use crate::driver::capture::{Capture, Mode, exchange_mode};
 use crate::driver::code::{Code, Result};
-use crate::driver::context::{Context, EVENTS, GRAPHS, STREAMS, Stream, locked};
+use crate::driver::context::{Context, EVENTS, STREAMS, Stream, locked};
 use crate::driver::handle::Handle;
 use crate::driver::operation::{HostFunction, Operation};
 
@@ -73,22 +73,25 @@ driver_api! {
 
     fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) {
         let found = Stream::get(stream)?;
+        let mode = Mode::from_number(mode)?;
         // The legacy stream cannot be captured.
-        if !(0..=2).contains(&mode) || stream.0 < 2 {
-            return Err(if stream.0 < 2 { Code::STREAM_CAPTURE_UNSUPPORTED } else { Code::INVALID_VALUE });
+        if stream.0 < 2 {
+            return Err(Code::STREAM_CAPTURE_UNSUPPORTED);
         }
         let mut capture = locked(&found.capture);
         if capture.is_some() {
-            return Err(Code::INVALID_VALUE);
+            return Err(Code::ILLEGAL_STATE);
         }
-        *capture = Some(Capture::new());
+        *capture = Some(Capture::begin(stream, mode));
         Ok(())
     }
 
     fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) {
-        let capture = locked(&Stream::get(stream)?.capture).take().ok_or(Code::INVALID_VALUE)?;
-        match capture.finish() {
-            Ok(captured) => give(graph, GRAPHS.insert(captured)),
+        let stream = Stream::get(stream)?;
+        let mut capture = locked(&stream.capture);
+        capture.as_ref().ok_or(Code::ILLEGAL_STATE)?.check_thread()?;
+        match capture.take().ok_or(Code::ILLEGAL_STATE)?.finish() {
+            Ok(captured) => give(graph, captured),
             Err(code) => give(graph, Handle::NULL).and(Err(code)),
         }
     }
@@ -101,5 +104,43 @@ driver_api! {
             Some(_) => 1,
         };
         give(status, state)
+    }
+
+    fn cuStreamGetCaptureInfo_v2(
+        stream: Handle,
+        status: *mut c_int,
+        id: *mut u64,
+        graph: *mut Handle,
+        after: *mut *const Handle,
+        count: *mut usize,
+    ) {
+        let stream = Stream::get(stream)?;
+        let capture = locked(&stream.capture);
+        let Some(capture) = &*capture else { return give(status, 0) };
+        if capture.is_invalidated() {
+            return give(status, 2);
+        }
+        give(status, 1)?;
+        if !id.is_null() {
+            id.write(capture.id);
+        }
+        if !graph.is_null() {
+            graph.write(capture.handle);
+        }
+        if !after.is_null() {
+            // Valid until the next call that uses the stream.
+            after.write(capture.last.as_ptr());
+        }
+        if !count.is_null() {
+            count.write(capture.last.len());
+        }
+        Ok(())
+    }
+
+    fn cuThreadExchangeStreamCaptureMode(mode: *mut c_int) {
+        if mode.is_null() {
+            return Err(Code::INVALID_VALUE);
+        }
+        give(mode, exchange_mode(Mode::from_number(mode.read())?) as c_int)
     }
 }
