@@ -74,6 +74,11 @@ pub enum FaultKind {
     BarrierNumber,
     /// The kernel executed `trap`.
     Trap,
+    /// A block executed more instructions than [`Options`](crate::Options) allow.
+    InstructionLimit {
+        /// What was allowed, each instruction counted once a thread.
+        limit: u64,
+    },
 }
 
 /// What an instruction does with memory, and in which state space.
@@ -135,6 +140,7 @@ impl fmt::Display for FaultKind {
             }
             Self::BarrierNumber => f.write_str("the barrier's number is over 15 or differs within the warp"),
             Self::Trap => f.write_str("trap"),
+            Self::InstructionLimit { limit } => write!(f, "the block has not ended after {limit} thread-instructions"),
         }
     }
 }

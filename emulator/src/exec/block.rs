@@ -17,9 +17,6 @@ pub(super) struct Worker {
     lanes: Vec<Lanes>,
 }
 
-/// What shared memory holds when a block starts: NaN of every floating-point type.
-const POISON: u8 = 0xFF;
-
 impl Worker {
     /// Makes ready for the blocks of a grid.
     pub(super) fn prepare(&mut self, grid: &Grid<'_>) {
@@ -96,7 +93,8 @@ impl Worker {
         let program = grid.program;
         let (warps, threads) = (grid.warps(), grid.threads());
         let shared_bytes = grid.shared_bytes() as usize;
-        self.shared.bytes_mut()[..shared_bytes].fill(POISON);
+        self.shared.bytes_mut()[..shared_bytes].fill(grid.options.poison);
+        self.local.bytes_mut()[..warps as usize * 32 * program.local_bytes as usize].fill(grid.options.poison);
         for warp in 0..warps {
             self.set_specials(grid, warp, Some(block));
             let lanes = (threads - warp * 32).min(32);
@@ -112,7 +110,10 @@ impl Worker {
                 }
                 let at = self.warp_memory(program, warp);
                 let shared = Window { base: 0, size: shared_bytes as u64, host: self.shared.as_mut_ptr() };
+                let executed = self.lanes[..warps as usize].iter().map(|lanes| lanes.instructions).sum::<u64>();
                 let lanes = &mut self.lanes[warp as usize];
+                let left = grid.options.instruction_limit.saturating_sub(executed);
+                lanes.limit = (lanes.instructions.saturating_add(left), grid.options.instruction_limit);
                 // SAFETY: `prepare` made room for every warp of the grid, and `warp_memory` gives each its own part;
                 // the grid checked its parameters.
                 let mut running = unsafe {

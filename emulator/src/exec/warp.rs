@@ -69,6 +69,8 @@ pub(super) struct Lanes {
     pub(super) fault: Option<(FaultKind, u32, u32)>,
     /// Instructions executed, each counted once a lane.
     pub(super) instructions: u64,
+    /// What [`Lanes::instructions`] may not pass for the block to keep to its limit, and that limit.
+    pub(super) limit: (u64, u64),
 }
 
 impl Lanes {
@@ -290,11 +292,18 @@ impl<'a> Warp<'a> {
             self.lanes.clock += 1;
             let mut group = self.lanes.groups.swap_remove(index);
             group.ran = self.lanes.clock;
+            let at = group.pc;
+            let lane = group.lanes.trailing_zeros();
             starved = match self.run_group(group, &mut warp_turn) {
                 Step::Next => false,
                 Step::Starved => true,
                 Step::Pause(pause) => return pause,
             };
+            let (most, limit) = self.lanes.limit;
+            if self.lanes.instructions > most {
+                self.lanes.fault = Some((FaultKind::InstructionLimit { limit }, at, lane));
+                return Pause::Fault;
+            }
         }
         self.stopped()
     }
