@@ -28,7 +28,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Compiles the kernels into kernels/prebuilt, which builds without nvcc use.
+    /// Compiles the kernels into the folders `prebuilt`, which builds without nvcc use.
     Prebuilt {
         /// Only compares, and fails if what is there is stale.
         #[arg(long)]
@@ -61,16 +61,21 @@ fn run_command() -> anyhow::Result<()> {
     }
 }
 
+/// The folders of kernels whose PTX is kept in the repository: the crate, and the folder in it.
+const KERNELS: [(&str, &str); 2] = [(".", "kernels"), ("testing", "tests/kernels")];
+
 fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     toolkit::install(workspace)?;
-    let scratch = workspace.target.join("prebuilt");
-    let result = if check {
-        warpwright_build::check_prebuilt(&workspace.root, "kernels", &scratch)
-    } else {
-        warpwright_build::write_prebuilt(&workspace.root, "kernels", &scratch)
-    };
-    match result {
-        Ok(()) => Ok(()),
-        Err(errors) => bail!("{errors}"),
+    for (root, folder) in KERNELS {
+        let (root, scratch) = (workspace.root.join(root), workspace.target.join("prebuilt").join(root));
+        let result = if check {
+            warpwright_build::check_prebuilt(&root, folder, &scratch)
+        } else {
+            warpwright_build::write_prebuilt(&root, folder, &scratch)
+        };
+        if let Err(errors) = result {
+            bail!("{errors}");
+        }
     }
+    Ok(())
 }
