@@ -96,6 +96,12 @@ pub enum Access {
     LocalLoad,
     /// A store to local memory.
     LocalStore,
+    /// An atomic operation on global memory.
+    GlobalAtomic,
+    /// An atomic operation on shared memory.
+    SharedAtomic,
+    /// A load of a parameter.
+    ParameterLoad,
 }
 
 impl fmt::Display for Access {
@@ -107,6 +113,9 @@ impl fmt::Display for Access {
             Self::SharedStore => "shared store",
             Self::LocalLoad => "local load",
             Self::LocalStore => "local store",
+            Self::GlobalAtomic => "global atomic operation",
+            Self::SharedAtomic => "shared atomic operation",
+            Self::ParameterLoad => "parameter load",
         })
     }
 }

@@ -278,6 +278,11 @@ pub(crate) trait Cell: Copy {
     /// # Safety
     /// `at` is valid for writes, and aligned to the size of `Self`.
     unsafe fn store(self, at: *mut u8);
+    /// Replaces the value by what `new` makes of it, in one step. Returns the old one.
+    ///
+    /// # Safety
+    /// `at` is valid for reads and writes, and aligned to the size of `Self`.
+    unsafe fn update(at: *mut u8, new: impl Fn(Self) -> Self) -> Self;
 }
 
 macro_rules! cell {
@@ -292,6 +297,18 @@ macro_rules! cell {
             unsafe fn store(self, at: *mut u8) {
                 // SAFETY: as in `load`.
                 unsafe { <$atomic>::from_ptr(at.cast()) }.store(self, Ordering::Relaxed);
+            }
+            #[inline(always)]
+            unsafe fn update(at: *mut u8, new: impl Fn(Self) -> Self) -> Self {
+                // SAFETY: as in `load`.
+                let cell = unsafe { <$atomic>::from_ptr(at.cast()) };
+                let mut old = cell.load(Ordering::Relaxed);
+                loop {
+                    match cell.compare_exchange_weak(old, new(old), Ordering::SeqCst, Ordering::Relaxed) {
+                        Ok(old) => return old,
+                        Err(now) => old = now,
+                    }
+                }
             }
         }
     )*};

@@ -54,7 +54,7 @@ impl Default for Options<'_> {
 /// Why a grid cannot be launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GridError {
-    /// A dimension is zero or over its limit, or the block has over 1024 threads.
+    /// A dimension is zero, over its limit, or not a number of whole clusters, or the block has over 1024 threads.
     Dimensions,
     /// The block is not the one that `.reqntid` demands, or larger than `.maxntid` allows.
     Block,
@@ -118,10 +118,13 @@ impl Grid<'_> {
         let limits = |values: [u32; 3], limits: [u32; 3]| {
             values.iter().zip(limits).all(|(&value, limit)| (1..=limit).contains(&value))
         };
+        // Clusters are whole.
+        let clusters = self.blocks.iter().zip(self.program.cluster).all(|(blocks, cluster)| blocks % cluster == 0);
         let threads = self.block.iter().fold(1u32, |product, &size| product.saturating_mul(size));
         if !limits(self.blocks, [i32::MAX as u32, 65535, 65535])
             || !limits(self.block, [1024, 1024, 64])
             || threads > MAX_THREADS
+            || !clusters
         {
             return Err(GridError::Dimensions);
         }

@@ -105,6 +105,12 @@ impl Lanes {
         })
     }
 
+    /// The instructions and lanes that wait at a barrier.
+    pub(super) fn waiting(&self, barrier: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let here = move |group: &&Group| matches!(group.state, State::AtBarrier(number, _) if number == barrier);
+        self.groups.iter().filter(here).map(|group| (group.pc - 1, group.lanes))
+    }
+
     /// Lets the lanes at a barrier go on.
     pub(super) fn release(&mut self, barrier: u32) {
         for group in &mut self.groups {
@@ -255,6 +261,12 @@ impl<'a> Warp<'a> {
     #[inline(always)]
     pub(crate) fn shared(&self) -> Window {
         self.shared
+    }
+
+    /// The parameter block, at address 0.
+    #[inline(always)]
+    pub(crate) fn parameters(&self) -> Window {
+        Window { base: 0, size: self.program.parameter_bytes() as u64, host: self.parameters.cast_mut() }
     }
 
     /// The local memory of a lane, at address 0.
