@@ -137,7 +137,7 @@ fn check(root: &str, ty: &str, sources: usize, expected: impl Fn(u32, u32, u32) 
         "mov.b32 {{%rs1, %rs5}}, %r1; mov.b32 {{%rs2, %rs5}}, %r2; mov.b32 {{%rs3, %rs5}}, %r3;
          {root}.{ty} %rs4, {operands}; mov.u16 %rs5, 0; mov.b32 %r1, {{%rs4, %rs5}}; mov.b32"
     );
-    check_known(&form, |a, b, c| Some(expected(a, b, c)?));
+    check_known(&form, expected);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn a_sample_of_the_blocks() {
     let options = Options { blocks: Some(&[5, 0, 6]), ..Options::default() };
     let statistics = bench.device.launch_with(&bench.module, "k", &launch, &options).unwrap();
     assert_eq!((statistics.blocks, statistics.thread_instructions), (2, 2 * 32 * 12));
-    let expected = (0..6 * 32).map(|n| if n < 32 || n >= 5 * 32 { n } else { 7 });
+    let expected = (0..6 * 32).map(|n| if (32..5 * 32).contains(&n) { 7 } else { n });
     assert_eq!(bench.read_u32(out, 6 * 32), expected.collect::<Vec<_>>());
     assert_eq!(bench.device.launch(&bench.module, "k", &launch).unwrap().blocks, 6);
 }

@@ -5,7 +5,7 @@
 //! wraps to a small number lands inside; in a buffer that is written whole it shows as a second block that writes the
 //! same element.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use warpwright_build::types::Element;
 use warpwright_emulator::{FaultKind, Options};
@@ -15,7 +15,7 @@ use crate::draw::{Contents, Draw, random};
 use crate::launch::{Buffers, Found, Loaded, POISONS};
 use crate::rules::{Rules, Shape, Values};
 use crate::solve::{Budget, range, solve};
-use crate::violation::{Large, Problem};
+use crate::violation::{Broken, Large, Problem};
 
 /// Where something overflows: byte offsets and elements in 32 bits, with and without a sign.
 const BOUNDARIES: [u64; 5] = [1 << 29, 1 << 30, 1 << 31, 1 << 32, 1 << 33];
@@ -33,12 +33,14 @@ const FILLED: u64 = 1 << 16;
 const COMPARED: u64 = 1 << 16;
 
 /// Launches with a large buffer for each parameter that may be one.
-pub(crate) fn check(loaded: &Loaded<'_>) -> Result<(Vec<Large>, u64), (Found, Arguments)> {
-    let mut done: BTreeMap<Vec<(String, i64)>, ()> = BTreeMap::new();
+///
+/// Returns what was run, and the instructions executed.
+pub(crate) fn check(loaded: &Loaded<'_>) -> Result<(Vec<Large>, u64), Box<Broken>> {
+    let mut done: BTreeSet<Values> = BTreeSet::new();
     let (mut reports, mut instructions) = (Vec::new(), 0);
     for n in 0..loaded.rules.kernel.parameters.len() {
         let Some((values, shape)) = largest(loaded.rules, n) else { continue };
-        if done.insert(values.clone().into_iter().collect(), ()).is_some() {
+        if !done.insert(values.clone()) {
             continue;
         }
         let mut report = Large {
@@ -53,7 +55,9 @@ pub(crate) fn check(loaded: &Loaded<'_>) -> Result<(Vec<Large>, u64), (Found, Ar
             let draw = Draw { integers: Vec::new(), bits, extra: vec![0; count], contents, seed };
             let arguments = Arguments::new(loaded.rules, &draw, &values, &shape);
             let launched = launch(loaded, &arguments, n, &shape, &mut report);
-            instructions += launched.map_err(|found| (found, arguments))?;
+            let kernel = loaded.rules.kernel.name.clone();
+            instructions +=
+                launched.map_err(|(problem, rule)| Box::new(Broken { kernel, problem, rule, arguments }))?;
         }
         reports.push(report);
     }
@@ -79,8 +83,7 @@ fn largest(rules: &Rules<'_>, n: usize) -> Option<(Values, Shape)> {
             values.insert((*name).to_owned(), choices[rest % choices.len()]);
             rest /= choices.len();
         }
-        let Ok(shape) = solve_as_drawn(rules, values) else { continue };
-        let (values, shape) = shape;
+        let Some((values, shape)) = solve_as_drawn(rules, values) else { continue };
         let elements = shape.elements[n];
         let threads = shape.count().saturating_mul(shape.block());
         if elements <= LARGE || threads == 0 {
@@ -96,11 +99,12 @@ fn largest(rules: &Rules<'_>, n: usize) -> Option<(Values, Shape)> {
 }
 
 /// Solves, but gives up where integers would have to be made smaller.
-fn solve_as_drawn(rules: &Rules<'_>, mut values: Values) -> Result<(Values, Shape), ()> {
-    let product: i64 = values.values().copied().max().unwrap_or(0);
-    let shape = solve(rules, &mut values, BUDGET).map_err(|_| ())?;
+fn solve_as_drawn(rules: &Rules<'_>, mut values: Values) -> Option<(Values, Shape)> {
+    let largest = values.values().copied().max().unwrap_or(0);
+    let shape = solve(rules, &mut values, BUDGET).ok()?;
     // What was halved is a combination that another one gives, or too small.
-    if values.values().copied().max().unwrap_or(0) < product / 2 { Err(()) } else { Ok((values, shape)) }
+    let kept = values.values().copied().max().unwrap_or(0) >= largest / 2;
+    kept.then_some((values, shape))
 }
 
 /// Factors of large numbers.

@@ -174,7 +174,7 @@ impl Contracts {
             self.check_small(&loaded, phase, &mut report)?;
         }
         if self.settings.large {
-            let large = large::check(&loaded).map_err(|(found, arguments)| broken(kernel, found, arguments))?;
+            let large = large::check(&loaded).map_err(Violation::Broken)?;
             report.large = large.0;
             report.thread_instructions += large.1;
         }
