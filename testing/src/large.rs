@@ -50,11 +50,16 @@ pub(crate) fn check(loaded: &Loaded<'_>) -> Result<(Vec<Large>, u64), Box<Broken
             cut_off: 0,
         };
         let count = loaded.rules.kernel.parameters.len();
-        for (seed, contents) in (1..).zip(Contents::ALL) {
+        let arguments = |seed, contents| {
             let bits = vec![u64::from(1e-5f32.to_bits()); count];
             let draw = Draw { integers: Vec::new(), bits, extra: vec![0; count], contents, seed };
-            let arguments = Arguments::new(loaded.rules, &draw, &values, &shape);
-            let launched = launch(loaded, &arguments, n, &shape, &mut report);
+            Arguments::new(loaded.rules, &draw, &values, &shape)
+        };
+        // A machine may refuse more address space than it has memory: then there is nothing to be launched.
+        let Ok(buffers) = Buffers::allocate(loaded.device, &arguments(0, Contents::Zeros)) else { continue };
+        for (seed, contents) in (1..).zip(Contents::ALL) {
+            let arguments = arguments(seed, contents);
+            let launched = launch(loaded, &arguments, &buffers, (n, &shape), &mut report);
             let kernel = loaded.rules.kernel.name.clone();
             instructions +=
                 launched.map_err(|(problem, rule)| Box::new(Broken { kernel, problem, rule, arguments }))?;
@@ -133,16 +138,14 @@ fn sample(shape: &Shape, elements: u64, seed: u64) -> BTreeSet<u64> {
 fn launch(
     loaded: &Loaded<'_>,
     arguments: &Arguments,
-    n: usize,
-    shape: &Shape,
+    buffers: &Buffers<'_>,
+    (n, shape): (usize, &Shape),
     report: &mut Large,
 ) -> Result<u64, Found> {
-    let refused = |error| (Problem::Launch(error), None);
-    let buffers = Buffers::allocate(loaded.device, arguments).map_err(refused)?;
-    fill(loaded, arguments, &buffers).map_err(refused)?;
+    fill(loaded, arguments, buffers).map_err(|error| (Problem::Launch(error), None))?;
     let mut instructions = 0;
     for block in sample(shape, shape.elements[n], arguments.seed) {
-        match run_block(loaded, arguments, &buffers, block, POISONS[0])? {
+        match run_block(loaded, arguments, buffers, block, POISONS[0])? {
             Some(executed) => {
                 instructions += executed;
                 report.blocks += 1;
@@ -151,7 +154,7 @@ fn launch(
         }
     }
     for at in 0..arguments.parameters.len() {
-        find_overlap(loaded, arguments, &buffers, at, shape)?;
+        find_overlap(loaded, arguments, buffers, at, shape)?;
     }
     Ok(instructions)
 }

@@ -145,4 +145,9 @@ fn what_cannot_be_tested_says_why() {
     let error = check(KERNELS, "missing").unwrap_err().to_string();
     assert!(error.contains("there is no kernel `missing`; there are: "), "{error}");
     assert!(matches!(Contracts::open("/nowhere"), Err(Violation::Manifest(_))));
+    let error = check(KERNELS, "no_length").unwrap_err().to_string();
+    assert_eq!(error, "the contract of kernel `no_length` cannot be tested: it lacks `@len x`");
+    let error = check(KERNELS, "contradiction").unwrap_err();
+    let Violation::Unsatisfiable { rule, refused, drawn, .. } = &error else { panic!("{error}") };
+    assert!(rule.starts_with("@require n % ") && refused * 2 >= *drawn, "{error}");
 }
