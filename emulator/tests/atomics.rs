@@ -159,6 +159,21 @@ fn none_is_lost() {
 }
 
 #[test]
+fn a_released_flag_shows_what_was_stored_before_it() {
+    // Blocks hand a number on, each by storing it and then raising a flag that the next one waits for.
+    let body = "ld.param.u64 %rd1, [p0]; mov.u32 %r1, %ctaid.x; mul.wide.u32 %rd2, %r1, 8; add.u64 %rd2, %rd1, %rd2;
+        setp.eq.u32 %p1, %r1, 0; mov.u32 %r3, 0; @%p1 bra FIRST;
+        WAIT: ld.acquire.gpu.global.u32 %r2, [%rd2+-4]; setp.eq.u32 %p2, %r2, 0; @%p2 bra WAIT;
+        ld.global.u32 %r3, [%rd2+-8];
+        FIRST: add.u32 %r3, %r3, 1; st.global.u32 [%rd2], %r3; st.release.gpu.global.u32 [%rd2+4], 1; ret;";
+    let bench = Bench::new(&kernel(1, "", body));
+    const BLOCKS: u32 = 2000;
+    let memory = bench.upload(&vec![0u64; BLOCKS as usize]);
+    bench.launch([BLOCKS, 1, 1], [1, 1, 1], &[memory]).unwrap();
+    assert_eq!(bench.read_u64(memory, 2000), (1..=2000).map(|n| n | 1 << 32).collect::<Vec<u64>>());
+}
+
+#[test]
 fn faults_say_that_it_was_an_atomic_operation() {
     let bench = Bench::new(&kernel(1, "", "ld.param.u64 %rd1, [p0]; atom.global.add.u32 %r1, [%rd1+4], 1; ret;"));
     let memory = bench.upload(&[0u32]);

@@ -5,6 +5,7 @@
 //! is one comparison a lane, without a look-up.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{Ordering, fence};
 
 use super::{Lane, Next, Operation, Variants};
 use crate::exec::{Warp, each_lane};
@@ -24,6 +25,10 @@ pub(crate) const WINDOW_SIZE: u64 = 1 << 32;
 
 /// Set in [`Op::window`] if the address is held in a 32-bit register.
 pub(crate) const ADDRESS_32: u32 = 1 << 31;
+/// Set in [`Op::window`] if other accesses may not move across this one: after an acquiring load, before a releasing store.
+pub(crate) const ORDERED: u32 = 1 << 30;
+/// What of [`Op::window`] is the number of the window.
+const NUMBER: u32 = ORDERED - 1;
 
 /// Finds each active lane's bytes in host memory, or faults.
 pub(crate) trait SpaceAccess {
@@ -114,7 +119,7 @@ impl SpaceAccess for Global {
 
     #[inline(always)]
     fn resolve(warp: &mut Warp<'_>, op: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
-        let index = op.window & !ADDRESS_32;
+        let index = op.window & NUMBER;
         let hosts = all_in(warp.window(index), addresses, mask, span.bytes);
         if hosts.is_some() {
             return hosts;
@@ -219,7 +224,7 @@ impl SpaceAccess for Generic {
 
     #[inline(always)]
     fn resolve(warp: &mut Warp<'_>, op: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
-        let index = op.window & !ADDRESS_32;
+        let index = op.window & NUMBER;
         each(warp, addresses, mask, span, |warp, lane, address| {
             if address.wrapping_sub(SHARED_BASE) < WINDOW_SIZE {
                 find_shared(warp.shared(), address - SHARED_BASE, span.bytes)
@@ -303,6 +308,9 @@ impl<S: SpaceAccess, E: Element, const N: usize> Operation for Load<S, E, N> {
                 warp.write_raw::<E::Register>(slot, &values, mask);
             }
         }
+        if op.window & ORDERED != 0 {
+            fence(Ordering::SeqCst);
+        }
         Next::Step
     }
 }
@@ -319,6 +327,9 @@ impl<S: SpaceAccess, E: Element, const N: usize> Operation for Store<S, E, N> {
         let Some(hosts) = S::resolve(warp, op, &addresses, mask, span) else {
             return Next::Fault;
         };
+        if op.window & ORDERED != 0 {
+            fence(Ordering::SeqCst);
+        }
         for (n, slot) in slots(op).into_iter().take(N).enumerate() {
             let values = warp.read_raw::<E::Register>(slot);
             for lane in 0..32 {

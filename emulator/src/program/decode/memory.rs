@@ -22,9 +22,10 @@ impl Decoder<'_> {
         self.memory(opcode, &access, source, base, *offset, false)
     }
 
-    /// Reads the modifiers of a load or store. How they cache, and weak or relaxed order, change no result.
+    /// Reads the modifiers of a load or store. How they cache, for whom they are ordered, and weak or relaxed order change
+    /// no result.
     fn access<'m>(&self, opcode: &str, modifiers: &[&'m str]) -> Result<MemoryAccess<'m>> {
-        let (mut space, mut lanes, mut ty) = (Space::Generic, 1, None);
+        let (mut space, mut lanes, mut ty, mut ordered) = (Space::Generic, 1, None, false);
         for &modifier in modifiers {
             match modifier {
                 "global" => space = Space::Global,
@@ -32,6 +33,7 @@ impl Decoder<'_> {
                 "shared" | "shared::cta" => space = Space::Shared,
                 "local" => space = Space::Local,
                 "param" => space = Space::Param,
+                "acquire" | "release" => ordered = true,
                 "v2" => lanes = 2,
                 "v4" => lanes = 4,
                 "weak" | "volatile" | "relaxed" | "cta" | "cluster" | "gpu" | "sys" | "nc" | "ca" | "cg" | "cs"
@@ -42,7 +44,7 @@ impl Decoder<'_> {
             }
         }
         match ty {
-            Some(ty) => Ok(MemoryAccess { space, lanes, ty }),
+            Some(ty) => Ok(MemoryAccess { space, lanes, ty, ordered }),
             None => self.failed(format!("`{opcode}` has no type")),
         }
     }
@@ -56,7 +58,7 @@ impl Decoder<'_> {
         offset: i64,
         load: bool,
     ) -> Result<Op> {
-        let &MemoryAccess { space, lanes, ty } = access;
+        let &MemoryAccess { space, lanes, ty, ordered } = access;
         let parts = match value {
             Operand::Vector(parts) => &parts[..],
             single => std::slice::from_ref(single),
@@ -98,6 +100,9 @@ impl Decoder<'_> {
             return Ok(op);
         }
         self.address(&mut op, base, offset)?;
+        if ordered {
+            op.window |= memory::ORDERED;
+        }
         Ok(op)
     }
 
@@ -167,4 +172,6 @@ struct MemoryAccess<'m> {
     space: Space,
     lanes: usize,
     ty: &'m str,
+    /// Whether it acquires or releases.
+    ordered: bool,
 }
