@@ -23,6 +23,8 @@ constexpr uint32_t PER_LANE = MAX_HEAD_DIM / WARP;
 /// @block   256
 /// @require heads % kv_heads == 0
 /// @require head_dim <= 256
+/// @require head_dim >= 1
+/// @require context >= 1
 /// @len     qkv      == (heads + 2 * kv_heads) * head_dim
 /// @len     k_cache  == kv_heads * context * head_dim
 /// @len     v_cache  == kv_heads * context * head_dim

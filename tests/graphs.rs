@@ -11,7 +11,7 @@ use warpwright::Buffer;
 use warpwright::kernel::Set;
 use warpwright::kernel::q1_0_gemv::Q1_0GemvAdd;
 use warpwright::kernel::silu_mul::SiluMul;
-use warpwright::launch::{Graph, GraphError, LaunchError, Node, Recording, Target};
+use warpwright::launch::{Graph, GraphError, LaunchError, Target};
 use warpwright::types::{Uint4, f16};
 
 const DIM: usize = 1000;

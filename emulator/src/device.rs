@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::exec::{Grid, GridError, Pool, Statistics};
+use crate::exec::{Grid, GridError, Options, Pool, Statistics};
 use crate::fault::Fault;
 use crate::memory::Memory;
 use crate::program::{Parameter, Program, Symbol, decode};
@@ -144,7 +144,8 @@ impl Module {
         dynamic_shared: u32,
         parameters: &'a [u64],
     ) -> Grid<'a> {
-        Grid { program: &self.programs[index], files: &self.files, blocks, block, dynamic_shared, parameters }
+        let (program, files, options) = (&self.programs[index], &self.files[..], Options::default());
+        Grid { program, files, blocks, block, dynamic_shared, parameters, options }
     }
 
     /// The names of the kernels.
@@ -192,6 +193,28 @@ impl Device {
         Ok(address)
     }
 
+    /// Allocates `bytes` bytes at `offset` bytes past a multiple of 512, and returns their address. They may be none: the
+    /// address of no bytes is one that nothing can be read from. Up to 16 MiB are filled with ones, more are zero; those
+    /// take host memory only where they are touched, so they may be more than there is.
+    ///
+    /// # Errors
+    /// [`LaunchError::Memory`] when the device has not so much.
+    pub fn allocate(&self, bytes: u64, offset: u64) -> Result<u64, LaunchError> {
+        self.memory.allocate_at(bytes, offset).map_err(|_| LaunchError::Memory(bytes))
+    }
+
+    /// Sets every byte of device memory to one value.
+    ///
+    /// # Errors
+    /// [`LaunchError::Address`] when the range is not all in one allocation.
+    pub fn fill(&self, address: u64, bytes: u64, value: u8) -> Result<(), LaunchError> {
+        let _idle = self.pool();
+        let at = self.memory.resolve(address, bytes).ok_or(LaunchError::Address { address, bytes })?;
+        // SAFETY: as in `write`; `resolve` found memory of the host, so its length fits in `usize`.
+        unsafe { at.write_bytes(value, bytes as usize) };
+        Ok(())
+    }
+
     /// Copies to device memory.
     ///
     /// # Errors
@@ -232,6 +255,20 @@ impl Device {
     /// # Errors
     /// See [`LaunchError`].
     pub fn launch(&self, module: &Module, kernel: &str, launch: &Launch<'_>) -> Result<Statistics, LaunchError> {
+        self.launch_with(module, kernel, launch, &Options::default())
+    }
+
+    /// Runs a kernel to its end, or some of its blocks, or until a limit.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub fn launch_with(
+        &self,
+        module: &Module,
+        kernel: &str,
+        launch: &Launch<'_>,
+        options: &Options<'_>,
+    ) -> Result<Statistics, LaunchError> {
         let index = module.program(kernel).ok_or_else(|| LaunchError::NoKernel(kernel.to_owned()))?;
         let mut words = vec![0u64; launch.parameters.len().div_ceil(8)];
         for (word, bytes) in words.iter_mut().zip(launch.parameters.chunks(8)) {
@@ -240,6 +277,7 @@ impl Device {
             *word = u64::from_ne_bytes(padded);
         }
         let grid = module.grid(index, launch.blocks, launch.threads, launch.dynamic_shared, &words);
+        let grid = Grid { options: *options, ..grid };
         grid.check().map_err(|error| match error {
             GridError::Dimensions => LaunchError::Dimensions { blocks: launch.blocks, threads: launch.threads },
             GridError::Block => LaunchError::Block(launch.threads),

@@ -74,6 +74,11 @@ pub enum FaultKind {
     BarrierNumber,
     /// The kernel executed `trap`.
     Trap,
+    /// A block executed more instructions than [`Options`](crate::Options) allow.
+    InstructionLimit {
+        /// What was allowed, each instruction counted once a thread.
+        limit: u64,
+    },
 }
 
 /// What an instruction does with memory, and in which state space.
@@ -91,6 +96,12 @@ pub enum Access {
     LocalLoad,
     /// A store to local memory.
     LocalStore,
+    /// An atomic operation on global memory.
+    GlobalAtomic,
+    /// An atomic operation on shared memory.
+    SharedAtomic,
+    /// A load of a parameter.
+    ParameterLoad,
 }
 
 impl fmt::Display for Access {
@@ -102,6 +113,9 @@ impl fmt::Display for Access {
             Self::SharedStore => "shared store",
             Self::LocalLoad => "local load",
             Self::LocalStore => "local store",
+            Self::GlobalAtomic => "global atomic operation",
+            Self::SharedAtomic => "shared atomic operation",
+            Self::ParameterLoad => "parameter load",
         })
     }
 }
@@ -135,6 +149,7 @@ impl fmt::Display for FaultKind {
             }
             Self::BarrierNumber => f.write_str("the barrier's number is over 15 or differs within the warp"),
             Self::Trap => f.write_str("trap"),
+            Self::InstructionLimit { limit } => write!(f, "the block has not ended after {limit} thread-instructions"),
         }
     }
 }

@@ -29,7 +29,7 @@ mod program;
 mod ptx;
 
 pub use device::{Device, Launch, LaunchError, Module};
-pub use exec::Statistics;
+pub use exec::{Options, Statistics};
 pub use fault::{Access, Fault, FaultKind};
 pub use memory::Nearest;
 pub use program::Parameter;

@@ -4,11 +4,16 @@
 //! window through a table with one entry a granule. So an access past the end of a buffer never lands in another one,
 //! and looking an address up costs two loads. Windows of freed memory are not used again, and an access there is
 //! reported as what it is.
+//!
+//! Large allocations are mapped without a reservation: they take host memory only for the pages that are touched, and
+//! may be larger than all the memory there is.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use memmap2::{MmapMut, MmapOptions};
 
 /// The alignment of every allocation, as `cuMemAlloc` promises at least.
 pub(crate) const ALIGNMENT: u64 = 512;
@@ -21,8 +26,8 @@ const BASE: u64 = 1 << 40;
 /// Device addresses end here.
 const END: u64 = 1 << 44;
 
-/// Allocations up to this size are filled with [`POISON`], so that reading what nothing wrote shows;
-/// larger ones are left to the operating system, which makes pages when they are first touched.
+/// Allocations up to this size are filled with [`POISON`], so that reading what nothing wrote shows; larger ones are
+/// mapped, and zero until they are written.
 const POISONED: u64 = 16 << 20;
 /// Makes NaN of every floating-point type and a large number of every integer type.
 const POISON: u8 = 0xFF;
@@ -58,26 +63,68 @@ pub struct Nearest {
     pub freed: bool,
 }
 
+/// Host memory of an allocation.
+#[derive(Debug)]
+enum Host {
+    /// Of the host's allocator.
+    Heap(*mut u8, Layout),
+    /// Pages of its own.
+    Mapped(#[expect(dead_code, reason = "it is kept to be unmapped when it is dropped")] MmapMut),
+    /// There is none: it was freed, or never had bytes.
+    None { freed: bool },
+}
+
+impl Host {
+    /// Zeroed memory, and where in it `size` bytes begin that are aligned as the device promises.
+    fn new(size: u64) -> Option<(Self, *mut u8)> {
+        if size == 0 {
+            return Some((Self::None { freed: false }, std::ptr::null_mut()));
+        }
+        let length = usize::try_from(size.checked_add(ALIGNMENT)?).ok()?;
+        let (memory, raw) = if size > POISONED {
+            let mut map = MmapOptions::new().len(length).no_reserve_swap().map_anon().ok()?;
+            let raw = map.as_mut_ptr();
+            (Self::Mapped(map), raw)
+        } else {
+            // Asking for the alignment instead of making room for it would touch every page.
+            let layout = Layout::from_size_align(length, 1).ok()?;
+            // SAFETY: the size is not zero.
+            let raw = unsafe { alloc_zeroed(layout) };
+            (Self::Heap(raw, layout), raw)
+        };
+        if raw.is_null() {
+            return None;
+        }
+        Some((memory, raw.wrapping_add(raw.align_offset(ALIGNMENT as usize))))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Self::Heap(raw, layout) = *self
+            && !raw.is_null()
+        {
+            // SAFETY: `raw` came from `alloc_zeroed` with this layout, and nobody else frees it.
+            unsafe { dealloc(raw, layout) };
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Allocation {
     window: Window,
-    /// What the host's allocator gave; null once freed.
-    raw: *mut u8,
+    host: Host,
 }
 
 impl Allocation {
     fn freed(&self) -> bool {
-        self.raw.is_null()
+        matches!(self.host, Host::None { freed: true })
     }
 
-    /// Gives the memory back to the host's allocator.
+    /// Gives the memory back to the host.
     fn release(&mut self) {
-        let raw = std::mem::replace(&mut self.raw, std::ptr::null_mut());
+        self.host = Host::None { freed: true };
         self.window.host = std::ptr::null_mut();
-        if let (false, Some(layout)) = (raw.is_null(), layout(self.window.size)) {
-            // SAFETY: `raw` came from `alloc_zeroed` with this layout, and is forgotten here.
-            unsafe { dealloc(raw, layout) };
-        }
     }
 }
 
@@ -98,7 +145,7 @@ pub(crate) struct Memory {
     capacity: u64,
 }
 
-// SAFETY: the pointers in `State` are to memory that only `Memory` frees, and only in `free` and `drop`.
+// SAFETY: the pointers in `State` are to memory that only `Memory` frees, in `free` and when it is dropped.
 unsafe impl Send for Memory {}
 // SAFETY: as above; shared access to that memory is through atomics (`Cells`) alone.
 unsafe impl Sync for Memory {}
@@ -135,29 +182,26 @@ impl Memory {
 
     /// Allocates `size` bytes, not initialised.
     pub(crate) fn allocate(&self, size: u64) -> Result<u64, MemoryError> {
-        if size == 0 {
-            return Err(MemoryError::Zero);
-        }
+        if size == 0 { Err(MemoryError::Zero) } else { self.allocate_at(size, 0) }
+    }
+
+    /// Allocates `size` bytes, not initialised and maybe none, at `offset` bytes past a multiple of [`ALIGNMENT`].
+    pub(crate) fn allocate_at(&self, size: u64, offset: u64) -> Result<u64, MemoryError> {
+        let offset = offset % ALIGNMENT;
         let mut state = self.state_mut();
-        let granules = size.div_ceil(GRANULE) + 1;
-        let base = BASE + state.granules.len() as u64 * GRANULE;
         let fits = state.in_use.checked_add(size).is_some_and(|sum| sum <= self.capacity);
-        if !fits || granules * GRANULE > END - base {
+        let start = BASE + state.granules.len() as u64 * GRANULE;
+        if !fits || size > END - BASE || (size + offset).div_ceil(GRANULE) + 1 > (END - start) / GRANULE {
             return Err(MemoryError::Full);
         }
-        let layout = layout(size).ok_or(MemoryError::Full)?;
-        // SAFETY: the size is not zero.
-        let raw = unsafe { alloc_zeroed(layout) };
-        if raw.is_null() {
-            return Err(MemoryError::Full);
-        }
-        // SAFETY: `layout` leaves room to align.
-        let host = unsafe { raw.add(raw.align_offset(ALIGNMENT as usize)) };
+        let granules = (size + offset).div_ceil(GRANULE) + 1;
+        let (memory, raw) = Host::new(size + offset).ok_or(MemoryError::Full)?;
+        let (base, host) = (start + offset, raw.wrapping_add(offset as usize));
         if size <= POISONED {
             // SAFETY: `host` has `size` bytes.
             unsafe { host.write_bytes(POISON, size as usize) };
         }
-        state.allocations.push(Allocation { window: Window { base, size, host }, raw });
+        state.allocations.push(Allocation { window: Window { base, size, host }, host: memory });
         let number = state.allocations.len() as u32;
         let length = state.granules.len() + granules as usize;
         state.granules.resize(length, number);
@@ -224,19 +268,6 @@ impl State {
     }
 }
 
-impl Drop for Memory {
-    fn drop(&mut self) {
-        for allocation in &mut self.state_mut().allocations {
-            allocation.release();
-        }
-    }
-}
-
-/// Room for `size` bytes and to align them. (Asking for the alignment instead would touch every page.)
-fn layout(size: u64) -> Option<Layout> {
-    Layout::from_size_align(usize::try_from(size.checked_add(ALIGNMENT)?).ok()?, 1).ok()
-}
-
 /// A value that a kernel loads and stores in one piece.
 ///
 /// Blocks run on several threads and may race, as on a GPU, so the accesses are atomic (and free on x86-64 and AArch64).
@@ -247,6 +278,11 @@ pub(crate) trait Cell: Copy {
     /// # Safety
     /// `at` is valid for writes, and aligned to the size of `Self`.
     unsafe fn store(self, at: *mut u8);
+    /// Replaces the value by what `new` makes of it, in one step. Returns the old one.
+    ///
+    /// # Safety
+    /// `at` is valid for reads and writes, and aligned to the size of `Self`.
+    unsafe fn update(at: *mut u8, new: impl Fn(Self) -> Self) -> Self;
 }
 
 macro_rules! cell {
@@ -261,6 +297,18 @@ macro_rules! cell {
             unsafe fn store(self, at: *mut u8) {
                 // SAFETY: as in `load`.
                 unsafe { <$atomic>::from_ptr(at.cast()) }.store(self, Ordering::Relaxed);
+            }
+            #[inline(always)]
+            unsafe fn update(at: *mut u8, new: impl Fn(Self) -> Self) -> Self {
+                // SAFETY: as in `load`.
+                let cell = unsafe { <$atomic>::from_ptr(at.cast()) };
+                let mut old = cell.load(Ordering::Relaxed);
+                loop {
+                    match cell.compare_exchange_weak(old, new(old), Ordering::SeqCst, Ordering::Relaxed) {
+                        Ok(old) => return old,
+                        Err(now) => old = now,
+                    }
+                }
             }
         }
     )*};
@@ -309,6 +357,36 @@ mod tests {
         assert_eq!(memory.allocate(1), Err(MemoryError::Full));
         memory.free(a).unwrap();
         assert!(memory.allocate(1000).is_ok());
+    }
+
+    #[test]
+    fn addresses_may_be_as_unaligned_as_is_asked() {
+        let memory = Memory::new(1 << 20);
+        for offset in [0, 4, 24, 511] {
+            let a = memory.allocate_at(8, offset).unwrap();
+            assert_eq!(a % ALIGNMENT, offset);
+            assert_eq!(memory.resolve(a, 8).unwrap() as u64 % ALIGNMENT, offset);
+            assert!(memory.resolve(a - 1, 1).is_none() && memory.resolve(a + 8, 1).is_none());
+        }
+        let empty = memory.allocate_at(0, 4).unwrap();
+        assert!(memory.resolve(empty, 1).is_none());
+        assert_eq!(memory.nearest(empty), Some(Nearest { base: empty, size: 0, freed: false }));
+        memory.free(empty).unwrap();
+    }
+
+    #[test]
+    fn memory_that_is_not_touched_costs_nothing() {
+        const SIZE: u64 = 40 << 30;
+        let memory = Memory::new(SIZE);
+        let a = memory.allocate(SIZE).unwrap();
+        let last = memory.resolve(a + SIZE - 1, 1).unwrap();
+        // SAFETY: `resolve` found a byte there, which nothing else uses.
+        unsafe { last.write(7) };
+        let first = memory.resolve(a, 1).unwrap();
+        // SAFETY: as above.
+        assert_eq!(unsafe { (first.read(), last.read()) }, (0, 7));
+        assert!(memory.resolve(a + SIZE, 1).is_none());
+        memory.free(a).unwrap();
     }
 
     #[test]

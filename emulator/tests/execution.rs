@@ -101,6 +101,113 @@ fn votes_and_lane_masks() {
 }
 
 #[test]
+fn reductions_and_matches_of_a_warp() {
+    let value = |n: u32| n.wrapping_mul(0x9e37_79b9) ^ 0x8000_0005;
+    let reduce = |operation: &str| {
+        let body = "mov.u32 %r1, %tid.x; mul.lo.u32 %r2, %r1, 0x9e3779b9; xor.b32 %r2, %r2, 0x80000005;";
+        let found = run(32, &format!("{body} redux.sync.{operation} %r9, %r2, -1;"));
+        assert!(found.iter().all(|value| *value == found[0]), "{operation}: {found:?}");
+        found[0]
+    };
+    let values = || (0..32).map(value);
+    assert_eq!(reduce("add.s32"), values().fold(0, u32::wrapping_add));
+    assert_eq!(reduce("min.u32"), values().min().unwrap());
+    assert_eq!(reduce("max.s32"), values().map(|n| n as i32).max().unwrap() as u32);
+    assert_eq!(reduce("min.s32"), values().map(|n| n as i32).min().unwrap() as u32);
+    assert_eq!(reduce("and.b32"), values().fold(u32::MAX, |all, n| all & n));
+    assert_eq!(reduce("or.b32"), values().fold(0, |all, n| all | n));
+    assert_eq!(reduce("xor.b32"), values().fold(0, |all, n| all ^ n));
+    // of the lanes of a mask alone
+    let half = "mov.u32 %r1, %tid.x; mov.u32 %r9, 7; setp.ge.u32 %p1, %r1, 16; @%p1 bra JOIN;
+        redux.sync.add.u32 %r9, %r1, 0xffff; JOIN:";
+    assert_eq!(run(32, half), [vec![120; 16], vec![7; 16]].concat());
+
+    let found = run(32, "mov.u32 %r1, %tid.x; rem.u32 %r2, %r1, 3; match.any.sync.b32 %r9, %r2, -1;");
+    let same = |n: u32| (0..32).filter(|other| other % 3 == n % 3).fold(0, |all, other| all | 1 << other);
+    assert_eq!(found, (0..32).map(same).collect::<Vec<_>>());
+    let all = |value: &str| {
+        let body = "mov.u32 %r1, %tid.x; cvt.u64.u32 %rd9, %r1; shl.b64 %rd9, %rd9, 40;";
+        run(
+            32,
+            &format!("{body} match.all.sync.b64 %r9|%p1, {value}, -1; selp.u32 %r2, 1, 2, %p1; add.u32 %r9, %r9, %r2;"),
+        )
+    };
+    assert_eq!((all("%rd9"), all("5")), (vec![2; 32], vec![0; 32]));
+}
+
+#[test]
+fn barriers_reduce_predicates() {
+    // 80 threads of three warps; the last ones wait at another instruction of the same form
+    let body = |reduction: &str| {
+        format!(
+            "mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 70; mov.u32 %r9, 0; setp.ge.u32 %p2, %r1, 64; @%p2 bra LAST;
+             {reduction} bra.uni JOIN; LAST: {reduction} JOIN:"
+        )
+    };
+    assert_eq!(run(80, &body("bar.red.popc.u32 %r9, 0, %p1;")), vec![70; 80]);
+    assert_eq!(run(80, &body("bar.red.popc.u32 %r9, 0, !%p1;")), vec![10; 80]);
+    for (operation, negated, expected) in [("and", "", 2), ("or", "", 1), ("and", "!", 2), ("or", "!", 1)] {
+        let reduction = format!("bar.red.{operation}.pred %p3, 0, {negated}%p1; selp.u32 %r9, 1, 2, %p3;");
+        assert_eq!(run(80, &body(&reduction)), vec![expected; 80], "{reduction}");
+    }
+    assert_eq!(run(64, &body("bar.red.and.pred %p3, 0, %p1; selp.u32 %r9, 1, 2, %p3;")), vec![1; 64]);
+}
+
+#[test]
+fn parameters_at_computed_addresses() {
+    // a struct by value: { float scale[4]; uint8_t order[4]; uint64_t out; }, indexed by the thread
+    let ptx = kernel(0, "", "").replace("k()", "k(.param .align 8 .b8 p[32])").replace(
+        "\n\n}",
+        "mov.u32 %r1, %tid.x; mov.b64 %rd1, p; ld.param.u64 %rd2, [p+24]; cvt.u64.u32 %rd3, %r1;
+         add.s64 %rd4, %rd1, %rd3; ld.param.u8 %r2, [%rd4+16]; mul.wide.u32 %rd5, %r2, 4; add.s64 %rd5, %rd1, %rd5;
+         ld.param.u32 %r3, [%rd5]; cvta.param.u64 %rd6, %rd5; ld.u32 %r4, [%rd6]; add.u32 %r3, %r3, %r4;
+         mul.wide.u32 %rd7, %r1, 4; add.s64 %rd7, %rd2, %rd7; st.global.u32 [%rd7], %r3; ret;\n}",
+    );
+    let bench = Bench::new(&ptx);
+    let out = bench.upload(&[0u32; 5]);
+    let block = |out: u64| [[10u64 | 20 << 32, 30 | 40 << 32, 0x0100_0203].as_slice(), &[out]].concat();
+    bench.launch([1, 1, 1], [4, 1, 1], &block(out)).unwrap();
+    assert_eq!(bench.read_u32(out, 5), [80, 60, 20, 40, 0]);
+    // the fifth thread takes its index from beyond the array, where there is padding; the ninth from the pointer
+    let far = bench.fault(1, 32, &block(out)).kind;
+    assert!(matches!(far, FaultKind::OutOfBounds { access: Access::ParameterLoad, .. }), "{far}");
+}
+
+#[test]
+fn what_changes_no_result_is_passed_over() {
+    let found = run(
+        2,
+        "griddepcontrol.wait; griddepcontrol.launch_dependents; nanosleep.u32 100; ld.param.u64 %rd1, [p0];
+         prefetch.global.L2 [%rd1]; fence.acq_rel.gpu; mov.u32 %r9, WARP_SZ;",
+    );
+    assert_eq!(found, [32, 32]);
+}
+
+#[test]
+fn clusters_number_their_blocks() {
+    let body = "ld.param.u64 %rd1, [p0]; mov.u32 %r1, %ctaid.x; mov.u32 %r2, %ctaid.y; mad.lo.u32 %r1, %r2, 4, %r1;
+        mov.u32 %r2, %cluster_ctarank; mov.u32 %r3, %cluster_nctarank; mov.u32 %r4, %clusterid.x;
+        mov.u32 %r5, %nclusterid.x; mov.u32 %r6, %cluster_ctaid.y; mov.u32 %r7, %cluster_nctaid.x;
+        mul.wide.u32 %rd2, %r1, 24; add.s64 %rd2, %rd1, %rd2; st.global.v2.u32 [%rd2], {%r2, %r3};
+        st.global.v2.u32 [%rd2+8], {%r4, %r5}; st.global.v2.u32 [%rd2+16], {%r6, %r7}; ret;";
+    let run = |directives: &str, blocks: [u32; 3]| {
+        let bench =
+            Bench::new(&kernel(1, "", body).replace("k(.param .u64 p0)", &format!("k(.param .u64 p0){directives}")));
+        let out = bench.upload(&[0u32; 48]);
+        bench.launch(blocks, [1, 1, 1], &[out]).map(|()| bench.read_u32(out, 48))
+    };
+    let expected = |x: u32, y: u32| [x % 2 + 2 * (y % 2), 4, x / 2, 2, y % 2, 2];
+    let all: Vec<u32> = (0..8).flat_map(|n| expected(n % 4, n / 4)).collect();
+    let directives = ".explicitcluster .reqnctapercluster 2, 2, 1 .maxclusterrank 8";
+    assert_eq!(run(directives, [4, 2, 1]), Ok(all));
+    let alone: Vec<u32> = (0..8).flat_map(|n| [0, 1, n % 4, 4, 0, 1]).collect();
+    assert_eq!(run("", [4, 2, 1]), Ok(alone));
+    // a cluster that is not whole
+    let refused = LaunchError::Dimensions { blocks: [4, 1, 1], threads: [1, 1, 1] };
+    assert_eq!(run(directives, [4, 1, 1]), Err(refused));
+}
+
+#[test]
 fn threads_that_have_ended_are_not_waited_for() {
     // A whole warp and half of another end early; the barrier is complete without them.
     let bench = Bench::new(&kernel(

@@ -2,81 +2,7 @@
 
 mod common;
 
-use common::{Bench, kernel};
-
-/// Numbers that are most often got wrong, and random ones.
-fn words() -> Vec<u32> {
-    let mut words = vec![0, 1, 2, 31, 32, 33, 127, 128, 255, 256, 0x7fff, 0x8000, 0xffff, 0x10000];
-    words.extend([0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, 0xffff_ffff, 0x0102_0408, 0x80ff_7f01]);
-    // of floating-point numbers: ±1, ±0.5, 1.5, 2.5, subnormal, smallest normal, largest, infinities, NaN
-    words.extend([0x3f80_0000, 0xbf80_0000, 0x3f00_0000, 0xbf00_0000, 0x3fc0_0000, 0x4020_0000, 0x0000_0003]);
-    words.extend([0x8040_0000, 0x0080_0000, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0x4f00_0000]);
-    let mut state = 12345u32;
-    while words.len() < 64 {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        words.push(state ^ state >> 15);
-    }
-    words
-}
-
-/// Runs `d = form(a, b, c)` on triples of words, and compares the bits (or, given a tolerance in ulp, the numbers).
-fn check_32(form: &str, sources: usize, ulp: u32, expected: impl Fn(u32, u32, u32) -> u32) {
-    let words = words();
-    let count = words.len();
-    let triples: Vec<[u32; 3]> =
-        (0..count * count).map(|n| [words[n / count], words[n % count], words[(n * 7 + n / count) % count]]).collect();
-    let operands = ["%r1", "%r2", "%r3"][..sources].join(", ");
-    let body = format!(
-        "ld.param.u64 %rd1, [p0]; ld.param.u64 %rd2, [p1]; mov.u32 %r10, %ctaid.x; mov.u32 %r11, %tid.x;
-         shl.b32 %r10, %r10, 6; add.u32 %r10, %r10, %r11; mul.wide.u32 %rd3, %r10, 12; add.u64 %rd3, %rd1, %rd3;
-         ld.global.u32 %r1, [%rd3]; ld.global.u32 %r2, [%rd3+4]; ld.global.u32 %r3, [%rd3+8];
-         {form} %r9, {operands};
-         mul.wide.u32 %rd3, %r10, 4; add.u64 %rd3, %rd2, %rd3; st.global.u32 [%rd3], %r9; ret;"
-    );
-    let bench = Bench::new(&kernel(2, "", &body));
-    let inputs = bench.upload(&triples.concat());
-    let out = bench.upload(&vec![0u32; triples.len()]);
-    bench.launch([count as u32, 1, 1], [64, 1, 1], &[inputs, out]).unwrap();
-    for (&[a, b, c], found) in triples.iter().zip(bench.read_u32(out, triples.len())) {
-        let expected = expected(a, b, c);
-        let (x, y) = (f32::from_bits(found), f32::from_bits(expected));
-        // neighbours of one sign are neighbours in their bits
-        let near = ulp > 0 && (x.is_sign_negative() == y.is_sign_negative()) && found.abs_diff(expected) <= ulp;
-        assert!(
-            found == expected || near,
-            "{form} {a:#x} {b:#x} {c:#x}: {found:#x} ({x}), expected {expected:#x} ({y})"
-        );
-    }
-}
-
-fn check_f32(form: &str, sources: usize, ulp: u32, expected: impl Fn(f32, f32, f32) -> f32) {
-    check_32(form, sources, ulp, |a, b, c| {
-        let value = expected(f32::from_bits(a), f32::from_bits(b), f32::from_bits(c));
-        if value.is_nan() { 0x7fff_ffff } else { value.to_bits() }
-    });
-}
-
-/// As `check_32`, for 64-bit operands made of pairs of words.
-fn check_64(form: &str, expected: impl Fn(u64, u64) -> u64) {
-    let words = words();
-    let long: Vec<u64> = (0..64).map(|n| u64::from(words[n]) << 32 | u64::from(words[(n * 29 + 3) % 64])).collect();
-    let pairs: Vec<[u64; 2]> = (0..64 * 64).map(|n| [long[n / 64], long[n % 64]]).collect();
-    let body = format!(
-        "ld.param.u64 %rd1, [p0]; ld.param.u64 %rd2, [p1]; mov.u32 %r10, %ctaid.x; mov.u32 %r11, %tid.x;
-         shl.b32 %r10, %r10, 6; add.u32 %r10, %r10, %r11; mul.wide.u32 %rd3, %r10, 16; add.u64 %rd3, %rd1, %rd3;
-         ld.global.v2.u64 {{%rd4, %rd5}}, [%rd3]; cvt.u32.u64 %r5, %rd5;
-         {form}
-         mul.wide.u32 %rd3, %r10, 8; add.u64 %rd3, %rd2, %rd3; st.global.u64 [%rd3], %rd9; ret;"
-    );
-    let bench = Bench::new(&kernel(2, "", &body));
-    let inputs = bench.upload(&pairs.concat());
-    let out = bench.upload(&vec![0u64; pairs.len()]);
-    bench.launch([64, 1, 1], [64, 1, 1], &[inputs, out]).unwrap();
-    for (&[a, b], found) in pairs.iter().zip(bench.read_u64(out, pairs.len())) {
-        let expected = expected(a, b);
-        assert_eq!(found, expected, "{form} {a:#x} {b:#x}: {found:#x}, expected {expected:#x}");
-    }
-}
+use common::forms::{again_without_vector_extensions, check_32, check_64, check_f32};
 
 fn all_forms() {
     // integers
@@ -189,7 +115,168 @@ fn all_forms() {
     check_32("mov.b32", 1, 0, |a, _, _| a);
 
     comparisons();
+    fields_and_products();
+    carries();
+    directed_rounding();
     wide();
+}
+
+/// What is left of the integers: 24-bit products, dot products of halves, highest bits, logic by table, pairs.
+fn fields_and_products() {
+    let low_24 = |x: u32| i64::from(x & 0xff_ffff);
+    let low_24_signed = |x: u32| if x & 0x80_0000 == 0 { low_24(x) } else { low_24(x) - (1 << 24) };
+    check_32("mul24.lo.u32", 2, 0, |a, b, _| (low_24(a) * low_24(b)) as u32);
+    check_32("mul24.hi.u32", 2, 0, |a, b, _| ((low_24(a) * low_24(b)) >> 16) as u32);
+    check_32("mul24.lo.s32", 2, 0, |a, b, _| (low_24_signed(a) * low_24_signed(b)) as u32);
+    check_32("mad24.hi.s32", 3, 0, |a, b, c| {
+        (((low_24_signed(a) * low_24_signed(b)) >> 16) + i64::from(c as i32)) as u32
+    });
+    check_32("sad.u32", 3, 0, |a, b, c| c.wrapping_add(a.abs_diff(b)));
+    check_32("sad.s32", 3, 0, |a, b, c| c.wrapping_add((a as i32).abs_diff(b as i32)));
+    let halves = |x: u32| [(x & 0xffff) as u16, (x >> 16) as u16];
+    check_32("dp2a.lo.s32.s32", 3, 0, |a, b, c| {
+        let a = halves(a).map(|half| i64::from(half as i16));
+        let b = b.to_le_bytes().map(|byte| i64::from(byte as i8));
+        (i64::from(c as i32) + a[0] * b[0] + a[1] * b[1]) as u32
+    });
+    check_32("dp2a.hi.u32.u32", 3, 0, |a, b, c| {
+        let (a, b) = (halves(a).map(u64::from), b.to_le_bytes().map(u64::from));
+        (u64::from(c) + a[0] * b[2] + a[1] * b[3]) as u32
+    });
+    let highest = |x: u32| (0..32).rev().find(|n| x >> n & 1 == 1);
+    check_32("bfind.u32", 1, 0, |a, _, _| highest(a).unwrap_or(u32::MAX));
+    check_32("bfind.shiftamt.u32", 1, 0, |a, _, _| highest(a).map_or(u32::MAX, |n| 31 - n));
+    check_32("bfind.s32", 1, 0, |a, _, _| highest(if a >> 31 == 1 { !a } else { a }).unwrap_or(u32::MAX));
+    check_32("lop3.b32 %r1, %r1, %r2, %r3, 0x96; mov.b32", 1, 0, |a, b, c| a ^ b ^ c);
+    check_32("lop3.b32 %r1, %r1, %r2, %r3, 0xb8; mov.b32", 1, 0, |a, b, c| {
+        (0..32).fold(0, |d, n| {
+            let index = (a >> n & 1) << 2 | (b >> n & 1) << 1 | c >> n & 1;
+            d | (0xb8u32 >> index & 1) << n
+        })
+    });
+    check_32("shf.r.wrap.b32", 3, 0, |a, b, c| ((u64::from(b) << 32 | u64::from(a)) >> (c % 32)) as u32);
+    check_32("shf.l.clamp.b32", 3, 0, |a, b, c| match c {
+        0 => b,
+        1..32 => b << c | a >> (32 - c),
+        _ => a,
+    });
+    check_32("shf.r.clamp.b32", 3, 0, |a, b, c| match c {
+        0 => a,
+        1..32 => a >> c | b << (32 - c),
+        _ => b,
+    });
+    check_32("add.sat.s32", 2, 0, |a, b, _| {
+        (i64::from(a as i32) + i64::from(b as i32)).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as u32
+    });
+    let join = |[low, high]: [u16; 2]| u32::from(low) | u32::from(high) << 16;
+    let pairs = |a: u32, b: u32| [(halves(a)[0], halves(b)[0]), (halves(a)[1], halves(b)[1])];
+    check_32("max.s16x2", 2, 0, |a, b, _| join(pairs(a, b).map(|(a, b)| if a as i16 > b as i16 { a } else { b })));
+    check_32("min.u16x2", 2, 0, |a, b, _| join(pairs(a, b).map(|(a, b)| if a < b { a } else { b })));
+    check_32("add.u16x2", 2, 0, |a, b, _| join(pairs(a, b).map(|(a, b)| (u32::from(a) + u32::from(b)) as u16)));
+}
+
+/// Sums, differences and products of 64 bits made of 32-bit halves, against those of 128 bits.
+fn carries() {
+    let split = "cvt.u32.u64 %r1, %rd4; shr.u64 %rd6, %rd4, 32; cvt.u32.u64 %r2, %rd6;
+        cvt.u32.u64 %r3, %rd5; shr.u64 %rd6, %rd5, 32; cvt.u32.u64 %r4, %rd6;";
+    let low = |x: u128| x as u64;
+    let third = |x: u128| (x >> 32) as u64;
+    check_64(
+        &format!("{split} add.cc.u32 %r6, %r1, %r3; addc.u32 %r7, %r2, %r4; mov.b64 %rd9, {{%r6, %r7}};"),
+        u64::wrapping_add,
+    );
+    check_64(
+        &format!(
+            "{split} add.cc.s32 %r6, %r1, %r3; addc.cc.u32 %r7, %r2, %r4; addc.u32 %r8, 0, 0;
+             mov.b64 %rd9, {{%r7, %r8}};"
+        ),
+        |a, b| third(u128::from(a) + u128::from(b)),
+    );
+    check_64(
+        &format!("{split} sub.cc.u32 %r6, %r1, %r3; subc.u32 %r7, %r2, %r4; mov.b64 %rd9, {{%r6, %r7}};"),
+        u64::wrapping_sub,
+    );
+    check_64(
+        &format!(
+            "{split} sub.cc.u32 %r6, %r1, %r3; subc.cc.u32 %r7, %r2, %r4; subc.u32 %r8, 7, 0;
+             mov.b64 %rd9, {{%r7, %r8}};"
+        ),
+        |a, b| (a.wrapping_sub(b) >> 32) | (if a < b { 6 } else { 7 }) << 32,
+    );
+    // the whole product, as the ISA's own example makes it
+    let product = "mul.lo.u32 %r10, %r1, %r3; mul.hi.u32 %r11, %r1, %r3; mad.lo.cc.u32 %r11, %r2, %r3, %r11;
+        madc.hi.u32 %r12, %r2, %r3, 0; mad.lo.cc.u32 %r11, %r1, %r4, %r11; madc.hi.cc.u32 %r12, %r1, %r4, %r12;
+        addc.u32 %r13, 0, 0; mad.lo.cc.u32 %r12, %r2, %r4, %r12; madc.hi.u32 %r13, %r2, %r4, %r13;";
+    let kept = "mov.u32 %r20, %r10; mov.u32 %r21, %r11;"; // the harness keeps its place in %r10
+    let saved = "mov.u32 %r25, %r10;";
+    let restored = "mov.u32 %r10, %r25;";
+    check_64(&format!("{split} {saved} {product} {kept} {restored} mov.b64 %rd9, {{%r20, %r21}};"), |a, b| {
+        low(u128::from(a) * u128::from(b))
+    });
+    check_64(&format!("{split} {saved} {product} {restored} mov.b64 %rd9, {{%r12, %r13}};"), |a, b| {
+        ((u128::from(a) * u128::from(b)) >> 64) as u64
+    });
+    check_64("add.cc.u64 %rd6, %rd4, %rd5; addc.u64 %rd9, 0, 0;", |a, b| u64::from(a.checked_add(b).is_none()));
+    check_64("sub.cc.u64 %rd6, %rd4, %rd5; subc.u64 %rd9, 1, 0;", |a, b| u64::from(a >= b));
+    check_64("mad.hi.cc.s64 %rd6, %rd4, %rd5, %rd5; addc.u64 %rd9, %rd6, 0;", |a, b| {
+        let high = ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64;
+        let (sum, carry) = high.overflowing_add(b);
+        sum.wrapping_add(u64::from(carry))
+    });
+}
+
+/// Quotients, roots and conversions with directed rounding: the number next to the exact one on the right side.
+fn directed_rounding() {
+    // `exact` says on which side of the exact result a number lies
+    let check = |form: &str,
+                 sources: usize,
+                 side: &dyn Fn(f32, f32, f32) -> std::cmp::Ordering,
+                 nearest: &dyn Fn(f32, f32) -> f32| {
+        for (rounding, toward) in [("rz", 0), ("rm", -1), ("rp", 1)] {
+            let form = form.replace("RND", rounding);
+            check_f32(&form, sources, 0, |a, b, _| {
+                let near = nearest(a, b);
+                if near.is_nan()
+                    || (near.is_infinite() && (a.is_infinite() || b == 0.0 || a == 0.0))
+                    || near == 0.0 && a == 0.0
+                {
+                    return near;
+                }
+                if sources == 2 && b.is_infinite() {
+                    return near;
+                }
+                let negative = near.is_sign_negative();
+                let wants_down = toward < 0 || toward == 0 && !negative;
+                match side(near, a, b) {
+                    std::cmp::Ordering::Greater if wants_down => near.next_down(),
+                    std::cmp::Ordering::Less if !wants_down => near.next_up(),
+                    _ => near,
+                }
+            });
+        }
+    };
+    // q against a / b: the sign of q * b - a, where the product of two singles is exact in double precision
+    let side_of_quotient = |q: f32, a: f32, b: f32| {
+        let order = (f64::from(q) * f64::from(b)).total_cmp(&f64::from(a));
+        if q.is_infinite() {
+            if q > 0.0 { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less }
+        } else if b < 0.0 {
+            order.reverse()
+        } else {
+            order
+        }
+    };
+    check("div.RND.f32", 2, &side_of_quotient, &|a, b| a / b);
+    check("sqrt.RND.f32", 1, &|q, a, _| (f64::from(q) * f64::from(q)).total_cmp(&f64::from(a)), &|a, _| a.sqrt());
+    check_32("cvt.rz.f32.s32", 1, 0, |a, _, _| {
+        let near = a as i32 as f32;
+        let exact = f64::from(a as i32);
+        (if f64::from(near).abs() > exact.abs() { f32::from_bits(near.to_bits() - 1) } else { near }).to_bits()
+    });
+    check_32("cvt.rp.f32.u32", 1, 0, |a, _, _| {
+        let near = a as f32;
+        (if f64::from(near) < f64::from(a) { near.next_up() } else { near }).to_bits()
+    });
 }
 
 /// `setp` and `selp` together: `a` where the comparison holds, `c` elsewhere.
@@ -265,6 +352,29 @@ fn wide() {
     check_64(&double("cvt.rmi.f64.f64 %fd3, %fd1;"), |a, _| quiet(f(a).floor()));
     check_64(&double("cvt.rn.f64.u32 %fd3, %r5;"), |_, b| f64::from(b as u32).to_bits());
     check_64(&double("cvt.rn.f32.f64 %f1, %fd1; cvt.f64.f32 %fd3, %f1;"), |a, _| quiet(f64::from(f(a) as f32)));
+    check_64(&double("sub.f64 %fd3, %fd1, %fd2;"), |a, b| quiet(f(a) - f(b)));
+    check_64(&double("sqrt.rn.f64 %fd3, %fd1;"), |a, _| quiet(f(a).sqrt()));
+    check_64(&double("rcp.rn.f64 %fd3, %fd1;"), |a, _| quiet(1.0 / f(a)));
+    check_64(&double("neg.f64 %fd3, %fd1;"), |a, _| quiet(-f(a)));
+    check_64(&double("abs.f64 %fd3, %fd1;"), |a, _| quiet(f(a).abs()));
+    check_64(&double("cvt.rn.f64.s64 %fd3, %rd4;"), |a, _| quiet(a as i64 as f64));
+    check_64("mov.b64 %fd1, %rd4; cvt.rzi.s64.f64 %rd9, %fd1;", |a, _| f(a) as i64 as u64);
+    check_64(
+        "mov.b64 %fd1, %rd4; mov.b64 %fd2, %rd5; setp.lt.f64 %p1, %fd1, %fd2; selp.u64 %rd9, 1, 0, %p1;",
+        |a, b| u64::from(matches!(f(a).partial_cmp(&f(b)), Some(std::cmp::Ordering::Less))),
+    );
+    check_64(&double("max.f64 %fd3, %fd1, %fd2;"), |a, b| match (f(a).is_nan(), f(b).is_nan()) {
+        (true, _) => quiet(f(b)),
+        (_, true) => a,
+        _ if f(a) == 0.0 && f(b) == 0.0 => a & b,
+        _ => {
+            if f(a) > f(b) {
+                a
+            } else {
+                b
+            }
+        }
+    });
     // half precision: to f16 and back, rounded to the nearest even
     check_64(
         "mov.b32 %f1, %r5; cvt.rn.f16.f32 %rs1, %f1; cvt.f32.f16 %f2, %rs1; mov.b32 %r6, %f2; cvt.u64.u32 %rd9, %r6;",
@@ -297,11 +407,5 @@ fn forms_compute_what_they_should() {
 /// The same on the code that any processor runs.
 #[test]
 fn forms_compute_the_same_without_vector_extensions() {
-    let executable = std::env::current_exe().unwrap();
-    let status = std::process::Command::new(executable)
-        .args(["--exact", "forms_compute_what_they_should"])
-        .env("WARPWRIGHT_EMULATOR_ISA", "baseline")
-        .status()
-        .unwrap();
-    assert!(status.success());
+    again_without_vector_extensions("forms_compute_what_they_should");
 }

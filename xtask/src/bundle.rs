@@ -15,9 +15,9 @@ use crate::toolkit;
 /// The most that the folder may take.
 const LIMIT: u64 = 64 << 20;
 
-/// Tests of the build, which need Rust or nvcc: they stay at home.
+/// Tests that need Rust or nvcc, or run on the emulator alone: they stay at home.
 const AT_HOME: [&str; 2] = ["drop_in", "ui"];
-const PACKAGES_AT_HOME: [&str; 3] = ["warpwright-build", "warpwright-macros", "xtask"];
+const PACKAGES_AT_HOME: [&str; 4] = ["warpwright-build", "warpwright-macros", "warpwright-testing", "xtask"];
 
 /// What tests and program read.
 const FILES: [&str; 2] = ["models", "tests/data"];

@@ -29,7 +29,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Compiles the kernels into kernels/prebuilt, which builds without nvcc use; older assemblers confirm the PTX.
+    /// Compiles the kernels into the folders `prebuilt`, which builds without nvcc use; older assemblers confirm the PTX.
     Prebuilt {
         /// Only compares, and fails if what is there is stale.
         #[arg(long)]
@@ -66,17 +66,22 @@ fn run_command() -> anyhow::Result<()> {
     }
 }
 
-/// The crates whose compiled kernels are kept, relative to the repository.
-const WITH_KERNELS: [&str; 3] = ["", "benches/launch-cost", "tests/authoring"];
+/// The folders of kernels whose PTX is kept in the repository: the crate, and the folder in it.
+const KERNELS: [(&str, &str); 4] = [
+    (".", "kernels"),
+    ("benches/launch-cost", "kernels"),
+    ("testing", "tests/kernels"),
+    ("tests/authoring", "kernels"),
+];
 
 fn prebuilt(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     toolkit::install(workspace)?;
-    for folder in WITH_KERNELS {
-        let (root, scratch) = (workspace.root.join(folder), workspace.target.join("prebuilt").join(folder));
+    for (root, folder) in KERNELS {
+        let (root, scratch) = (workspace.root.join(root), workspace.target.join("prebuilt").join(root));
         let result = if check {
-            warpwright_build::check_prebuilt(&root, "kernels", &scratch)
+            warpwright_build::check_prebuilt(&root, folder, &scratch)
         } else {
-            warpwright_build::write_prebuilt(&root, "kernels", &scratch)
+            warpwright_build::write_prebuilt(&root, folder, &scratch)
         };
         match result {
             Ok(manifest) => assemblers::confirm(workspace, &scratch, &manifest)?,

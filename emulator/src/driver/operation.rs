@@ -157,7 +157,9 @@ fn code_of(fault: &Fault) -> Code {
         | FaultKind::UndefinedShuffle { .. }
         | FaultKind::NotAMember { .. }
         | FaultKind::BarrierNumber => Code::ILLEGAL_INSTRUCTION,
-        FaultKind::WarpDeadlock { .. } | FaultKind::BarrierDivergence { .. } => Code::LAUNCH_FAILED,
+        FaultKind::WarpDeadlock { .. } | FaultKind::BarrierDivergence { .. } | FaultKind::InstructionLimit { .. } => {
+            Code::LAUNCH_FAILED
+        }
     }
 }
 

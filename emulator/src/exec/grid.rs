@@ -27,12 +27,34 @@ pub(crate) struct Grid<'a> {
     pub(crate) dynamic_shared: u32,
     /// The parameter block, aligned to 8 bytes.
     pub(crate) parameters: &'a [u64],
+    pub(crate) options: Options<'a>,
+}
+
+/// How a grid is run, where that is not as on a GPU.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// The blocks to run, by their number `x + gridDim.x * (y + gridDim.y * z)`; `None` runs all of them. Numbers that
+    /// the grid does not have are passed over.
+    pub blocks: Option<&'a [u64]>,
+    /// How many instructions a block may execute, each counted once a thread. A block that goes on after that ends the
+    /// launch with [`FaultKind::InstructionLimit`](crate::FaultKind::InstructionLimit); it is noticed some thousand
+    /// branches late at most.
+    pub instruction_limit: u64,
+    /// What every byte of shared and local memory holds when a block starts.
+    pub poison: u8,
+}
+
+impl Default for Options<'_> {
+    /// All blocks, without a limit. The poison is NaN of every floating-point type.
+    fn default() -> Self {
+        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF }
+    }
 }
 
 /// Why a grid cannot be launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GridError {
-    /// A dimension is zero or over its limit, or the block has over 1024 threads.
+    /// A dimension is zero, over its limit, or not a number of whole clusters, or the block has over 1024 threads.
     Dimensions,
     /// The block is not the one that `.reqntid` demands, or larger than `.maxntid` allows.
     Block,
@@ -45,6 +67,8 @@ pub(crate) enum GridError {
 pub struct Statistics {
     /// Instructions executed, each counted once for every lane that executed it.
     pub thread_instructions: u64,
+    /// Blocks executed.
+    pub blocks: u64,
 }
 
 impl Grid<'_> {
@@ -59,6 +83,23 @@ impl Grid<'_> {
 
     pub(crate) fn shared_bytes(&self) -> u64 {
         self.program.shared_bytes + u64::from(self.dynamic_shared)
+    }
+
+    /// How many blocks are to be run.
+    fn count(&self) -> u64 {
+        let all = self.blocks.iter().map(|&size| u64::from(size)).product();
+        self.options.blocks.map_or(all, |sample| sample.len() as u64)
+    }
+
+    /// `blockIdx` of the block to be run as number `index`, if the grid has it.
+    fn block_at(&self, index: u64) -> Option<[u32; 3]> {
+        let number = match self.options.blocks {
+            None => index,
+            Some(sample) => sample[index as usize],
+        };
+        let [x, y, z] = self.blocks.map(u64::from);
+        let block = [number % x, number / x % y, number / (x * y)];
+        (block[2] < z).then(|| block.map(|value| value as u32))
     }
 
     /// `threadIdx` of a thread of the block.
@@ -77,10 +118,13 @@ impl Grid<'_> {
         let limits = |values: [u32; 3], limits: [u32; 3]| {
             values.iter().zip(limits).all(|(&value, limit)| (1..=limit).contains(&value))
         };
+        // Clusters are whole.
+        let clusters = self.blocks.iter().zip(self.program.cluster).all(|(blocks, cluster)| blocks % cluster == 0);
         let threads = self.block.iter().fold(1u32, |product, &size| product.saturating_mul(size));
         if !limits(self.blocks, [i32::MAX as u32, 65535, 65535])
             || !limits(self.block, [1024, 1024, 64])
             || threads > MAX_THREADS
+            || !clusters
         {
             return Err(GridError::Dimensions);
         }
@@ -105,6 +149,7 @@ struct Job {
     next: AtomicU64,
     stop: AtomicBool,
     instructions: AtomicU64,
+    blocks: AtomicU64,
     fault: Mutex<Option<(u64, Box<Fault>)>>,
     /// The helpers that use the grid, and [`CLOSED`] when no more may begin to.
     helpers: AtomicUsize,
@@ -141,16 +186,18 @@ impl Job {
     /// Takes blocks until there are none left.
     fn work(&self, worker: &mut Worker) {
         worker.prepare(&self.grid);
-        let [x, y, _] = self.grid.blocks.map(u64::from);
-        let mut instructions = 0;
+        let (mut instructions, mut blocks) = (0, 0);
         while !self.stop.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= self.count {
                 break;
             }
-            let block = [index % x, index / x % y, index / (x * y)].map(|value| value as u32);
+            let Some(block) = self.grid.block_at(index) else { continue };
             match worker.run(&self.grid, self.memory, block) {
-                Ok(executed) => instructions += executed,
+                Ok(executed) => {
+                    instructions += executed;
+                    blocks += 1;
+                }
                 Err(fault) => {
                     self.stop.store(true, Ordering::Relaxed);
                     let mut first = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,6 +208,7 @@ impl Job {
             }
         }
         self.instructions.fetch_add(instructions, Ordering::Relaxed);
+        self.blocks.fetch_add(blocks, Ordering::Relaxed);
     }
 }
 
@@ -200,7 +248,7 @@ impl Pool {
 
     /// Runs a grid that [`Grid::check`] accepts, to its end.
     pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory) -> Result<Statistics, Box<Fault>> {
-        let count = grid.blocks.iter().map(|&size| u64::from(size)).product::<u64>();
+        let count = grid.count();
         // SAFETY: only lifetimes change. The references live as long as this call, which closes the job before it
         // returns: helpers use them only between `join` and `leave`.
         let (grid, memory) =
@@ -212,6 +260,7 @@ impl Pool {
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             instructions: AtomicU64::new(0),
+            blocks: AtomicU64::new(0),
             fault: Mutex::new(None),
             helpers: AtomicUsize::new(0),
         });
@@ -232,7 +281,10 @@ impl Pool {
         let fault = job.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
         match fault {
             Some((_, fault)) => Err(fault),
-            None => Ok(Statistics { thread_instructions: job.instructions.load(Ordering::Relaxed) }),
+            None => Ok(Statistics {
+                thread_instructions: job.instructions.load(Ordering::Relaxed),
+                blocks: job.blocks.load(Ordering::Relaxed),
+            }),
         }
     }
 }

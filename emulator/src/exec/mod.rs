@@ -4,6 +4,6 @@ mod block;
 mod grid;
 mod warp;
 
-pub use grid::Statistics;
 pub(crate) use grid::{Grid, GridError, Pool};
+pub use grid::{Options, Statistics};
 pub(crate) use warp::{Warp, each_lane};

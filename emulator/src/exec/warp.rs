@@ -69,6 +69,8 @@ pub(super) struct Lanes {
     pub(super) fault: Option<(FaultKind, u32, u32)>,
     /// Instructions executed, each counted once a lane.
     pub(super) instructions: u64,
+    /// What [`Lanes::instructions`] may not pass for the block to keep to its limit, and that limit.
+    pub(super) limit: (u64, u64),
 }
 
 impl Lanes {
@@ -101,6 +103,12 @@ impl Lanes {
             State::AtBarrier(barrier, threads) => Some((barrier, threads, group.lanes.count_ones())),
             _ => None,
         })
+    }
+
+    /// The instructions and lanes that wait at a barrier.
+    pub(super) fn waiting(&self, barrier: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let here = move |group: &&Group| matches!(group.state, State::AtBarrier(number, _) if number == barrier);
+        self.groups.iter().filter(here).map(|group| (group.pc - 1, group.lanes))
     }
 
     /// Lets the lanes at a barrier go on.
@@ -255,6 +263,12 @@ impl<'a> Warp<'a> {
         self.shared
     }
 
+    /// The parameter block, at address 0.
+    #[inline(always)]
+    pub(crate) fn parameters(&self) -> Window {
+        Window { base: 0, size: self.program.parameter_bytes() as u64, host: self.parameters.cast_mut() }
+    }
+
     /// The local memory of a lane, at address 0.
     pub(crate) fn local(&self, lane: u32) -> Window {
         let offset = u64::from(lane) * self.local.size;
@@ -290,11 +304,18 @@ impl<'a> Warp<'a> {
             self.lanes.clock += 1;
             let mut group = self.lanes.groups.swap_remove(index);
             group.ran = self.lanes.clock;
+            let at = group.pc;
+            let lane = group.lanes.trailing_zeros();
             starved = match self.run_group(group, &mut warp_turn) {
                 Step::Next => false,
                 Step::Starved => true,
                 Step::Pause(pause) => return pause,
             };
+            let (most, limit) = self.lanes.limit;
+            if self.lanes.instructions > most {
+                self.lanes.fault = Some((FaultKind::InstructionLimit { limit }, at, lane));
+                return Pause::Fault;
+            }
         }
         self.stopped()
     }

@@ -1,5 +1,7 @@
 //! Comparisons, selection and predicate logic.
 
+use super::convert::{from_bf16, from_f16};
+use super::half::each_half;
 use super::{Form, Lane, Next, Operation, Variants, map};
 use crate::exec::Warp;
 use crate::program::Op;
@@ -70,30 +72,79 @@ macro_rules! equality {
 
 /// Whether either is NaN.
 macro_rules! unordered {
-    ($a:ident, $b:ident) => {
-        ($a.is_nan() || $b.is_nan())
+    ($prepare:expr, $a:ident, $b:ident) => {
+        ($prepare($a).is_nan() || $prepare($b).is_nan())
     };
 }
 
-/// The comparisons of a floating-point type: ordered (false with NaN), and unordered (true with NaN).
-macro_rules! floats {
-    ($type:ty, $name:literal, $prepare:expr) => {
+/// The comparisons of a floating-point type as `$form`s: ordered (false with NaN), and unordered (true with NaN).
+macro_rules! each_comparison {
+    ($form:ident, $root:expr, $type:ty, $name:literal, $p:expr) => {
         [
-            setp!(concat!("setp.eq.", $name), |a, b: $type| $prepare(a) == $prepare(b)),
-            setp!(concat!("setp.ne.", $name), |a, b: $type| $prepare(a) < $prepare(b) || $prepare(a) > $prepare(b)),
-            setp!(concat!("setp.lt.", $name), |a, b: $type| $prepare(a) < $prepare(b)),
-            setp!(concat!("setp.le.", $name), |a, b: $type| $prepare(a) <= $prepare(b)),
-            setp!(concat!("setp.gt.", $name), |a, b: $type| $prepare(a) > $prepare(b)),
-            setp!(concat!("setp.ge.", $name), |a, b: $type| $prepare(a) >= $prepare(b)),
-            setp!(concat!("setp.equ.", $name), |a, b: $type| unordered!(a, b) || $prepare(a) == $prepare(b)),
-            setp!(concat!("setp.neu.", $name), |a, b: $type| $prepare(a) != $prepare(b)),
-            setp!(concat!("setp.ltu.", $name), |a, b: $type| unordered!(a, b) || $prepare(a) < $prepare(b)),
-            setp!(concat!("setp.leu.", $name), |a, b: $type| unordered!(a, b) || $prepare(a) <= $prepare(b)),
-            setp!(concat!("setp.gtu.", $name), |a, b: $type| unordered!(a, b) || $prepare(a) > $prepare(b)),
-            setp!(concat!("setp.geu.", $name), |a, b: $type| unordered!(a, b) || $prepare(a) >= $prepare(b)),
-            setp!(concat!("setp.num.", $name), |a, b: $type| !unordered!(a, b)),
-            setp!(concat!("setp.nan.", $name), |a, b: $type| unordered!(a, b)),
+            $form!(concat!($root, ".eq", $name), |a, b: $type| $p(a) == $p(b)),
+            $form!(concat!($root, ".ne", $name), |a, b: $type| $p(a) < $p(b) || $p(a) > $p(b)),
+            $form!(concat!($root, ".lt", $name), |a, b: $type| $p(a) < $p(b)),
+            $form!(concat!($root, ".le", $name), |a, b: $type| $p(a) <= $p(b)),
+            $form!(concat!($root, ".gt", $name), |a, b: $type| $p(a) > $p(b)),
+            $form!(concat!($root, ".ge", $name), |a, b: $type| $p(a) >= $p(b)),
+            $form!(concat!($root, ".equ", $name), |a, b: $type| unordered!($p, a, b) || $p(a) == $p(b)),
+            $form!(concat!($root, ".neu", $name), |a, b: $type| $p(a) != $p(b)),
+            $form!(concat!($root, ".ltu", $name), |a, b: $type| unordered!($p, a, b) || $p(a) < $p(b)),
+            $form!(concat!($root, ".leu", $name), |a, b: $type| unordered!($p, a, b) || $p(a) <= $p(b)),
+            $form!(concat!($root, ".gtu", $name), |a, b: $type| unordered!($p, a, b) || $p(a) > $p(b)),
+            $form!(concat!($root, ".geu", $name), |a, b: $type| unordered!($p, a, b) || $p(a) >= $p(b)),
+            $form!(concat!($root, ".num", $name), |a, b: $type| !unordered!($p, a, b)),
+            $form!(concat!($root, ".nan", $name), |a, b: $type| unordered!($p, a, b)),
         ]
+    };
+}
+
+/// `set`: a number from two values, 1.0 or all bits where the comparison holds.
+macro_rules! set_ones {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr) => {
+        map!($opcode, |$a: $type, $b: $type| -> u32 { if $body { u32::MAX } else { 0 } })
+    };
+}
+macro_rules! set_f32 {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr) => {
+        map!($opcode, |$a: $type, $b: $type| -> f32 { if $body { 1.0 } else { 0.0 } })
+    };
+}
+/// `$one` is 1.0 in half precision.
+macro_rules! set_half {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr, $one:literal) => {
+        map!($opcode, |$a: $type, $b: $type| -> u16 { if $body { $one } else { 0 } })
+    };
+}
+macro_rules! set_f16 {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr) => {
+        set_half!($opcode, |$a, $b: $type| $body, 0x3c00)
+    };
+}
+macro_rules! set_bf16 {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr) => {
+        set_half!($opcode, |$a, $b: $type| $body, 0x3f80)
+    };
+}
+/// The same for both halves of a pair.
+macro_rules! set_pair {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr, $one:literal) => {
+        map!($opcode, |a: u32, b: u32| -> u32 { each_half(a, b, |$a, $b| if $body { $one } else { 0 }) })
+    };
+}
+macro_rules! set_f16x2 {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr) => {
+        set_pair!($opcode, |$a, $b: $type| $body, 0x3c00)
+    };
+}
+macro_rules! set_bf16x2 {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr) => {
+        set_pair!($opcode, |$a, $b: $type| $body, 0x3f80)
+    };
+}
+macro_rules! set_ones_x2 {
+    ($opcode:expr, |$a:ident, $b:ident: $type:ty| $body:expr) => {
+        set_pair!($opcode, |$a, $b: $type| $body, 0xffff)
     };
 }
 
@@ -153,6 +204,18 @@ macro_rules! predicates {
     };
 }
 
+pub(super) const SETS: &[&[Form]] = &[
+    &each_comparison!(set_ones, "set", f32, ".u32.f32", same),
+    &each_comparison!(set_f32, "set", f32, ".f32.f32", same),
+    &each_comparison!(set_f16, "set", u16, ".f16.f16", from_f16),
+    &each_comparison!(set_bf16, "set", u16, ".bf16.bf16", from_bf16),
+    &each_comparison!(set_f16x2, "set", u16, ".f16x2.f16x2", from_f16),
+    &each_comparison!(set_bf16x2, "set", u16, ".bf16x2.bf16x2", from_bf16),
+    &each_comparison!(set_ones, "set", u16, ".u32.f16", from_f16),
+    &each_comparison!(set_ones_x2, "set", u16, ".u32.f16x2", from_f16),
+    &each_comparison!(set_ones_x2, "set", u16, ".u32.bf16x2", from_bf16),
+];
+
 pub(super) const FORMS: &[&[Form]] = &[
     &integers!(u16, "u16"),
     &integers!(i16, "s16"),
@@ -166,9 +229,11 @@ pub(super) const FORMS: &[&[Form]] = &[
     &equality!(u16, "b16"),
     &equality!(u32, "b32"),
     &equality!(u64, "b64"),
-    &floats!(f32, "f32", same),
-    &floats!(f32, "ftz.f32", super::float::flush),
-    &floats!(f64, "f64", same),
+    &each_comparison!(setp, "setp", f32, ".f32", same),
+    &each_comparison!(setp, "setp", f32, ".ftz.f32", super::float::flush),
+    &each_comparison!(setp, "setp", f64, ".f64", same),
+    &each_comparison!(setp, "setp", u16, ".f16", from_f16),
+    &each_comparison!(setp, "setp", u16, ".bf16", from_bf16),
     &[
         selp!(u16, "b16"),
         selp!(u16, "u16"),

@@ -20,14 +20,38 @@ control! {
     BranchTo: Next::Branch;
     End: Next::Exit;
     Wait: Next::Barrier;
+    Pass: Next::Step;
 }
 
 /// `bra`, to the operation in `immediate`.
 pub(crate) const BRANCH: Variants = Variants::of::<BranchTo>();
 /// `ret` of a kernel, and `exit`.
 pub(crate) const EXIT: Variants = Variants::of::<End>();
+/// What changes no result.
+pub(crate) const NOTHING: Variants = Variants::of::<Pass>();
 /// `bar.sync a {, b}`: barrier number and, if not all threads of the block, the number of threads.
 pub(crate) const BARRIER: Variants = Variants::of::<Wait>();
+
+/// What a barrier computes of the predicates of its threads. Its number is in [`Op::immediate`], the predicate in
+/// [`Op::c`], and bit 0 of [`Op::e`] says that it is negated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i64)]
+pub(crate) enum BarrierReduction {
+    Count = 1,
+    All,
+    Any,
+}
+
+impl BarrierReduction {
+    pub(crate) fn of(op: &Op) -> Option<Self> {
+        match op.immediate {
+            1 => Some(Self::Count),
+            2 => Some(Self::All),
+            3 => Some(Self::Any),
+            _ => None,
+        }
+    }
+}
 
 struct StopHere;
 

@@ -1,6 +1,7 @@
 //! Conversions between types.
 
-use super::float::{canonical, flush};
+use super::float::{Toward, canonical, flush, round};
+use super::half::odd;
 use super::{Form, map};
 
 /// The value of an f16, exactly.
@@ -32,13 +33,13 @@ pub(crate) fn to_f16(x: f32) -> u16 {
 
 /// The value of a bf16, exactly.
 #[inline(always)]
-fn from_bf16(bits: u16) -> f32 {
+pub(crate) fn from_bf16(bits: u16) -> f32 {
     canonical(f32::from_bits(u32::from(bits) << 16))
 }
 
 /// The nearest bf16, ties to even.
 #[inline(always)]
-fn to_bf16(x: f32) -> u16 {
+pub(crate) fn to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
     if x.is_nan() { 0x7fff } else { rounded }
@@ -66,6 +67,7 @@ macro_rules! from_integer {
             map!(concat!("cvt.rn.f32.", $name), |a: $from| -> f32 { a as f32 }),
             map!(concat!("cvt.rn.f64.", $name), |a: $from| -> f64 { a as f64 }),
             map!(concat!("cvt.rn.f16.", $name), |a: $from| -> u16 { to_f16_from_integer(a as i128) }),
+            map!(concat!("cvt.rn.bf16.", $name), |a: $from| -> u16 { to_bf16_from_integer(a as i128) }),
         ]
     };
 }
@@ -74,6 +76,89 @@ macro_rules! from_integer {
 #[inline(always)]
 fn to_f16_from_integer(value: i128) -> u16 {
     to_f16(value.clamp(-70_000, 70_000) as f32)
+}
+
+/// The bf16 nearest to an integer.
+#[inline(always)]
+fn to_bf16_from_integer(value: i128) -> u16 {
+    // What double precision cannot hold of 64 bits is remembered in the last bit.
+    let large = value.unsigned_abs() >> 53 != 0;
+    let exact = if large { (value >> 16 | i128::from(value & 0xffff != 0)) as f64 * 65536.0 } else { value as f64 };
+    to_bf16(odd(exact))
+}
+
+/// A half-precision number next to `nearest`, which is nearest to `x`, if the rounding wants one.
+#[inline(always)]
+fn half_toward(x: f32, nearest: u16, value: f32, toward: Toward) -> u16 {
+    let down = value > x && (toward == Toward::Down || toward == Toward::Zero && x > 0.0);
+    let up = value < x && (toward == Toward::Up || toward == Toward::Zero && x < 0.0);
+    // Neighbours are neighbours in their bits; away from zero is up in them.
+    match (down, up) {
+        (false, false) => nearest,
+        (true, _) if nearest == 0 => 0x8001,
+        (_, true) if nearest == 0x8000 => 0x0001,
+        (true, _) => {
+            if nearest & 0x8000 == 0 {
+                nearest - 1
+            } else {
+                nearest + 1
+            }
+        }
+        (_, true) => {
+            if nearest & 0x8000 == 0 {
+                nearest + 1
+            } else {
+                nearest - 1
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn to_f16_toward(x: f32, toward: Toward) -> u16 {
+    let nearest = to_f16(x);
+    half_toward(x, nearest, from_f16(nearest), toward)
+}
+
+#[inline(always)]
+fn to_bf16_toward(x: f32, toward: Toward) -> u16 {
+    let nearest = to_bf16(x);
+    half_toward(x, nearest, from_bf16(nearest), toward)
+}
+
+/// From single precision with one directed rounding, and from 32-bit integers to single precision.
+macro_rules! directed {
+    ($rounding:literal, $toward:ident) => {
+        [
+            map!(concat!("cvt.", $rounding, ".f16.f32"), |a: f32| -> u16 { to_f16_toward(a, Toward::$toward) }),
+            map!(concat!("cvt.", $rounding, ".bf16.f32"), |a: f32| -> u16 { to_bf16_toward(a, Toward::$toward) }),
+            map!(concat!("cvt.", $rounding, ".f32.s32"), |a: i32| -> f32 { round(f64::from(a), 0.0, Toward::$toward) }),
+            map!(concat!("cvt.", $rounding, ".f32.u32"), |a: u32| -> f32 { round(f64::from(a), 0.0, Toward::$toward) }),
+            map!(concat!("cvt.", $rounding, ".f32.f64"), |a: f64| -> f32 { round(a, 0.0, Toward::$toward) }),
+        ]
+    };
+}
+
+/// From half precision to all integers and to a whole number, with one rounding.
+macro_rules! from_half {
+    ($rounding:literal, $round:ident) => {
+        [
+            map!(concat!("cvt.", $rounding, ".u8.f16"), |a: u16| -> u8 { from_f16(a).$round() as u8 }),
+            map!(concat!("cvt.", $rounding, ".s8.f16"), |a: u16| -> i8 { from_f16(a).$round() as i8 }),
+            map!(concat!("cvt.", $rounding, ".u16.f16"), |a: u16| -> u16 { from_f16(a).$round() as u16 }),
+            map!(concat!("cvt.", $rounding, ".s16.f16"), |a: u16| -> i16 { from_f16(a).$round() as i16 }),
+            map!(concat!("cvt.", $rounding, ".u32.f16"), |a: u16| -> u32 { from_f16(a).$round() as u32 }),
+            map!(concat!("cvt.", $rounding, ".s32.f16"), |a: u16| -> i32 { from_f16(a).$round() as i32 }),
+            map!(concat!("cvt.", $rounding, ".u64.f16"), |a: u16| -> u64 { from_f16(a).$round() as u64 }),
+            map!(concat!("cvt.", $rounding, ".s64.f16"), |a: u16| -> i64 { from_f16(a).$round() as i64 }),
+            map!(concat!("cvt.", $rounding, ".u32.bf16"), |a: u16| -> u32 { from_bf16(a).$round() as u32 }),
+            map!(concat!("cvt.", $rounding, ".s32.bf16"), |a: u16| -> i32 { from_bf16(a).$round() as i32 }),
+            map!(concat!("cvt.", $rounding, ".u64.bf16"), |a: u16| -> u64 { from_bf16(a).$round() as u64 }),
+            map!(concat!("cvt.", $rounding, ".s64.bf16"), |a: u16| -> i64 { from_bf16(a).$round() as i64 }),
+            map!(concat!("cvt.", $rounding, ".f16.f16"), |a: u16| -> u16 { to_f16(from_f16(a).$round()) }),
+            map!(concat!("cvt.", $rounding, ".bf16.bf16"), |a: u16| -> u16 { to_bf16(from_bf16(a).$round()) }),
+        ]
+    };
 }
 
 /// From one floating-point type to all integers, with one rounding. Out of range saturates, NaN gives 0.
@@ -102,6 +187,26 @@ macro_rules! to_whole {
         ]
     };
 }
+
+pub(super) const HALF: &[&[Form]] = &[
+    &directed!("rz", Zero),
+    &directed!("rm", Down),
+    &directed!("rp", Up),
+    &from_half!("rni", round_ties_even),
+    &from_half!("rzi", trunc),
+    &from_half!("rmi", floor),
+    &from_half!("rpi", ceil),
+    &[
+        map!("cvt.rn.f16.f64", |a: f64| -> u16 { to_f16(odd(a)) }),
+        map!("cvt.rn.bf16.f64", |a: f64| -> u16 { to_bf16(odd(a)) }),
+        map!("cvt.f64.f16", |a: u16| -> f64 { f64::from(from_f16(a)) }),
+        map!("cvt.f64.bf16", |a: u16| -> f64 { f64::from(from_bf16(a)) }),
+        map!("cvt.rn.bf16.f16", |a: u16| -> u16 { to_bf16(from_f16(a)) }),
+        map!("cvt.rn.f16.bf16", |a: u16| -> u16 { to_f16(from_bf16(a)) }),
+        map!("cvt.rn.relu.f16.f32", |a: f32| -> u16 { to_f16(if a < 0.0 { 0.0 } else { a }) }),
+        map!("cvt.rn.relu.bf16.f32", |a: f32| -> u16 { to_bf16(if a < 0.0 { 0.0 } else { a }) }),
+    ],
+];
 
 pub(super) const FORMS: &[&[Form]] = &[
     &from_integer!(u8, "u8"),

@@ -20,7 +20,7 @@ pub(super) fn flush(x: f32) -> f32 {
 
 /// The smaller of two numbers; -0 is below +0, and a number wins over NaN.
 #[inline(always)]
-fn min(a: f32, b: f32) -> f32 {
+pub(super) fn min(a: f32, b: f32) -> f32 {
     let smaller = if a < b { a } else { b };
     let smaller = if a == b { f32::from_bits(a.to_bits() | b.to_bits()) } else { smaller };
     let smaller = if b.is_nan() { a } else { smaller };
@@ -29,7 +29,7 @@ fn min(a: f32, b: f32) -> f32 {
 
 /// The larger of two numbers; +0 is above -0, and a number wins over NaN.
 #[inline(always)]
-fn max(a: f32, b: f32) -> f32 {
+pub(super) fn max(a: f32, b: f32) -> f32 {
     let larger = if a > b { a } else { b };
     let larger = if a == b { f32::from_bits(a.to_bits() & b.to_bits()) } else { larger };
     let larger = if b.is_nan() { a } else { larger };
@@ -90,7 +90,7 @@ fn tanh(x: f32) -> f32 {
 
 /// A rounding other than to the nearest.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Toward {
+pub(super) enum Toward {
     Zero,
     Down,
     Up,
@@ -98,7 +98,7 @@ enum Toward {
 
 /// The exact number `value + error` rounded to single precision, where `error` is less than half an ulp of `value`.
 #[inline(always)]
-fn round(value: f64, error: f64, toward: Toward) -> f32 {
+pub(super) fn round(value: f64, error: f64, toward: Toward) -> f32 {
     let nearest = value as f32;
     let above = f64::from(nearest) > value || (f64::from(nearest) == value && error < 0.0);
     let below = f64::from(nearest) < value || (f64::from(nearest) == value && error > 0.0);
@@ -126,6 +126,31 @@ fn fma_toward(a: f32, b: f32, c: f32, toward: Toward) -> f32 {
 #[inline(always)]
 fn mul_toward(a: f32, b: f32, toward: Toward) -> f32 {
     round(f64::from(a) * f64::from(b), 0.0, toward)
+}
+
+/// A quotient with one rounding: the remainder says on which side of the exact one the computed one is.
+#[inline(always)]
+fn div_toward(a: f32, b: f32, toward: Toward) -> f32 {
+    let (a, b) = (f64::from(a), f64::from(b));
+    let quotient = a / b;
+    let rest = (-quotient).mul_add(b, a);
+    let error = if rest.is_finite() { rest * b.signum() } else { 0.0 };
+    round(quotient, error, toward)
+}
+
+#[inline(always)]
+fn sqrt_toward(a: f32, toward: Toward) -> f32 {
+    let a = f64::from(a);
+    let root = a.sqrt();
+    let rest = (-root).mul_add(root, a);
+    round(root, if rest.is_finite() { rest } else { 0.0 }, toward)
+}
+
+/// The upper half of `x`, as the approximations in double precision have it; subnormal numbers are zero.
+#[inline(always)]
+fn upper_half(x: f64) -> f64 {
+    let kept = if x.abs() < f64::MIN_POSITIVE { 1 << 63 } else { !0 << 32 };
+    f64::from_bits(x.to_bits() & kept)
 }
 
 /// An operation of two sources with all its spellings: rounding stated or not, subnormals kept or flushed.
@@ -191,6 +216,9 @@ macro_rules! directed {
                 fma_toward(a, 1.0, -b, Toward::$toward)
             }),
             map!(concat!("mul.", $rounding, ".f32"), |a: f32, b: f32| -> f32 { mul_toward(a, b, Toward::$toward) }),
+            map!(concat!("div.", $rounding, ".f32"), |a: f32, b: f32| -> f32 { div_toward(a, b, Toward::$toward) }),
+            map!(concat!("rcp.", $rounding, ".f32"), |a: f32| -> f32 { div_toward(1.0, a, Toward::$toward) }),
+            map!(concat!("sqrt.", $rounding, ".f32"), |a: f32| -> f32 { sqrt_toward(a, Toward::$toward) }),
         ]
     };
 }
@@ -233,6 +261,15 @@ pub(super) const FORMS: &[&[Form]] = &[
         map!("max.f64", |a: f64, b: f64| -> f64 { max_f64(a, b) }),
         map!("neg.f64", |a: f64| -> f64 { -a }),
         map!("abs.f64", |a: f64| -> f64 { a.abs() }),
+        map!("rsqrt.approx.f64", |a: f64| -> f64 { 1.0 / a.sqrt() }),
+        map!("rcp.approx.ftz.f64", |a: f64| -> f64 { upper_half(1.0 / upper_half(a)) }),
+        map!("rsqrt.approx.ftz.f64", |a: f64| -> f64 { upper_half(1.0 / upper_half(a).sqrt()) }),
+        map!("min.NaN.f32", |a: f32, b: f32| -> f32 {
+            if a.is_nan() || b.is_nan() { canonical(f32::NAN) } else { min(a, b) }
+        }),
+        map!("max.NaN.f32", |a: f32, b: f32| -> f32 {
+            if a.is_nan() || b.is_nan() { canonical(f32::NAN) } else { max(a, b) }
+        }),
         map!("copysign.f64", |a: f64, b: f64| -> f64 { b.copysign(a) }),
     ],
 ];

@@ -1,5 +1,6 @@
 //! Integer arithmetic, logic, shifts and bit fields.
 
+use super::half::each_half;
 use super::{Form, map};
 
 /// add, sub, mul, mad, div, rem, min, max of one type.
@@ -144,6 +145,67 @@ fn dp4a(a: u32, b: u32, c: u32, extend_a: impl Fn(u8) -> i32, extend_b: impl Fn(
     sum
 }
 
+/// The sum of `c` and the products of both halves of `a` with two bytes of `b`, from byte `first`.
+#[inline(always)]
+fn dp2a((a, b, c): (u32, u32, u32), first: u32, extend_a: impl Fn(u16) -> i32, extend_b: impl Fn(u8) -> i32) -> u32 {
+    let mut sum = c;
+    for n in 0..2 {
+        let (x, y) = (extend_a((a >> (16 * n)) as u16), extend_b((b >> (8 * (first + n))) as u8));
+        sum = sum.wrapping_add(x.wrapping_mul(y) as u32);
+    }
+    sum
+}
+
+/// `dp2a` of one pair of types.
+macro_rules! dp2a {
+    ($name:literal, $a:ty, $b:ty) => {
+        [
+            map!(concat!("dp2a.lo.", $name), |a: u32, b: u32, c: u32| -> u32 {
+                dp2a((a, b, c), 0, |half| i32::from(half as $a), |byte| i32::from(byte as $b))
+            }),
+            map!(concat!("dp2a.hi.", $name), |a: u32, b: u32, c: u32| -> u32 {
+                dp2a((a, b, c), 2, |half| i32::from(half as $a), |byte| i32::from(byte as $b))
+            }),
+        ]
+    };
+}
+
+/// The position of the highest bit that is not a repeated sign; all ones if there is none. `shiftamt` counts from above.
+macro_rules! bfind {
+    ($type:ty, $unsigned:ty, $name:literal) => {
+        [
+            map!(concat!("bfind.", $name), |a: $type| -> u32 {
+                let significant = if a < <$type>::default() { !a } else { a } as $unsigned;
+                significant.checked_ilog2().unwrap_or(u32::MAX)
+            }),
+            map!(concat!("bfind.shiftamt.", $name), |a: $type| -> u32 {
+                let significant = if a < <$type>::default() { !a } else { a } as $unsigned;
+                significant.checked_ilog2().map_or(u32::MAX, |place| <$unsigned>::BITS - 1 - place)
+            }),
+        ]
+    };
+}
+
+/// Products of the lower 24 bits, of which the lower or upper 32 of 48 bits are kept.
+macro_rules! mul24 {
+    ($type:ty, $wide:ty, $name:literal) => {
+        [
+            map!(concat!("mul24.lo.", $name), |a: $type, b: $type| -> $type {
+                (<$wide>::from(a << 8 >> 8) * <$wide>::from(b << 8 >> 8)) as $type
+            }),
+            map!(concat!("mul24.hi.", $name), |a: $type, b: $type| -> $type {
+                (<$wide>::from(a << 8 >> 8) * <$wide>::from(b << 8 >> 8) >> 16) as $type
+            }),
+            map!(concat!("mad24.lo.", $name), |a: $type, b: $type, c: $type| -> $type {
+                ((<$wide>::from(a << 8 >> 8) * <$wide>::from(b << 8 >> 8)) as $type).wrapping_add(c)
+            }),
+            map!(concat!("mad24.hi.", $name), |a: $type, b: $type, c: $type| -> $type {
+                ((<$wide>::from(a << 8 >> 8) * <$wide>::from(b << 8 >> 8) >> 16) as $type).wrapping_add(c)
+            }),
+        ]
+    };
+}
+
 #[inline(always)]
 fn unsigned(byte: u8) -> i32 {
     i32::from(byte)
@@ -173,7 +235,25 @@ pub(super) const FORMS: &[&[Form]] = &[
     &bits!(u64, i64, 64),
     &fields!(u32, i32, 32),
     &fields!(u64, i64, 64),
+    &dp2a!("u32.u32", u16, u8),
+    &dp2a!("u32.s32", u16, i8),
+    &dp2a!("s32.u32", i16, u8),
+    &dp2a!("s32.s32", i16, i8),
+    &bfind!(u32, u32, "u32"),
+    &bfind!(i32, u32, "s32"),
+    &bfind!(u64, u64, "u64"),
+    &bfind!(i64, u64, "s64"),
+    &mul24!(u32, u64, "u32"),
+    &mul24!(i32, i64, "s32"),
     &[
+        map!("min.s16x2", |a: u32, b: u32| -> u32 { each_half(a, b, |a, b| (a as i16).min(b as i16) as u16) }),
+        map!("max.s16x2", |a: u32, b: u32| -> u32 { each_half(a, b, |a, b| (a as i16).max(b as i16) as u16) }),
+        map!("min.u16x2", |a: u32, b: u32| -> u32 { each_half(a, b, u16::min) }),
+        map!("max.u16x2", |a: u32, b: u32| -> u32 { each_half(a, b, u16::max) }),
+        map!("add.u16x2", |a: u32, b: u32| -> u32 { each_half(a, b, u16::wrapping_add) }),
+        map!("add.s16x2", |a: u32, b: u32| -> u32 { each_half(a, b, u16::wrapping_add) }),
+        map!("add.sat.s32", |a: i32, b: i32| -> i32 { a.saturating_add(b) }),
+        map!("sub.sat.s32", |a: i32, b: i32| -> i32 { a.saturating_sub(b) }),
         map!("prmt.b32", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, c) }),
         map!("lop3.b32", |a: u32, b: u32, c: u32, e: u32| -> u32 { lop3(a, b, c, e) }),
         map!("dp4a.u32.u32", |a: u32, b: u32, c: u32| -> u32 { dp4a(a, b, c, unsigned, unsigned) }),

@@ -5,6 +5,7 @@
 //! is one comparison a lane, without a look-up.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{Ordering, fence};
 
 use super::{Lane, Next, Operation, Variants};
 use crate::exec::{Warp, each_lane};
@@ -17,24 +18,33 @@ use crate::ptx::ast::RegisterKind;
 pub(crate) const SHARED_BASE: u64 = 1 << 36;
 /// Where local memory starts among generic addresses.
 pub(crate) const LOCAL_BASE: u64 = 1 << 37;
-/// The size of the ranges that the two have there.
+/// Where the parameters start among generic addresses.
+pub(crate) const PARAMETER_BASE: u64 = 1 << 38;
+/// The size of the ranges that these have there.
 pub(crate) const WINDOW_SIZE: u64 = 1 << 32;
 
 /// Set in [`Op::window`] if the address is held in a 32-bit register.
 pub(crate) const ADDRESS_32: u32 = 1 << 31;
+/// Set in [`Op::window`] if other accesses may not move across this one: after an acquiring load, before a releasing store.
+pub(crate) const ORDERED: u32 = 1 << 30;
+/// What of [`Op::window`] is the number of the window.
+const NUMBER: u32 = ORDERED - 1;
 
 /// Finds each active lane's bytes in host memory, or faults.
 pub(crate) trait SpaceAccess {
     const LOAD: Access;
     const STORE: Access;
+    const ATOMIC: Access;
+    /// Whether an address is one of global memory.
+    fn is_global(address: u64) -> bool;
     fn resolve(warp: &mut Warp<'_>, op: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]>;
 }
 
 /// What an instruction accesses at each address.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
-    bytes: u64,
-    access: Access,
+    pub(super) bytes: u64,
+    pub(super) access: Access,
 }
 
 impl Span {
@@ -43,7 +53,7 @@ impl Span {
     }
 
     fn out_of_bounds(self, warp: &Warp<'_>, address: u64) -> FaultKind {
-        let nearest = matches!(self.access, Access::GlobalLoad | Access::GlobalStore)
+        let nearest = matches!(self.access, Access::GlobalLoad | Access::GlobalStore | Access::GlobalAtomic)
             .then(|| warp.memory().nearest(address))
             .flatten();
         FaultKind::OutOfBounds { access: self.access, address, bytes: self.bytes as u32, nearest }
@@ -100,10 +110,16 @@ pub(crate) struct Global;
 impl SpaceAccess for Global {
     const LOAD: Access = Access::GlobalLoad;
     const STORE: Access = Access::GlobalStore;
+    const ATOMIC: Access = Access::GlobalAtomic;
+
+    #[inline(always)]
+    fn is_global(_: u64) -> bool {
+        true
+    }
 
     #[inline(always)]
     fn resolve(warp: &mut Warp<'_>, op: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
-        let index = op.window & !ADDRESS_32;
+        let index = op.window & NUMBER;
         let hosts = all_in(warp.window(index), addresses, mask, span.bytes);
         if hosts.is_some() {
             return hosts;
@@ -127,6 +143,12 @@ pub(crate) struct Shared;
 impl SpaceAccess for Shared {
     const LOAD: Access = Access::SharedLoad;
     const STORE: Access = Access::SharedStore;
+    const ATOMIC: Access = Access::SharedAtomic;
+
+    #[inline(always)]
+    fn is_global(_: u64) -> bool {
+        false
+    }
 
     #[inline(always)]
     fn resolve(warp: &mut Warp<'_>, _: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
@@ -149,6 +171,12 @@ pub(crate) struct Local;
 impl SpaceAccess for Local {
     const LOAD: Access = Access::LocalLoad;
     const STORE: Access = Access::LocalStore;
+    const ATOMIC: Access = Access::LocalStore;
+
+    #[inline(always)]
+    fn is_global(_: u64) -> bool {
+        false
+    }
 
     #[inline(always)]
     fn resolve(warp: &mut Warp<'_>, _: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
@@ -161,21 +189,50 @@ fn find_local(warp: &Warp<'_>, lane: u32, address: u64, bytes: u64) -> Option<*m
     window.contains(address, bytes).then(|| window.host.wrapping_add(address as usize))
 }
 
+/// The parameters of the kernel, at addresses that are computed.
+pub(crate) struct Parameters;
+
+impl SpaceAccess for Parameters {
+    const LOAD: Access = Access::ParameterLoad;
+    const STORE: Access = Access::ParameterLoad;
+    const ATOMIC: Access = Access::ParameterLoad;
+
+    #[inline(always)]
+    fn is_global(_: u64) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn resolve(warp: &mut Warp<'_>, _: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
+        let window = warp.parameters();
+        each(warp, addresses, mask, span, |_, _, address| find_shared(window, address, span.bytes))
+    }
+}
+
 /// Generic addresses: each lane's is of the space in whose range it lies.
 pub(crate) struct Generic;
 
 impl SpaceAccess for Generic {
     const LOAD: Access = Access::GlobalLoad;
     const STORE: Access = Access::GlobalStore;
+    const ATOMIC: Access = Access::GlobalAtomic;
+
+    #[inline(always)]
+    fn is_global(address: u64) -> bool {
+        [SHARED_BASE, LOCAL_BASE, PARAMETER_BASE].iter().all(|base| address.wrapping_sub(*base) >= WINDOW_SIZE)
+    }
 
     #[inline(always)]
     fn resolve(warp: &mut Warp<'_>, op: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
-        let index = op.window & !ADDRESS_32;
+        let index = op.window & NUMBER;
         each(warp, addresses, mask, span, |warp, lane, address| {
             if address.wrapping_sub(SHARED_BASE) < WINDOW_SIZE {
                 find_shared(warp.shared(), address - SHARED_BASE, span.bytes)
             } else if address.wrapping_sub(LOCAL_BASE) < WINDOW_SIZE {
                 find_local(warp, lane, address - LOCAL_BASE, span.bytes)
+            } else if address.wrapping_sub(PARAMETER_BASE) < WINDOW_SIZE && span.access == Access::GlobalLoad {
+                // nobody writes parameters
+                find_shared(warp.parameters(), address - PARAMETER_BASE, span.bytes)
             } else {
                 find_global(warp, index, address, span.bytes)
             }
@@ -251,6 +308,9 @@ impl<S: SpaceAccess, E: Element, const N: usize> Operation for Load<S, E, N> {
                 warp.write_raw::<E::Register>(slot, &values, mask);
             }
         }
+        if op.window & ORDERED != 0 {
+            fence(Ordering::SeqCst);
+        }
         Next::Step
     }
 }
@@ -267,6 +327,9 @@ impl<S: SpaceAccess, E: Element, const N: usize> Operation for Store<S, E, N> {
         let Some(hosts) = S::resolve(warp, op, &addresses, mask, span) else {
             return Next::Fault;
         };
+        if op.window & ORDERED != 0 {
+            fence(Ordering::SeqCst);
+        }
         for (n, slot) in slots(op).into_iter().take(N).enumerate() {
             let values = warp.read_raw::<E::Register>(slot);
             for lane in 0..32 {
@@ -306,6 +369,7 @@ pub(crate) enum Kind {
     LoadLocal,
     LoadGeneric,
     LoadParameter,
+    LoadParameterAt,
     StoreGlobal,
     StoreShared,
     StoreLocal,
@@ -350,6 +414,7 @@ fn of_lanes<E: Element, const N: usize>(kind: Kind) -> Variants {
         Kind::LoadLocal => Variants::of::<Load<Local, E, N>>(),
         Kind::LoadGeneric => Variants::of::<Load<Generic, E, N>>(),
         Kind::LoadParameter => Variants::of::<LoadParameter<E, N>>(),
+        Kind::LoadParameterAt => Variants::of::<Load<Parameters, E, N>>(),
         Kind::StoreGlobal => Variants::of::<Store<Global, E, N>>(),
         Kind::StoreShared => Variants::of::<Store<Shared, E, N>>(),
         Kind::StoreLocal => Variants::of::<Store<Local, E, N>>(),

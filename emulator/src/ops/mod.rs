@@ -4,10 +4,13 @@
 //! FMA; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
 //! [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles, branches) have decoders.
 
+pub(crate) mod atomic;
+pub(crate) mod carry;
 pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod convert;
 pub(crate) mod float;
+pub(crate) mod half;
 pub(crate) mod integer;
 pub(crate) mod memory;
 pub(crate) mod moves;
@@ -154,8 +157,10 @@ pub(crate) struct Form {
 pub(crate) fn form(opcode: &str) -> Option<&'static Form> {
     static FORMS: OnceLock<HashMap<&str, &Form>> = OnceLock::new();
     let forms = FORMS.get_or_init(|| {
-        let lists = [integer::FORMS, float::FORMS, convert::FORMS, compare::FORMS, moves::FORMS];
-        lists.into_iter().flatten().copied().flatten().map(|form| (form.opcode, form)).collect()
+        let lists = [integer::FORMS, float::FORMS, half::FORMS, half::F16, half::BF16];
+        let lists =
+            lists.into_iter().chain([convert::FORMS, convert::HALF, compare::FORMS, compare::SETS, moves::FORMS]);
+        lists.flatten().copied().flatten().map(|form| (form.opcode, form)).collect()
     });
     forms.get(opcode).copied()
 }

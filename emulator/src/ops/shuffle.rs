@@ -1,10 +1,10 @@
-//! Exchange between the lanes of a warp: shuffles, votes, and the warp barrier.
+//! Exchange between the lanes of a warp: shuffles, votes, matches, reductions, and the warp barrier.
 //!
 //! All of these wait for the lanes of a member mask. When every member that has not ended is in the running group the
 //! instruction executes at once; else the group waits, and executes together with the groups that arrive at the same
 //! form with the same mask, be it at another instruction (nvcc makes one of each side of a branch).
 
-use super::{Next, Operation, Variants};
+use super::{Lane, Next, Operation, Variants};
 use crate::exec::Warp;
 use crate::fault::FaultKind;
 use crate::program::{NO_SLOT, Op};
@@ -23,6 +23,18 @@ pub(crate) enum Collective {
     VoteUniform,
     Ballot,
     Barrier,
+    ReduceAdd,
+    ReduceMinUnsigned,
+    ReduceMaxUnsigned,
+    ReduceMinSigned,
+    ReduceMaxSigned,
+    ReduceAnd,
+    ReduceOr,
+    ReduceXor,
+    MatchAny32,
+    MatchAny64,
+    MatchAll32,
+    MatchAll64,
 }
 
 impl Collective {
@@ -36,6 +48,18 @@ impl Collective {
             5 => Self::VoteAny,
             6 => Self::VoteUniform,
             7 => Self::Ballot,
+            9 => Self::ReduceAdd,
+            10 => Self::ReduceMinUnsigned,
+            11 => Self::ReduceMaxUnsigned,
+            12 => Self::ReduceMinSigned,
+            13 => Self::ReduceMaxSigned,
+            14 => Self::ReduceAnd,
+            15 => Self::ReduceOr,
+            16 => Self::ReduceXor,
+            17 => Self::MatchAny32,
+            18 => Self::MatchAny64,
+            19 => Self::MatchAll32,
+            20 => Self::MatchAll64,
             _ => Self::Barrier,
         }
     }
@@ -49,13 +73,13 @@ pub(crate) struct Part<'p> {
 
 /// A row of an operand, put together from the groups.
 #[inline(always)]
-fn gather(warp: &Warp<'_>, parts: &[Part<'_>], slot: impl Fn(&Op) -> u32) -> [u32; 32] {
+fn gather<T: Lane>(warp: &Warp<'_>, parts: &[Part<'_>], slot: impl Fn(&Op) -> u32) -> [T::Raw; 32] {
     if let [part] = parts {
-        return warp.read_raw::<u32>(slot(part.op));
+        return warp.read_raw::<T>(slot(part.op));
     }
-    let mut row = [0; 32];
+    let mut row = [T::Raw::default(); 32];
     for part in parts {
-        let values = warp.read_raw::<u32>(slot(part.op));
+        let values = warp.read_raw::<T>(slot(part.op));
         for lane in 0..32 {
             if part.mask >> lane & 1 != 0 {
                 row[lane] = values[lane];
@@ -94,7 +118,58 @@ pub(crate) fn execute(warp: &mut Warp<'_>, parts: &[Part<'_>]) -> Next {
             Next::Step
         }
         Collective::Barrier => Next::Step,
+        Collective::ReduceAdd => reduce(warp, parts, active, u32::wrapping_add),
+        Collective::ReduceMinUnsigned => reduce(warp, parts, active, u32::min),
+        Collective::ReduceMaxUnsigned => reduce(warp, parts, active, u32::max),
+        Collective::ReduceMinSigned => reduce(warp, parts, active, |a, b| (a as i32).min(b as i32) as u32),
+        Collective::ReduceMaxSigned => reduce(warp, parts, active, |a, b| (a as i32).max(b as i32) as u32),
+        Collective::ReduceAnd => reduce(warp, parts, active, |a, b| a & b),
+        Collective::ReduceOr => reduce(warp, parts, active, |a, b| a | b),
+        Collective::ReduceXor => reduce(warp, parts, active, |a, b| a ^ b),
+        Collective::MatchAny32 => match_any::<u32>(warp, parts, active),
+        Collective::MatchAny64 => match_any::<u64>(warp, parts, active),
+        Collective::MatchAll32 => match_all::<u32>(warp, parts, active),
+        Collective::MatchAll64 => match_all::<u64>(warp, parts, active),
     }
+}
+
+/// `redux`: one value of all lanes.
+fn reduce(warp: &mut Warp<'_>, parts: &[Part<'_>], active: u32, combine: impl Fn(u32, u32) -> u32) -> Next {
+    let values = gather::<u32>(warp, parts, |op| op.a);
+    let lanes = (0..32).filter(|lane| active >> lane & 1 != 0).map(|lane| values[lane]);
+    let result = lanes.reduce(combine).unwrap_or_default();
+    for part in parts {
+        warp.write_raw::<u32>(part.op.d, &[result; 32], part.mask);
+    }
+    Next::Step
+}
+
+/// `match.any`: for each lane, the lanes with the same value.
+fn match_any<T: Lane<Raw: PartialEq>>(warp: &mut Warp<'_>, parts: &[Part<'_>], active: u32) -> Next {
+    let values = gather::<T>(warp, parts, |op| op.a);
+    let mut result = [0; 32];
+    for (lane, result) in result.iter_mut().enumerate() {
+        let same = (0..32).filter(|&other| active >> other & 1 != 0 && values[other] == values[lane]);
+        *result = same.fold(0u32, |all, other| all | 1 << other);
+    }
+    for part in parts {
+        warp.write_raw::<u32>(part.op.d, &result, part.mask);
+    }
+    Next::Step
+}
+
+/// `match.all`: the lanes, and true, if all have the same value; else nothing, and false.
+fn match_all<T: Lane<Raw: PartialEq>>(warp: &mut Warp<'_>, parts: &[Part<'_>], active: u32) -> Next {
+    let values = gather::<T>(warp, parts, |op| op.a);
+    let first = values[active.trailing_zeros() as usize & 31];
+    let all = (0..32).all(|lane| active >> lane & 1 == 0 || values[lane] == first);
+    for part in parts {
+        warp.write_raw::<u32>(part.op.d, &[if all { active } else { 0 }; 32], part.mask);
+        if part.op.e != NO_SLOT {
+            warp.write_predicate(part.op.e, if all { u32::MAX } else { 0 }, part.mask);
+        }
+    }
+    Next::Step
 }
 
 fn vote(warp: &mut Warp<'_>, parts: &[Part<'_>], passed: impl Fn(u32) -> bool) -> Next {
@@ -134,9 +209,9 @@ fn shuffle_sources<const MODE: u32>(by: &[u32; 32], clamp: &[u32; 32]) -> ([u32;
 
 #[inline(always)]
 fn shuffle<const MODE: u32>(warp: &mut Warp<'_>, parts: &[Part<'_>], active: u32) -> Next {
-    let source = gather(warp, parts, |op| op.a);
-    let by = gather(warp, parts, |op| op.b);
-    let clamp = gather(warp, parts, |op| op.c);
+    let source = gather::<u32>(warp, parts, |op| op.a);
+    let by = gather::<u32>(warp, parts, |op| op.b);
+    let clamp = gather::<u32>(warp, parts, |op| op.c);
     let (from, in_range) = shuffle_sources::<MODE>(&by, &clamp);
     if active != u32::MAX {
         let undefined = (0..32).find(|&lane| active >> lane & 1 != 0 && active >> from[lane as usize] & 1 == 0);

@@ -52,10 +52,24 @@ pub(crate) enum Special {
     Block(usize),
     /// `%nctaid`
     GridSize(usize),
+    /// `%clusterid`
+    Cluster(usize),
+    /// `%nclusterid`
+    ClusterCount(usize),
+    /// `%cluster_ctaid`
+    BlockOfCluster(usize),
+    /// `%cluster_nctaid`
+    ClusterSize(usize),
+    /// `%cluster_ctarank`
+    ClusterRank,
+    /// `%cluster_nctarank`
+    ClusterBlocks,
     /// `%laneid`
     Lane,
     /// `%warpid`
     Warp,
+    /// `%nwarpid`
+    WarpCount,
     /// `%lanemask_eq`, `_lt`, `_le`, `_gt`, `_ge`
     LaneMask(LaneMask),
     /// `%dynamic_smem_size`
@@ -105,6 +119,8 @@ pub(crate) struct Program {
     pub(crate) local_bytes: u64,
     pub(crate) required_block: Option<[u32; 3]>,
     pub(crate) max_block: Option<[u32; 3]>,
+    /// The blocks of a cluster.
+    pub(crate) cluster: [u32; 3],
 }
 
 impl Program {

@@ -25,6 +25,8 @@ pub(crate) struct Kernel {
     pub(crate) required_block: Option<[u32; 3]>,
     /// `.maxntid`: a launch's block may not have more threads than their product.
     pub(crate) max_block: Option<[u32; 3]>,
+    /// `.reqnctapercluster`: the blocks of a cluster; one if it is not stated.
+    pub(crate) cluster: [u32; 3],
     /// The register declared for each index that operands use.
     pub(crate) registers: Vec<RegisterKind>,
     /// Variables declared in the body.

@@ -91,7 +91,14 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
         match word {
             ".reg" => {
                 self.parser.at += 1;
-                self.registers()
+                let type_name = self.parser.word("a register type")?;
+                self.registers(type_name)
+            }
+            // inline assembly writes it without a space
+            ".reg.pred" | ".reg.b16" | ".reg.b32" | ".reg.b64" | ".reg.f32" | ".reg.f64" | ".reg.u32" | ".reg.s32"
+            | ".reg.u64" | ".reg.s64" => {
+                self.parser.at += 1;
+                self.registers(&word[".reg".len()..])
             }
             ".shared" | ".local" => {
                 let line = self.parser.line();
@@ -134,8 +141,7 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
     }
 
     /// `.b32 %r<5>;` or `.b32 a, b;`, after `.reg`.
-    fn registers(&mut self) -> Result<()> {
-        let type_name = self.parser.word("a register type")?;
+    fn registers(&mut self, type_name: &str) -> Result<()> {
         let kind = match type_size(type_name) {
             Some(None) => RegisterKind::Predicate,
             Some(Some(8)) => RegisterKind::Bits64,

@@ -317,13 +317,20 @@ impl<'a> Parser<'_, 'a> {
                 self.expect(',')?;
             }
         }
-        let (mut required_block, mut max_block) = (None, None);
+        let (mut required_block, mut max_block, mut cluster) = (None, None, [1; 3]);
         while let Kind::Word(word) = self.peek() {
             self.at += 1;
             match word {
                 ".reqntid" => required_block = Some(self.dimensions()?),
                 ".maxntid" => max_block = Some(self.dimensions()?),
-                ".minnctapersm" | ".maxnreg" | ".maxnctapersm" => {
+                ".explicitcluster" => {}
+                ".reqnctapercluster" => {
+                    cluster = self.dimensions()?;
+                    if cluster.contains(&0) || cluster.iter().try_fold(1u32, |all, &n| all.checked_mul(n)).is_none() {
+                        return self.error("a cluster has at least one block, and not as many as these");
+                    }
+                }
+                ".minnctapersm" | ".maxnreg" | ".maxnctapersm" | ".maxclusterrank" => {
                     self.integer("a number")?;
                 }
                 ".pragma" => self.pragma()?,
@@ -338,6 +345,7 @@ impl<'a> Parser<'_, 'a> {
             params,
             required_block,
             max_block,
+            cluster,
             registers: body.registers,
             variables: body.variables,
             body: body.instructions,

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(unreachable_pub, reason = "it is private to each test")]
 
+pub mod forms;
+
 use warpwright_emulator::{Device, Fault, Launch, LaunchError, Module};
 
 /// A kernel `k` with 64-bit parameters `p0`, `p1`, …, and plenty of registers.

@@ -3,11 +3,17 @@
 //! An instruction that is not supported, or whose operands do not have the widths that its opcode asks for, is an error
 //! here, so execution meets neither.
 
+mod collective;
+mod memory;
+mod special;
+
 use std::collections::HashMap;
 
-use super::{CONSTANT, LaneMask, NO_SLOT, Op, Parameter, Program, ROW, Rows, Slot, Special};
-use crate::ops::shuffle::{COLLECTIVELY, Collective};
-use crate::ops::{Variants, control, form, memory, shuffle};
+use super::{CONSTANT, NO_SLOT, Op, Parameter, Program, ROW, Rows, Slot, Special};
+use crate::ops::carry::carry;
+use crate::ops::control::BarrierReduction;
+use crate::ops::shuffle::Collective;
+use crate::ops::{Variants, control, form, memory as access, shuffle};
 use crate::ptx::PtxError;
 use crate::ptx::ast::{Instruction, Kernel, Operand, RegisterKind, Space, Variable};
 
@@ -60,6 +66,7 @@ pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared:
         local_bytes: decoder.local_bytes,
         required_block: kernel.required_block,
         max_block: kernel.max_block,
+        cluster: kernel.cluster,
     })
 }
 
@@ -94,6 +101,8 @@ struct Decoder<'k> {
     shared_bytes: u64,
     local_bytes: u64,
     windows: u32,
+    /// The predicate that is the carry flag, once an instruction has used it.
+    carry_flag: Option<Slot>,
     /// The line of the instruction that is being decoded.
     line: u32,
 }
@@ -121,6 +130,7 @@ impl<'k> Decoder<'k> {
             shared_bytes: 0,
             local_bytes: 0,
             windows: 0,
+            carry_flag: None,
             line: kernel.line,
         };
         for &kind in &kernel.registers {
@@ -202,38 +212,6 @@ impl<'k> Decoder<'k> {
         })
     }
 
-    fn special(&mut self, name: &str) -> Result<Slot> {
-        let axis = |suffix: &str| ["x", "y", "z"].iter().position(|axis| *axis == suffix);
-        let special = match name.split_once('.') {
-            Some(("%tid", suffix)) => axis(suffix).map(Special::Thread),
-            Some(("%ntid", suffix)) => axis(suffix).map(Special::BlockSize),
-            Some(("%ctaid", suffix)) => axis(suffix).map(Special::Block),
-            Some(("%nctaid", suffix)) => axis(suffix).map(Special::GridSize),
-            Some(_) => None,
-            None => match name {
-                "%laneid" => Some(Special::Lane),
-                "%warpid" => Some(Special::Warp),
-                "%lanemask_eq" => Some(Special::LaneMask(LaneMask::Equal)),
-                "%lanemask_lt" => Some(Special::LaneMask(LaneMask::Less)),
-                "%lanemask_le" => Some(Special::LaneMask(LaneMask::LessOrEqual)),
-                "%lanemask_gt" => Some(Special::LaneMask(LaneMask::Greater)),
-                "%lanemask_ge" => Some(Special::LaneMask(LaneMask::GreaterOrEqual)),
-                "%dynamic_smem_size" => Some(Special::DynamicShared),
-                "%total_smem_size" => Some(Special::TotalShared),
-                _ => None,
-            },
-        };
-        let Some(special) = special else {
-            return self.failed(format!("the register `{name}` is not declared, and no special register supported"));
-        };
-        if let Some(&(_, slot)) = self.specials.iter().find(|(known, _)| *known == special) {
-            return Ok(slot);
-        }
-        let slot = self.new_register(RegisterKind::Bits32)?;
-        self.specials.push((special, slot));
-        Ok(slot)
-    }
-
     fn source(&mut self, operand: &Operand, kind: RegisterKind) -> Result<Slot> {
         match operand {
             Operand::Register(register) if self.kernel.registers[*register as usize] == kind => {
@@ -241,6 +219,7 @@ impl<'k> Decoder<'k> {
             }
             Operand::Immediate(value) => Ok(self.constant(*value, kind)),
             Operand::Special(name) if kind == RegisterKind::Bits32 => self.special(name),
+            Operand::Symbol(name, 0) if name == "WARP_SZ" => Ok(self.constant(32, kind)),
             Operand::Symbol(name, offset) if kind == RegisterKind::Bits64 || kind == RegisterKind::Bits32 => {
                 let symbol = self.symbol(name)?;
                 Ok(self.constant(symbol.address.wrapping_add(*offset as u64), kind))
@@ -312,8 +291,16 @@ impl<'k> Decoder<'k> {
             }
             ("ret", [] | ["uni"], []) | ("exit", [], []) => Op::new(control::EXIT),
             ("trap", [], []) => Op::new(control::TRAP),
+            // Streams run in order, so what a launch depends on has ended; waiting and fetching ahead change no result.
+            ("griddepcontrol", ["wait"] | ["launch_dependents"], [])
+            | ("nanosleep", ["u32"], [_])
+            | ("prefetch", ..) => Op::new(control::NOTHING),
             ("membar" | "fence", ..) => self.fence(opcode, &modifiers, operands)?,
             ("bar", ["sync"], _) | ("barrier", ["sync"] | ["sync", "aligned"], _) => self.barrier(operands)?,
+            ("bar", ["red", operation, _], _)
+            | ("barrier", ["red", operation, _] | ["red", operation, "aligned", _], _) => {
+                self.barrier_reduction(operation, operands)?
+            }
             ("bar", ["warp", "sync"], [mask]) => self.collective(Collective::Barrier, mask)?,
             ("activemask", ["b32"], [destination]) => {
                 let d = self.destination(destination, RegisterKind::Bits32)?;
@@ -323,19 +310,25 @@ impl<'k> Decoder<'k> {
             ("vote", ["sync", mode, ty], [destination, predicate, mask]) => {
                 self.vote(mode, ty, destination, predicate, mask)?
             }
+            ("redux", ["sync", operation @ ..], _) => self.reduction(&operation.join("."), operands)?,
+            ("match", [mode, "sync", ty], _) => self.matching(mode, ty, operands)?,
+            ("atom" | "red", ..) => self.atomic(opcode, &modifiers, operands)?,
             ("ld", ..) => self.load(opcode, &modifiers, operands)?,
             ("st", ..) => self.store(opcode, &modifiers, operands)?,
             ("mov", ["b32" | "b64"], [Operand::Vector(_), _] | [_, Operand::Vector(_)]) => {
                 self.pack(modifiers[0] == "b64", operands)?
             }
             ("cvta", ..) => return self.convert_address(&modifiers, operands),
+            ("add" | "addc" | "sub" | "subc" | "mad" | "madc", ..) => return self.carry(opcode, operands),
             _ => return Ok(None),
         };
         Ok(Some(op))
     }
 
     fn fence(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
-        let known = |modifier: &&str| matches!(*modifier, "sc" | "acq_rel" | "cta" | "gpu" | "gl" | "sys");
+        let known = |modifier: &&str| {
+            matches!(*modifier, "sc" | "acq_rel" | "acquire" | "release" | "cta" | "cluster" | "gpu" | "gl" | "sys")
+        };
         if !modifiers.iter().all(known) || !operands.is_empty() {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         }
@@ -355,59 +348,32 @@ impl<'k> Decoder<'k> {
         Ok(op)
     }
 
-    fn collective(&mut self, collective: Collective, members: &Operand) -> Result<Op> {
-        let mut op = Op::new(COLLECTIVELY);
-        op.immediate = collective as i64;
-        op.window = self.source(members, RegisterKind::Bits32)?;
-        Ok(op)
-    }
-
-    fn shuffle(&mut self, mode: &str, operands: &[Operand]) -> Result<Op> {
-        let collective = match mode {
-            "up" => Collective::ShuffleUp,
-            "down" => Collective::ShuffleDown,
-            "bfly" => Collective::ShuffleXor,
-            "idx" => Collective::ShuffleIndex,
-            _ => return self.failed(format!("`shfl.sync` has no mode `{mode}`")),
+    /// `bar.red`: a barrier, and over all threads there how many predicates hold, or whether all or any do.
+    fn barrier_reduction(&mut self, operation: &str, operands: &[Operand]) -> Result<Op> {
+        let (reduction, kind) = match operation {
+            "popc" => (BarrierReduction::Count, RegisterKind::Bits32),
+            "and" => (BarrierReduction::All, RegisterKind::Predicate),
+            "or" => (BarrierReduction::Any, RegisterKind::Predicate),
+            _ => return self.failed(format!("a barrier has no reduction `{operation}`")),
         };
-        let [destination, a, b, c, members] = operands else {
-            return self.failed("`shfl.sync` takes 5 operands");
+        let [destination, barrier @ .., predicate] = operands else {
+            return self.failed("a barrier with a reduction takes a destination, its number and a predicate");
         };
-        let mut op = self.collective(collective, members)?;
-        if let Operand::Pair(value, in_range) = destination {
-            op.d = self.destination(value, RegisterKind::Bits32)?;
-            op.e = self.optional_destination(in_range, RegisterKind::Predicate)?;
-        } else {
-            op.d = self.destination(destination, RegisterKind::Bits32)?;
-        }
-        op.a = self.source(a, RegisterKind::Bits32)?;
-        op.b = self.source(b, RegisterKind::Bits32)?;
-        op.c = self.source(c, RegisterKind::Bits32)?;
-        Ok(op)
-    }
-
-    fn vote(
-        &mut self,
-        mode: &str,
-        ty: &str,
-        destination: &Operand,
-        predicate: &Operand,
-        members: &Operand,
-    ) -> Result<Op> {
-        let (collective, kind) = match (mode, ty) {
-            ("all", "pred") => (Collective::VoteAll, RegisterKind::Predicate),
-            ("any", "pred") => (Collective::VoteAny, RegisterKind::Predicate),
-            ("uni", "pred") => (Collective::VoteUniform, RegisterKind::Predicate),
-            ("ballot", "b32") => (Collective::Ballot, RegisterKind::Bits32),
-            _ => return self.failed(format!("`vote.sync` has no mode `{mode}.{ty}`")),
-        };
-        let mut op = self.collective(collective, members)?;
+        let mut op = self.barrier(barrier)?;
+        op.immediate = reduction as i64;
         op.d = self.destination(destination, kind)?;
-        (op.a, op.e) = match predicate {
-            Operand::NotRegister(register) => (self.source(&Operand::Register(*register), RegisterKind::Predicate)?, 1),
-            other => (self.source(other, RegisterKind::Predicate)?, 0),
-        };
+        (op.c, op.e) = self.negatable(predicate)?;
         Ok(op)
+    }
+
+    /// A predicate, and 1 if it is negated.
+    fn negatable(&mut self, operand: &Operand) -> Result<(Slot, u32)> {
+        match operand {
+            Operand::NotRegister(register) => {
+                Ok((self.source(&Operand::Register(*register), RegisterKind::Predicate)?, 1))
+            }
+            other => Ok((self.source(other, RegisterKind::Predicate)?, 0)),
+        }
     }
 
     fn pack(&mut self, wide: bool, operands: &[Operand]) -> Result<Op> {
@@ -435,7 +401,28 @@ impl<'k> Decoder<'k> {
         }
     }
 
-    /// `cvta` for shared and local memory: generic addresses are offset. The others are forms.
+    /// Instructions that read or write the carry flag, which the kernel has one of.
+    fn carry(&mut self, opcode: &str, operands: &[Operand]) -> Result<Option<Op>> {
+        let Some(form) = carry(opcode) else { return Ok(None) };
+        let [destination, sources @ ..] = operands else { return Ok(None) };
+        if sources.len() != form.sources {
+            let (wanted, found) = (form.sources + 1, operands.len());
+            return self.failed(format!("`{opcode}` takes {wanted} operands, not {found}"));
+        }
+        let flag = match self.carry_flag {
+            Some(flag) => flag,
+            None => self.new_register(RegisterKind::Predicate)?,
+        };
+        self.carry_flag = Some(flag);
+        let mut op = Op { e: flag, ..Op::new(form.exec) };
+        op.d = self.destination(destination, form.kind)?;
+        for (place, operand) in [&mut op.a, &mut op.b, &mut op.c].into_iter().zip(sources) {
+            *place = self.source(operand, form.kind)?;
+        }
+        Ok(Some(op))
+    }
+
+    /// `cvta` for shared and local memory and parameters: generic addresses are offset. The others are forms.
     fn convert_address(&mut self, modifiers: &[&str], operands: &[Operand]) -> Result<Option<Op>> {
         let (to, space) = match modifiers {
             ["to", space, "u64"] => (true, *space),
@@ -443,8 +430,9 @@ impl<'k> Decoder<'k> {
             _ => return Ok(None),
         };
         let base = match space {
-            "shared" => memory::SHARED_BASE,
-            "local" => memory::LOCAL_BASE,
+            "shared" => access::SHARED_BASE,
+            "local" => access::LOCAL_BASE,
+            "param" => access::PARAMETER_BASE,
             _ => return Ok(None),
         };
         let Some(form) = form(if to { "sub.u64" } else { "add.u64" }) else { return Ok(None) };
@@ -457,129 +445,6 @@ impl<'k> Decoder<'k> {
         op.b = self.constant(base, RegisterKind::Bits64);
         Ok(Some(op))
     }
-
-    // --- memory ---
-
-    fn load(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
-        let [destination, Operand::Address(base, offset)] = operands else {
-            return self.failed(format!("`{opcode}` takes a destination and an address"));
-        };
-        let access = self.access(opcode, modifiers)?;
-        self.memory(opcode, &access, destination, base, *offset, true)
-    }
-
-    fn store(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
-        let [Operand::Address(base, offset), source] = operands else {
-            return self.failed(format!("`{opcode}` takes an address and a source"));
-        };
-        let access = self.access(opcode, modifiers)?;
-        self.memory(opcode, &access, source, base, *offset, false)
-    }
-
-    /// Reads the modifiers of a load or store. How they cache, and weak or relaxed order, change no result.
-    fn access<'m>(&self, opcode: &str, modifiers: &[&'m str]) -> Result<MemoryAccess<'m>> {
-        let (mut space, mut lanes, mut ty) = (Space::Generic, 1, None);
-        for &modifier in modifiers {
-            match modifier {
-                "global" => space = Space::Global,
-                "const" => space = Space::Constant,
-                "shared" | "shared::cta" => space = Space::Shared,
-                "local" => space = Space::Local,
-                "param" => space = Space::Param,
-                "v2" => lanes = 2,
-                "v4" => lanes = 4,
-                "weak" | "volatile" | "relaxed" | "cta" | "gpu" | "sys" | "nc" | "ca" | "cg" | "cs" | "lu" | "cv"
-                | "wb" | "wt" => {}
-                _ if modifier.starts_with("L1::") || modifier.starts_with("L2::") => {}
-                _ if ty.is_none() => ty = Some(modifier),
-                _ => return self.failed(format!("the instruction `{opcode}` is not supported")),
-            }
-        }
-        match ty {
-            Some(ty) => Ok(MemoryAccess { space, lanes, ty }),
-            None => self.failed(format!("`{opcode}` has no type")),
-        }
-    }
-
-    fn memory(
-        &mut self,
-        opcode: &str,
-        access: &MemoryAccess<'_>,
-        value: &Operand,
-        base: &Operand,
-        offset: i64,
-        load: bool,
-    ) -> Result<Op> {
-        let &MemoryAccess { space, lanes, ty } = access;
-        let parts = match value {
-            Operand::Vector(parts) => &parts[..],
-            single => std::slice::from_ref(single),
-        };
-        if parts.len() != lanes {
-            return self.failed(format!("`{opcode}` accesses {lanes} values, not {}", parts.len()));
-        }
-        let register = match parts.iter().find_map(|part| match part {
-            Operand::Register(register) => Some(self.kernel.registers[*register as usize]),
-            _ => None,
-        }) {
-            Some(kind) => kind,
-            None if ty.ends_with("64") => RegisterKind::Bits64,
-            None => RegisterKind::Bits32,
-        };
-        let kind = match (space, load) {
-            (Space::Global | Space::Constant, true) => memory::Kind::LoadGlobal,
-            (Space::Shared, true) => memory::Kind::LoadShared,
-            (Space::Local, true) => memory::Kind::LoadLocal,
-            (Space::Generic, true) => memory::Kind::LoadGeneric,
-            (Space::Param, true) => memory::Kind::LoadParameter,
-            (Space::Global, false) => memory::Kind::StoreGlobal,
-            (Space::Shared, false) => memory::Kind::StoreShared,
-            (Space::Local, false) => memory::Kind::StoreLocal,
-            (Space::Generic, false) => memory::Kind::StoreGeneric,
-            (Space::Constant | Space::Param, false) => return self.failed("a store cannot write there"),
-        };
-        let Some((variants, size)) = memory::variants(kind, ty, register, lanes) else {
-            return self.failed(format!("the instruction `{opcode}` is not supported with these operands"));
-        };
-        let mut op = Op::new(variants);
-        for (place, part) in [&mut op.d, &mut op.b, &mut op.c, &mut op.e].into_iter().zip(parts) {
-            *place = if load { self.optional_destination(part, register)? } else { self.source(part, register)? };
-        }
-        if space == Space::Param {
-            op.immediate = self.parameter_offset(base, offset, size * lanes as u64)?;
-            return Ok(op);
-        }
-        op.window = self.windows;
-        self.windows += 1;
-        op.immediate = offset;
-        let narrow = matches!(base, Operand::Register(register)
-            if self.kernel.registers[*register as usize] == RegisterKind::Bits32);
-        op.a = self.source(base, if narrow { RegisterKind::Bits32 } else { RegisterKind::Bits64 })?;
-        if narrow {
-            op.window |= memory::ADDRESS_32;
-        }
-        Ok(op)
-    }
-
-    /// The offset of an access to the parameter block, which has to lie in it and be aligned.
-    fn parameter_offset(&self, base: &Operand, offset: i64, bytes: u64) -> Result<i64> {
-        let Operand::Symbol(name, _) = base else {
-            return self.failed("parameters are supported at fixed addresses only");
-        };
-        let symbol = self.symbol(name)?;
-        let end = self.parameters.last().map_or(0, |last| last.offset + last.size);
-        let at = symbol.address.checked_add_signed(offset);
-        match at.filter(|at| symbol.space == Space::Param && at % bytes == 0 && *at <= end && bytes <= end - at) {
-            Some(at) => Ok(at as i64),
-            None => self.failed(format!("`{name}` has no {bytes} bytes at offset {offset}")),
-        }
-    }
-}
-
-struct MemoryAccess<'m> {
-    space: Space,
-    lanes: usize,
-    ty: &'m str,
 }
 
 fn describe(kind: RegisterKind) -> &'static str {

@@ -1,0 +1,177 @@
+//! Decodes loads, stores and atomic operations.
+
+use super::{Decoder, Result};
+use crate::ops::{atomic, memory};
+use crate::program::{NO_SLOT, Op};
+use crate::ptx::ast::{Operand, RegisterKind, Space};
+
+impl Decoder<'_> {
+    pub(super) fn load(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
+        let [destination, Operand::Address(base, offset)] = operands else {
+            return self.failed(format!("`{opcode}` takes a destination and an address"));
+        };
+        let access = self.access(opcode, modifiers)?;
+        self.memory(opcode, &access, destination, base, *offset, true)
+    }
+
+    pub(super) fn store(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
+        let [Operand::Address(base, offset), source] = operands else {
+            return self.failed(format!("`{opcode}` takes an address and a source"));
+        };
+        let access = self.access(opcode, modifiers)?;
+        self.memory(opcode, &access, source, base, *offset, false)
+    }
+
+    /// Reads the modifiers of a load or store. How they cache, for whom they are ordered, and weak or relaxed order change
+    /// no result.
+    fn access<'m>(&self, opcode: &str, modifiers: &[&'m str]) -> Result<MemoryAccess<'m>> {
+        let (mut space, mut lanes, mut ty, mut ordered) = (Space::Generic, 1, None, false);
+        for &modifier in modifiers {
+            match modifier {
+                "global" => space = Space::Global,
+                "const" => space = Space::Constant,
+                "shared" | "shared::cta" => space = Space::Shared,
+                "local" => space = Space::Local,
+                "param" => space = Space::Param,
+                "acquire" | "release" => ordered = true,
+                "v2" => lanes = 2,
+                "v4" => lanes = 4,
+                "weak" | "volatile" | "relaxed" | "cta" | "cluster" | "gpu" | "sys" | "nc" | "ca" | "cg" | "cs"
+                | "lu" | "cv" | "wb" | "wt" => {}
+                _ if modifier.starts_with("L1::") || modifier.starts_with("L2::") => {}
+                _ if ty.is_none() => ty = Some(modifier),
+                _ => return self.failed(format!("the instruction `{opcode}` is not supported")),
+            }
+        }
+        match ty {
+            Some(ty) => Ok(MemoryAccess { space, lanes, ty, ordered }),
+            None => self.failed(format!("`{opcode}` has no type")),
+        }
+    }
+
+    fn memory(
+        &mut self,
+        opcode: &str,
+        access: &MemoryAccess<'_>,
+        value: &Operand,
+        base: &Operand,
+        offset: i64,
+        load: bool,
+    ) -> Result<Op> {
+        let &MemoryAccess { space, lanes, ty, ordered } = access;
+        let parts = match value {
+            Operand::Vector(parts) => &parts[..],
+            single => std::slice::from_ref(single),
+        };
+        if parts.len() != lanes {
+            return self.failed(format!("`{opcode}` accesses {lanes} values, not {}", parts.len()));
+        }
+        let register = match parts.iter().find_map(|part| match part {
+            Operand::Register(register) => Some(self.kernel.registers[*register as usize]),
+            _ => None,
+        }) {
+            Some(kind) => kind,
+            None if ty.ends_with("64") => RegisterKind::Bits64,
+            None => RegisterKind::Bits32,
+        };
+        let fixed_parameter = space == Space::Param && matches!(base, Operand::Symbol(..));
+        let kind = match (space, load) {
+            (Space::Global | Space::Constant, true) => memory::Kind::LoadGlobal,
+            (Space::Shared, true) => memory::Kind::LoadShared,
+            (Space::Local, true) => memory::Kind::LoadLocal,
+            (Space::Generic, true) => memory::Kind::LoadGeneric,
+            (Space::Param, true) if fixed_parameter => memory::Kind::LoadParameter,
+            (Space::Param, true) => memory::Kind::LoadParameterAt,
+            (Space::Global, false) => memory::Kind::StoreGlobal,
+            (Space::Shared, false) => memory::Kind::StoreShared,
+            (Space::Local, false) => memory::Kind::StoreLocal,
+            (Space::Generic, false) => memory::Kind::StoreGeneric,
+            (Space::Constant | Space::Param, false) => return self.failed("a store cannot write there"),
+        };
+        let Some((variants, size)) = memory::variants(kind, ty, register, lanes) else {
+            return self.failed(format!("the instruction `{opcode}` is not supported with these operands"));
+        };
+        let mut op = Op::new(variants);
+        for (place, part) in [&mut op.d, &mut op.b, &mut op.c, &mut op.e].into_iter().zip(parts) {
+            *place = if load { self.optional_destination(part, register)? } else { self.source(part, register)? };
+        }
+        if fixed_parameter {
+            op.immediate = self.parameter_offset(base, offset, size * lanes as u64)?;
+            return Ok(op);
+        }
+        self.address(&mut op, base, offset)?;
+        if ordered {
+            op.window |= memory::ORDERED;
+        }
+        Ok(op)
+    }
+
+    /// The address of an access, and a place to remember the window that it hits.
+    fn address(&mut self, op: &mut Op, base: &Operand, offset: i64) -> Result<()> {
+        op.window = self.windows;
+        self.windows += 1;
+        op.immediate = offset;
+        let narrow = matches!(base, Operand::Register(register)
+            if self.kernel.registers[*register as usize] == RegisterKind::Bits32);
+        op.a = self.source(base, if narrow { RegisterKind::Bits32 } else { RegisterKind::Bits64 })?;
+        if narrow {
+            op.window |= memory::ADDRESS_32;
+        }
+        Ok(())
+    }
+
+    /// `atom` and `red`. In which order and for whom they are seen changes no result.
+    pub(super) fn atomic(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
+        let reduction = opcode.starts_with("red.");
+        let (mut space, mut operation) = (Space::Generic, Vec::new());
+        for &modifier in modifiers {
+            match modifier {
+                "global" => space = Space::Global,
+                "shared" | "shared::cta" => space = Space::Shared,
+                "relaxed" | "acquire" | "release" | "acq_rel" | "cta" | "cluster" | "gpu" | "sys" => {}
+                _ => operation.push(modifier),
+            }
+        }
+        let Some((variants, kind, count)) = atomic::atomic(&operation.join("."), space) else {
+            return self.failed(format!("the instruction `{opcode}` is not supported"));
+        };
+        let (destination, operands) = match operands {
+            [destination, rest @ ..] if !reduction => (destination, rest),
+            all => (&Operand::Sink, all),
+        };
+        let (Some(Operand::Address(base, offset)), Some(sources)) = (operands.first(), operands.get(1..)) else {
+            return self.failed(format!("`{opcode}` takes an address"));
+        };
+        if sources.len() != count {
+            return self.failed(format!("`{opcode}` takes {count} operands after the address, not {}", sources.len()));
+        }
+        let mut op = Op::new(variants);
+        op.d = self.optional_destination(destination, kind)?;
+        op.b = self.source(&sources[0], kind)?;
+        op.c = if count == 2 { self.source(&sources[1], kind)? } else { NO_SLOT };
+        self.address(&mut op, base, *offset)?;
+        Ok(op)
+    }
+
+    /// The offset of an access to the parameter block, which has to lie in it and be aligned.
+    fn parameter_offset(&self, base: &Operand, offset: i64, bytes: u64) -> Result<i64> {
+        let Operand::Symbol(name, _) = base else {
+            return self.failed("parameters are supported at fixed addresses only");
+        };
+        let symbol = self.symbol(name)?;
+        let end = self.parameters.last().map_or(0, |last| last.offset + last.size);
+        let at = symbol.address.checked_add_signed(offset);
+        match at.filter(|at| symbol.space == Space::Param && at % bytes == 0 && *at <= end && bytes <= end - at) {
+            Some(at) => Ok(at as i64),
+            None => self.failed(format!("`{name}` has no {bytes} bytes at offset {offset}")),
+        }
+    }
+}
+
+struct MemoryAccess<'m> {
+    space: Space,
+    lanes: usize,
+    ty: &'m str,
+    /// Whether it acquires or releases.
+    ordered: bool,
+}
