@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::cmp::Ordering;
+
 use common::forms::{again_without_vector_extensions, check_32, check_64, check_f32};
 
 fn all_forms() {
@@ -225,49 +227,37 @@ fn carries() {
     });
 }
 
-/// Quotients, roots and conversions with directed rounding: the number next to the exact one on the right side.
+/// The number with a rounding, given the nearest one and how that compares with the exact result.
+fn directed(rounding: &str, nearest: f32, compared: Ordering) -> f32 {
+    let wants_down = rounding == "rm" || rounding == "rz" && !nearest.is_sign_negative();
+    match compared {
+        Ordering::Greater if wants_down => nearest.next_down(),
+        Ordering::Less if !wants_down => nearest.next_up(),
+        _ => nearest,
+    }
+}
+
+/// Quotients, roots and conversions with directed rounding.
 fn directed_rounding() {
-    // `exact` says on which side of the exact result a number lies
-    let check = |form: &str,
-                 sources: usize,
-                 side: &dyn Fn(f32, f32, f32) -> std::cmp::Ordering,
-                 nearest: &dyn Fn(f32, f32) -> f32| {
-        for (rounding, toward) in [("rz", 0), ("rm", -1), ("rp", 1)] {
-            let form = form.replace("RND", rounding);
-            check_f32(&form, sources, 0, |a, b, _| {
-                let near = nearest(a, b);
-                if near.is_nan()
-                    || (near.is_infinite() && (a.is_infinite() || b == 0.0 || a == 0.0))
-                    || near == 0.0 && a == 0.0
-                {
-                    return near;
-                }
-                if sources == 2 && b.is_infinite() {
-                    return near;
-                }
-                let negative = near.is_sign_negative();
-                let wants_down = toward < 0 || toward == 0 && !negative;
-                match side(near, a, b) {
-                    std::cmp::Ordering::Greater if wants_down => near.next_down(),
-                    std::cmp::Ordering::Less if !wants_down => near.next_up(),
-                    _ => near,
-                }
-            });
-        }
-    };
-    // q against a / b: the sign of q * b - a, where the product of two singles is exact in double precision
-    let side_of_quotient = |q: f32, a: f32, b: f32| {
-        let order = (f64::from(q) * f64::from(b)).total_cmp(&f64::from(a));
-        if q.is_infinite() {
-            if q > 0.0 { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less }
-        } else if b < 0.0 {
-            order.reverse()
-        } else {
-            order
-        }
-    };
-    check("div.RND.f32", 2, &side_of_quotient, &|a, b| a / b);
-    check("sqrt.RND.f32", 1, &|q, a, _| (f64::from(q) * f64::from(q)).total_cmp(&f64::from(a)), &|a, _| a.sqrt());
+    for rounding in ["rz", "rm", "rp"] {
+        check_f32(&format!("div.{rounding}.f32"), 2, 0, |a, b, _| {
+            let nearest = a / b;
+            if nearest.is_nan() || [a, b].iter().any(|x| *x == 0.0 || x.is_infinite()) {
+                return nearest; // which is exact
+            }
+            // As its product with `b`, exact in double precision, compares with `a`; what overflows lies beyond.
+            let compared = match (f64::from(nearest) * f64::from(b)).total_cmp(&f64::from(a)) {
+                _ if nearest.is_infinite() => nearest.total_cmp(&0.0),
+                compared if b < 0.0 => compared.reverse(),
+                compared => compared,
+            };
+            directed(rounding, nearest, compared)
+        });
+        check_f32(&format!("sqrt.{rounding}.f32"), 1, 0, |a, _, _| {
+            let nearest = a.sqrt();
+            directed(rounding, nearest, (f64::from(nearest) * f64::from(nearest)).total_cmp(&f64::from(a.abs())))
+        });
+    }
     check_32("cvt.rz.f32.s32", 1, 0, |a, _, _| {
         let near = a as i32 as f32;
         let exact = f64::from(a as i32);
@@ -295,17 +285,11 @@ fn comparisons() {
         // unordered: true with NaN
         ("neu.f32", |a, b| f32::from_bits(a) != f32::from_bits(b)),
         ("leu.f32", |a, b| {
-            matches!(
-                f32::from_bits(a).partial_cmp(&f32::from_bits(b)),
-                None | Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal)
-            )
+            matches!(f32::from_bits(a).partial_cmp(&f32::from_bits(b)), None | Some(Ordering::Less | Ordering::Equal))
         }),
         // ordered: false with NaN
         ("ne.f32", |a, b| {
-            matches!(
-                f32::from_bits(a).partial_cmp(&f32::from_bits(b)),
-                Some(std::cmp::Ordering::Less | std::cmp::Ordering::Greater)
-            )
+            matches!(f32::from_bits(a).partial_cmp(&f32::from_bits(b)), Some(Ordering::Less | Ordering::Greater))
         }),
         ("num.f32", |a, b| !f32::from_bits(a).is_nan() && !f32::from_bits(b).is_nan()),
         ("nan.f32", |a, b| f32::from_bits(a).is_nan() || f32::from_bits(b).is_nan()),
@@ -361,7 +345,7 @@ fn wide() {
     check_64("mov.b64 %fd1, %rd4; cvt.rzi.s64.f64 %rd9, %fd1;", |a, _| f(a) as i64 as u64);
     check_64(
         "mov.b64 %fd1, %rd4; mov.b64 %fd2, %rd5; setp.lt.f64 %p1, %fd1, %fd2; selp.u64 %rd9, 1, 0, %p1;",
-        |a, b| u64::from(matches!(f(a).partial_cmp(&f(b)), Some(std::cmp::Ordering::Less))),
+        |a, b| u64::from(matches!(f(a).partial_cmp(&f(b)), Some(Ordering::Less))),
     );
     check_64(&double("max.f64 %fd3, %fd1, %fd2;"), |a, b| match (f(a).is_nan(), f(b).is_nan()) {
         (true, _) => quiet(f(b)),
