@@ -47,10 +47,10 @@ pub(crate) struct State {
 }
 
 /// What a graph keeps of its parts: the kernels of other graphs, and what captured work asked for.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) kernels: Vec<Arc<Loaded>>,
-    pub(crate) foreign: Vec<Arc<Mutex<dyn Send>>>,
+    pub(crate) foreign: Vec<Box<dyn Send>>,
 }
 
 /// A graph in the driver that is being built, or was.
