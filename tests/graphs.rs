@@ -438,6 +438,15 @@ fn a_kernel_begins_early_where_that_is_sound() {
         Ok(())
     });
     assert_eq!(none, 0);
+    // not after work of which nobody knows what it touches
+    let none = edges(&device, |graph| {
+        // SAFETY: the work is none.
+        unsafe { graph.capture(|_| Ok::<_, DriverError>(())) }?;
+        run(graph, &ordinary, &x, &mut a)?;
+        run(graph, &early, &other, &mut b)?;
+        Ok(())
+    });
+    assert_eq!(none, 0);
     // not behind two branches
     let none = edges(&device, |graph| {
         graph.fork(|graph| Ok(run(graph, &early, &x, &mut a)?), |graph| Ok(run(graph, &early, &x, &mut b)?))?;
