@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Device, device};
+use cudarc::driver::DriverError;
 use warpwright::Buffer;
 use warpwright::launch::{Geometry, Graph, GraphError, LaunchError, Node, Recording};
 use warpwright_authoring::clusters::{Asked, Fixed, Open};
@@ -134,6 +135,15 @@ fn a_kernel_begins_early_where_that_is_sound() {
     let none = authored.edges(|graph| {
         TwiceAfter { x: &c, out: &mut a, n: N }.launch(graph)?;
         TwiceInto { x: &x, out: &mut c, n: N }.launch(graph)?;
+        Ok(())
+    });
+    assert_eq!(none, 0);
+    // not after work of which nobody knows what it touches
+    let none = authored.edges(|graph| {
+        // SAFETY: the work is none.
+        unsafe { graph.capture(|_| Ok::<_, DriverError>(())) }?;
+        TwiceAfter { x: &x, out: &mut a, n: N }.launch(graph)?;
+        Twice { x: &other, out: &mut b, n: N }.launch(graph)?;
         Ok(())
     });
     assert_eq!(none, 0);

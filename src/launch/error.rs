@@ -292,6 +292,9 @@ pub enum GraphError {
     /// A graph that was updated is to be part of another. The driver would take it as it was recorded.
     #[error("a graph that was updated cannot become part of another")]
     ChildUpdated,
+    /// A graph with captured work is to be part of another. Nothing would keep replays of the two apart.
+    #[error("a graph with captured work cannot become part of another")]
+    ChildCaptured,
     /// The work to capture failed.
     #[error("the work that was captured failed: {0}")]
     Work(Failure),

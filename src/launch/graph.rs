@@ -8,7 +8,7 @@ use cudarc::driver::{CudaContext, CudaStream, result, sys};
 use super::accesses::Steps;
 use super::error::GraphError;
 use super::kernels::{KernelSet, Kernels, Loaded};
-use super::order::{is_capturing, ordered};
+use super::order::{is_capturing, ordered, wait_for_all};
 use super::recording::Recording;
 use super::update::{Node, Update};
 
@@ -47,10 +47,10 @@ pub(crate) struct State {
 }
 
 /// What a graph keeps of its parts: the kernels of other graphs, and what captured work asked for.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) kernels: Vec<Arc<Loaded>>,
-    pub(crate) foreign: Vec<Arc<Mutex<dyn Send>>>,
+    pub(crate) foreign: Vec<Box<dyn Send>>,
 }
 
 /// A graph in the driver that is being built, or was.
@@ -182,9 +182,7 @@ impl Drop for Recorded {
         self.context.record_err(unsafe { result::graph::exec_destroy(state.executable) });
         // What captured work needs is not freed in any stream's order. If replays cannot be waited for, it is never freed.
         if !state.kept.foreign.is_empty() {
-            // SAFETY: the context exists.
-            let bound = unsafe { result::ctx::set_current(self.context.cu_ctx()) };
-            let done = bound.and_then(|()| result::ctx::synchronize());
+            let done = wait_for_all(&self.context);
             if done.is_err() {
                 std::mem::forget(std::mem::take(&mut state.kept.foreign));
             }

@@ -15,6 +15,7 @@ use super::contract::Geometry;
 use super::entry_point::entry_point;
 use super::error::{LaunchError, LoadError};
 use super::order::Crossing;
+use super::order::wait_for_all;
 use super::queue::Queue;
 
 /// A `.cu` file, as it is in the program.
@@ -342,8 +343,10 @@ impl Drop for Loaded {
         if loaded.is_empty() {
             return;
         }
-        // Launches may be in flight.
-        self.context.record_err(self.context.synchronize());
+        // Launches may be in flight. If they cannot be waited for, their modules stay.
+        if let Err(error) = wait_for_all(&self.context) {
+            return self.context.record_err::<()>(Err(error));
+        }
         for module in loaded {
             // SAFETY: the module was loaded, nothing runs its kernels any more, and nobody can ask for them.
             self.context.record_err(unsafe { result::module::unload(module.raw) });

@@ -10,6 +10,9 @@
 //! Every buffer belongs to a stream, its home: it was allocated there and is freed there. A launch on another stream waits
 //! for the home streams of its arguments, and these then wait for the launch. So uses of a buffer follow one another in
 //! the order of the calls, on however many streams and threads, and memory is freed after its last use.
+//!
+//! In a graph, nodes follow one another as they are recorded, but for the two branches of a [fork](Recording::fork). Those
+//! may run at the same time, and what one writes the other may not touch.
 
 mod accesses;
 mod argument;

@@ -142,3 +142,10 @@ pub(crate) fn is_capturing(stream: &CudaStream) -> Result<bool, DriverError> {
     let status = unsafe { result::stream::is_capturing(stream.cu_stream()) }?;
     Ok(status != CaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
 }
+
+/// Waits for all work of a context. (cudarc's own function returns at once if it has noted an error before.)
+pub(crate) fn wait_for_all(context: &CudaContext) -> Result<(), DriverError> {
+    // SAFETY: the context exists.
+    unsafe { result::ctx::set_current(context.cu_ctx()) }?;
+    result::ctx::synchronize()
+}

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::ffi::c_void;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytemuck::Pod;
 use cudarc::driver::sys::CUstreamCaptureMode_enum as CaptureMode;
@@ -207,7 +207,8 @@ impl<'k, S: KernelSet> Recording<'k, S> {
     /// Makes another graph, as it was recorded, part of this one, which keeps what that one keeps.
     ///
     /// # Errors
-    /// A graph of another context, or one that was updated; a race with another branch; what the driver says.
+    /// A graph of another context, one that was updated, or one with captured work; a race with another branch; what the
+    /// driver says.
     pub fn child<N>(&self, child: &Graph<N>) -> Result<(), GraphError> {
         let child = child.recorded();
         let (own, other) = (self.context(), child.context());
@@ -219,6 +220,9 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         if state.updated {
             return Err(GraphError::ChildUpdated);
         }
+        if !state.kept.foreign.is_empty() {
+            return Err(GraphError::ChildCaptured);
+        }
         let mut parts = self.parts.borrow_mut();
         let accesses: Vec<Access> = state.steps.0.iter().flat_map(|step| &step.accesses).cloned().collect();
         parts.check_race(&accesses)?;
@@ -226,11 +230,9 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         let node = parts.add(|node, graph, after, count| unsafe {
             sys::cuGraphAddChildGraphNode(node, graph, after, count, state.graph.0)
         })?;
-        let foreign = state.steps.0.iter().any(|step| matches!(step.work, Work::Graph { foreign: true }));
-        parts.push(node, Work::Graph { foreign }, accesses);
+        parts.push(node, Work::Graph { foreign: false }, accesses);
         parts.kept.kernels.push(Arc::clone(&child.kernels));
         parts.kept.kernels.extend(state.kept.kernels.iter().cloned());
-        parts.kept.foreign.extend(state.kept.foreign.iter().cloned());
         parts.launches += child.launches();
         Ok(())
     }
@@ -244,8 +246,8 @@ impl<'k, S: KernelSet> Recording<'k, S> {
     ///
     /// # Safety
     /// What `work` submits touches in a replay only memory that what it returns keeps, with all else that it needs. What
-    /// it touches is not touched at the same time by another branch of the graph, or by other work in other streams:
-    /// nothing here knows what it is, and puts it in order.
+    /// it touches is not touched at the same time by another branch of this graph, or by work in other streams: nothing
+    /// here knows what it is, and puts it in order. (Replays of one graph follow one another on whatever streams.)
     ///
     /// # Errors
     /// [`GraphError::Work`] if the work fails, [`GraphError::Capture`] if it cannot be captured, or what the driver says.
@@ -275,7 +277,7 @@ impl<'k, S: KernelSet> Recording<'k, S> {
         };
         let mut parts = self.parts.borrow_mut();
         parts.push(node, Work::Graph { foreign: true }, Vec::new());
-        parts.kept.foreign.push(Arc::new(Mutex::new(kept)));
+        parts.kept.foreign.push(Box::new(kept));
         Ok(())
     }
 

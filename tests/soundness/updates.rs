@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 use warpwright::Buffer;
-use warpwright::launch::{Graph, LaunchError};
+use warpwright::launch::{Graph, GraphError, LaunchError};
 
 use crate::common::{Device, device};
 use crate::{DIM, assert_ones, assert_usable, launch};
@@ -85,6 +86,31 @@ fn a_failed_update_changes_nothing() {
     graph.launch(&device.stream).unwrap();
     assert_ones(&out);
     assert_usable(&device.kernels, &device.stream);
+}
+
+/// A replay waits for the home of a buffer that came with an update, so it cannot be while that is captured.
+#[test]
+fn a_new_buffer_brings_its_home() {
+    let device = device();
+    let home = device.context.new_stream().unwrap();
+    let weight = Buffer::from_host(&device.stream, &vec![1.0f32; DIM]).unwrap();
+    let mut out = Buffer::zeroed(&device.stream, DIM).unwrap();
+    let graph = Graph::record(&device.kernels, |graph| Ok(launch(graph, &threes(&device), &weight, &mut out)?));
+    let graph = graph.unwrap();
+    let x = Buffer::from_host(&home, &vec![3.0f32; DIM]).unwrap();
+    let launch_while_captured = || {
+        home.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+        let launched = graph.launch(&device.stream);
+        drop(home.end_capture(CUgraphInstantiate_flags(0)).unwrap());
+        launched
+    };
+    launch_while_captured().unwrap();
+    launch(&graph.update(graph.nodes()), &x, &weight, &mut out).unwrap();
+    assert_eq!(launch_while_captured(), Err(GraphError::Capturing));
+    launch(&graph.update(graph.nodes()), &threes(&device), &weight, &mut out).unwrap();
+    launch_while_captured().unwrap();
+    assert_ones(&out);
+    assert_usable(&device.kernels, &home);
 }
 
 /// Whatever the order of updates and replays is, a replay is of one of them.
