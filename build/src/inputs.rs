@@ -52,11 +52,16 @@ pub(crate) fn is_current(module: &Module, kernels: &Path, folder: &Path) -> bool
 /// The inputs among the files that a compiler read. Headers of the toolkit and of the system are not: the toolkit's
 /// version stands for them.
 #[cfg(feature = "compile")]
-pub(crate) fn inputs_of(files: &[PathBuf], kernels: &Path, toolkit: &Path) -> std::io::Result<Vec<Input>> {
+pub(crate) fn inputs_of(
+    files: &[PathBuf],
+    kernels: &Path,
+    toolkit: &crate::toolkit::Toolkit,
+) -> std::io::Result<Vec<Input>> {
+    let headers = toolkit.include();
     let mut inputs = Vec::new();
     for file in files {
         let file = std::fs::canonicalize(file)?;
-        if file.starts_with(toolkit) || file.starts_with("/usr") {
+        if file.starts_with(toolkit.root()) || file.starts_with(&headers) || file.starts_with("/usr") {
             continue;
         }
         inputs.push(Input { path: relative(&file, kernels), sha256: hash(&std::fs::read(&file)?) });

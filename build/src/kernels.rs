@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inputs::{Changed, hash, is_current};
+use crate::locate::find_nvcc;
 use crate::manifest::{FOLDER, FORMAT, Headers, Manifest, Module};
 use crate::names::check_names;
 
@@ -58,6 +59,10 @@ pub fn compile(folder: &str) {
             let modules = manifest.modules.iter().flat_map(|module| &module.inputs);
             for input in modules.chain(&manifest.headers.inputs).filter(|input| input.path.starts_with("..")) {
                 println!("cargo::rerun-if-changed={folder}/{}", input.path);
+            }
+            // Another compiler compiles again.
+            if let Ok(nvcc) = find_nvcc(&out) {
+                println!("cargo::rerun-if-changed={}", nvcc.display());
             }
         }
         Err(errors) => {
@@ -207,7 +212,6 @@ fn compile_changed(of: &Crate<'_>, changed: &Changed) -> Result<(Headers, Vec<Mo
 #[cfg(feature = "compile")]
 fn made_by_this_compiler(module: &Module, near: &Path) -> bool {
     let Ok(toolkit) = crate::toolkit::Toolkit::find(near) else { return true };
-    println!("cargo::rerun-if-changed={}", toolkit.nvcc().display());
     toolkit.version().is_ok_and(|version| version == module.compiler)
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn compile(of: &Crate<'_>, changed: &Changed) -> Result<(Headers, Vec
     if !changed.headers.is_empty() {
         let (read, files) = headers::read(&changed.headers, &of.include(), &toolkit)?;
         shared = read;
-        shared.headers.inputs = inputs_of(&files, of.kernels, toolkit.root())
+        shared.headers.inputs = inputs_of(&files, of.kernels, &toolkit)
             .map_err(|error| Diagnostic::new(format!("the shared headers: {error}")))?;
     }
     if changed.sources.is_empty() {
@@ -138,8 +138,8 @@ impl Compiler<'_> {
             let (raw, mut files) = self.toolkit.compile(&compiled, &of.include(), of.flags, target, &out, of.root)?;
             files.retain(|file| *file != compiled);
             files.push(path.to_owned());
-            module.inputs.extend(inputs_of(&files, of.kernels, self.toolkit.root()).map_err(failed)?);
-            let code = ptx::portable(&raw, of.root, self.toolkit.root());
+            module.inputs.extend(inputs_of(&files, of.kernels, self.toolkit).map_err(failed)?);
+            let code = ptx::portable(&raw, of.root, self.toolkit.root(), &self.toolkit.include());
             let entries = ptx::entries(&code);
             let instances = additions(entries.iter().map(|entry| entry.symbol.as_str()));
             let entries: Vec<Entry> = entries.into_iter().filter(|entry| !entry.symbol.contains(ADDED)).collect();

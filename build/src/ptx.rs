@@ -118,7 +118,7 @@ pub(crate) fn with_version(ptx: &str, version: u32) -> String {
 /// Line information names files relative to the crate (or to the toolkit's headers), not where they happen to be, and
 /// only those that it uses. What was inlined where is left out. Names of what is local to the file contain a hash of its
 /// path, which is taken out.
-pub(crate) fn portable(ptx: &str, root: &Path, toolkit: &Path) -> String {
+pub(crate) fn portable(ptx: &str, root: &Path, toolkit: &Path, headers: &Path) -> String {
     let ptx = without_path_hashes(ptx);
     let used: HashSet<&str> =
         ptx.lines().filter_map(|line| line.trim_start().strip_prefix(".loc")?.split_whitespace().next()).collect();
@@ -140,7 +140,7 @@ pub(crate) fn portable(ptx: &str, root: &Path, toolkit: &Path) -> String {
                 continue;
             }
             // Writing to a string cannot fail.
-            let _ = write!(out, "\t.file\t{number} \"{}\"", portable_path(path, root, toolkit));
+            let _ = write!(out, "\t.file\t{number} \"{}\"", portable_path(path, root, toolkit, headers));
         } else {
             out.push_str(line.trim_end());
         }
@@ -175,11 +175,14 @@ fn file(line: &str) -> Option<(&str, &str)> {
     Some((number, rest.trim().strip_prefix('"')?.strip_suffix('"')?))
 }
 
-/// A path relative to the toolkit (which may be inside the crate's folder) or to the crate.
-fn portable_path(path: &str, root: &Path, toolkit: &Path) -> String {
+/// A path relative to the toolkit (which may be inside the crate's folder, and its headers elsewhere) or to the crate.
+fn portable_path(path: &str, root: &Path, toolkit: &Path, headers: &Path) -> String {
     let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    if let Ok(header) = absolute.strip_prefix(headers) {
+        return format!("include/{}", header.display());
+    }
     match absolute.strip_prefix(toolkit).or_else(|_| absolute.strip_prefix(root)) {
-        Ok(relative) => relative.display().to_string().replace('\\', "/"),
+        Ok(relative) => relative.display().to_string(),
         Err(_) => path.rsplit('/').next().unwrap_or(path).to_owned(),
     }
 }
@@ -269,7 +272,8 @@ $L__info_string0:
 
     #[test]
     fn portable_ptx_has_no_paths_of_the_machine() {
-        let portable = portable(PTX, Path::new("/nowhere"), Path::new("/nowhere/target/cuda"));
+        let (toolkit, headers) = (Path::new("/nowhere/target/cuda"), Path::new("/nowhere/target/cuda/include"));
+        let portable = portable(PTX, Path::new("/nowhere"), toolkit, headers);
         assert!(
             portable.contains(
                 "\t.file\t1 \"kernels/k.cu\"\n\t.file\t2 \"include/crt/math.hpp\"\n\t.file\t3 \"stdint.h\"\n"

@@ -48,9 +48,10 @@ impl Toolkit {
         &self.nvcc
     }
 
-    /// The toolkit's own headers.
+    /// The toolkit's own headers, without symbolic links: they may be elsewhere than nvcc.
     pub(crate) fn include(&self) -> PathBuf {
-        self.root.join("include")
+        let include = self.root.join("include");
+        std::fs::canonicalize(&include).unwrap_or(include)
     }
 
     /// Where the C++ compiler keeps the headers that are part of the language, such as `stddef.h`. (libclang comes

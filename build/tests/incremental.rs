@@ -48,6 +48,17 @@ impl Counting {
     }
 }
 
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
 #[test]
 fn only_what_changed_is_compiled() {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("incremental");
@@ -110,12 +121,27 @@ fn only_what_changed_is_compiled() {
     fs::remove_dir_all(kernels.join("prebuilt")).unwrap();
     assert_eq!(compiled(Prebuilt::Allow), 11);
 
-    // Without nvcc, what has not changed can be built, and what has is named.
+    // Without nvcc, what has not changed can be built, and what has is named. (Under the target folder it would be found.)
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (kernels_there, out) = (elsewhere.path().join("kernels"), elsewhere.path().join("out"));
+    copy(&kernels, &kernels_there);
+    copy(&root.join("out"), &out);
+    let nowhere = elsewhere.path().join("nowhere");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let without: Vec<_> = std::env::split_paths(&path).filter(|folder| !folder.join("nvcc").exists()).collect();
     // SAFETY: as above.
-    unsafe { std::env::set_var("WARPWRIGHT_NVCC", root.join("nowhere")) };
-    fs::remove_file(toolkit.folder.join("bin/nvcc")).unwrap();
-    let without = root.join("elsewhere");
-    fs::rename(&out, &without).unwrap();
-    assert!(build(&root, "kernels", &without, Prebuilt::Allow).is_ok());
+    unsafe {
+        std::env::set_var("WARPWRIGHT_NVCC", &nowhere);
+        std::env::set_var("PATH", std::env::join_paths(without).unwrap());
+        std::env::remove_var("CUDA_HOME");
+        std::env::remove_var("CUDA_PATH");
+    }
+    let built = || build(elsewhere.path(), "kernels", &out, Prebuilt::Allow);
+    built().unwrap_or_else(|errors| panic!("{errors}"));
+    fs::write(kernels_there.join("k5.cu"), kernel(5, "// edited again\n")).unwrap();
+    let said = built().unwrap_err().to_string();
+    for part in ["nvcc is needed to compile k5.cu", nowhere.to_str().unwrap(), "install the CUDA toolkit"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     assert_eq!(toolkit.count(), 0);
 }
