@@ -205,7 +205,7 @@ impl Compiler<'_> {
                 text.push_str(&addition(number, &instance.namespaces, &instance.name));
             }
         }
-        text.push_str(&self.layouts(source));
+        text.push_str(&self.layouts(path, source));
         if text.is_empty() {
             return Ok(path.to_owned());
         }
@@ -214,8 +214,8 @@ impl Compiler<'_> {
         Ok(added)
     }
 
-    /// Assertions of the layout of structs that kernels take.
-    fn layouts(&self, source: &Source) -> String {
+    /// Assertions of the layout of structs that kernels take, each as if it stood where its kernel does.
+    fn layouts(&self, path: &Path, source: &Source) -> String {
         let mut text = String::new();
         for kernel in source.kernels.iter().filter(|kernel| !kernel.template) {
             for parameter in &kernel.parameters {
@@ -235,8 +235,10 @@ impl Compiler<'_> {
                     .iter()
                     .map(|field| format!(" && __builtin_offsetof({word}, {}) == {}", field.name, field.offset));
                 text.push_str(&format!(
-                    "{open}static_assert(sizeof({word}) == {} && alignof({word}) == {}{}, \
+                    "#line {} \"{}\"\n{open}static_assert(sizeof({word}) == {} && alignof({word}) == {}{}, \
                      \"Rust and CUDA disagree on the layout of {word}\");{close}\n",
+                    kernel.line,
+                    path.display(),
                     of.size,
                     of.align,
                     offsets.collect::<String>()
