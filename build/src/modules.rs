@@ -58,6 +58,12 @@ struct Compiler<'a> {
     constants: &'a BTreeMap<String, i64>,
 }
 
+/// What the first target of a file has, which the others have to have too.
+struct FirstTarget {
+    entries: Vec<Entry>,
+    kernels: Vec<(Kernel, Contract)>,
+}
+
 /// Permits of cargo to run more than one thing at a time.
 struct Permits {
     /// cargo's own, which it shares with every other compiler that it runs.
@@ -132,7 +138,7 @@ impl Compiler<'_> {
             images: Vec::new(),
             kernels: Vec::new(),
         };
-        let mut first: Option<(Vec<Entry>, Vec<(Kernel, Contract)>)> = None;
+        let mut first: Option<FirstTarget> = None;
         for &target in &targets {
             let out = of.out.join(format!("{name}.{target}"));
             let (raw, mut files) = self.toolkit.compile(&compiled, &of.include(), of.flags, target, &out, of.root)?;
@@ -151,10 +157,13 @@ impl Compiler<'_> {
                 targets: &targets,
                 instances: &instances,
             };
-            let (_, kernels) = match &first {
-                None => first.insert((entries.clone(), context.kernels(&entries).map_err(Diagnostics)?)),
+            let FirstTarget { kernels, .. } = match &first {
+                None => {
+                    let kernels = context.kernels(&entries).map_err(Diagnostics)?;
+                    first.insert(FirstTarget { entries: entries.clone(), kernels })
+                }
                 Some(first) => {
-                    same_kernels(&file, &first.0, &entries, targets[0], target)?;
+                    same_kernels(&file, &first.entries, &entries, targets[0], target)?;
                     first
                 }
             };
@@ -176,7 +185,7 @@ impl Compiler<'_> {
             // What was left behind does no harm.
             let _ = std::fs::remove_file(&compiled);
         }
-        let kernels = first.map_or_else(Vec::new, |(_, kernels)| kernels);
+        let kernels = first.map_or_else(Vec::new, |first| first.kernels);
         module.kernels = kernels.into_iter().map(|(kernel, _)| kernel).collect();
         // Rules that name constants depend on the headers, whether the code includes them or not.
         let names_constants = |kernel: &Kernel| {

@@ -152,7 +152,7 @@ impl Expansion<'_> {
         };
         quote! {
             #[doc(hidden)]
-            #[allow(non_camel_case_types, non_snake_case)]
+            #[allow(non_camel_case_types, non_snake_case, clippy::missing_safety_doc)]
             pub mod #markers {
                 #(
                     #[derive(Debug)]
@@ -194,8 +194,7 @@ impl Expansion<'_> {
             self.kernel.name
         );
         quote! {
-            /// # Safety
-            /// The kernel is the instance of the template for this type.
+            #[doc = "Types that the template has an instance for.\n\n# Safety\nThe kernel is the instance for this type."]
             #[diagnostic::on_unimplemented(message = #message, label = "not an instance of the kernel", note = #note)]
             pub unsafe trait __Instance {
                 const KERNEL: &'static ::warpwright::launch::Kernel;

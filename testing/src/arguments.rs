@@ -66,7 +66,7 @@ impl Arguments {
             let name = &parameter.name;
             let buffer = |element: &Element, written: bool| {
                 // A quarter of the launches goes without.
-                if rules.contract.optional.contains(name) && draw.bits[n] % 4 == 0 {
+                if rules.contract.optional.contains(name) && draw.bits[n].is_multiple_of(4) {
                     return Argument::Absent;
                 }
                 let extra = if rules.may_be_longer(name) { draw.extra[n] } else { 0 };
@@ -145,7 +145,7 @@ impl fmt::Display for Argument {
                 let digits: String = bytes.iter().rev().map(|byte| format!("{byte:02x}")).collect();
                 match (element, &bytes[..]) {
                     (Element::Number(Number::F32), &[a, b, c, d]) => {
-                        write!(f, "{:e} ", f32::from_le_bytes([a, b, c, d]))?
+                        write!(f, "{:e} ", f32::from_le_bytes([a, b, c, d]))?;
                     }
                     (Element::Number(Number::F64), &[a, b, c, d, e, g, h, i]) => {
                         write!(f, "{:e} ", f64::from_le_bytes([a, b, c, d, e, g, h, i]))?;

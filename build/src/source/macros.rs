@@ -37,9 +37,9 @@ impl Macros {
     }
 
     /// Tokens with macros expanded.
-    pub(super) fn expand(&self, placed: Vec<Placed>) -> Vec<Placed> {
+    pub(super) fn expand(&self, placed: &[Placed]) -> Vec<Placed> {
         let mut out = Vec::with_capacity(placed.len());
-        self.expand_into(&placed, &mut Vec::new(), &mut out);
+        self.expand_into(placed, &mut Vec::new(), &mut out);
         out
     }
 
