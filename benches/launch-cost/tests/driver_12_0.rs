@@ -29,13 +29,27 @@ fn a_driver_of_cuda_12_0_is_enough() {
 
     let graph = Graph::record(&kernels, |graph| {
         ScaleAdd { x: &x, residual: &x, weight: &weight, bias: &bias, out: &mut out, rows, dim }.launch(graph)?;
-        ScaleAdd { x: &x, residual: &x, weight: &weight, bias: &bias, out: &mut out, rows, dim }.launch(graph)
+        Ok(ScaleAdd { x: &x, residual: &x, weight: &weight, bias: &bias, out: &mut out, rows, dim }.launch(graph)?)
     })
     .unwrap();
     assert_eq!(graph.launches(), 2);
     graph.launch(&stream).unwrap();
     graph.launch(&other).unwrap();
     drop(graph);
+
+    // Nodes of other kinds, and an update: done, or a typed error, and no panic.
+    let mut other = Buffer::zeroed(&stream, 32).unwrap();
+    let tried = Graph::record(&kernels, |graph| {
+        graph.fill(&mut other, 1.0)?;
+        graph.copy(&x, &mut other)?;
+        graph.fork(|graph| graph.fill(&mut other, 2.0), |_| Ok(()))?;
+        Ok(ScaleAdd { x: &x, residual: &x, weight: &weight, bias: &bias, out: &mut out, rows, dim }.launch(graph)?)
+    });
+    if let Ok(graph) = tried {
+        let onto = graph.update(graph.nodes());
+        let _typed =
+            ScaleAdd { x: &x, residual: &x, weight: &weight, bias: &bias, out: &mut out, rows, dim }.launch(&onto);
+    }
     assert_eq!(out.read().unwrap().len(), 32);
 }
 
