@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use cudarc::driver::{CudaStream, DriverError, result, sys};
 
+use crate::device::ends_context;
 use crate::launch::{at_home, is_capturing};
 
 /// Elements of type `T` in device memory, or a part of such a buffer.
@@ -70,9 +71,20 @@ pub enum BufferError {
     /// The home stream is being captured: the graph would hold pointers that nobody keeps.
     #[error("a buffer cannot be made or copied while its stream is being captured")]
     Capturing,
+    /// The context has ended: a kernel did what no kernel may, or the device is gone.
+    #[error(
+        "the context is lost ({0:?}), and nothing works in it any more: let go of all that is of it, and open the device anew"
+    )]
+    ContextLost(DriverError),
     /// The driver refused.
     #[error("the driver says {0:?}")]
-    Driver(#[from] DriverError),
+    Driver(DriverError),
+}
+
+impl From<DriverError> for BufferError {
+    fn from(error: DriverError) -> Self {
+        if ends_context(error) { Self::ContextLost(error) } else { Self::Driver(error) }
+    }
 }
 
 impl Memory {

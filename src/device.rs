@@ -24,6 +24,27 @@ pub enum DeviceError {
     Driver(#[from] DriverError),
 }
 
+/// Whether an error is of the kind that ends its context: a kernel did what no kernel may, or the device is gone. Every
+/// later call in that context gives the same.
+pub(crate) fn ends_context(error: DriverError) -> bool {
+    use sys::CUresult as Code;
+    matches!(
+        error.0,
+        Code::CUDA_ERROR_ECC_UNCORRECTABLE
+            | Code::CUDA_ERROR_ILLEGAL_ADDRESS
+            | Code::CUDA_ERROR_LAUNCH_TIMEOUT
+            | Code::CUDA_ERROR_CONTEXT_IS_DESTROYED
+            | Code::CUDA_ERROR_ASSERT
+            | Code::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | Code::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | Code::CUDA_ERROR_MISALIGNED_ADDRESS
+            | Code::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | Code::CUDA_ERROR_INVALID_PC
+            | Code::CUDA_ERROR_LAUNCH_FAILED
+            | Code::CUDA_ERROR_UNKNOWN
+    )
+}
+
 /// Opens the device with a number, from 0. The context is the device's primary one, which other libraries share.
 ///
 /// An engine that has a context of its own does not need this.

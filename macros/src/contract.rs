@@ -89,8 +89,14 @@ pub(crate) fn checks(kernel: &Kernel, contract: &Contract) -> TokenStream {
         // Shadowed only in here: a number that 64 bits with a sign do not hold is none to compute with.
         let __geometry = {
             #(let #variables = i64::try_from(#variables).ok();)*
-            let __values = [#((#names, #variables)),*];
-            let __contract = ::warpwright::launch::Contract { kernel: __kernel, values: &__values };
+            // What errors say of the arguments.
+            #[cold]
+            #[inline(never)]
+            fn __values(#(#variables: ::core::option::Option<i64>),*) -> ::warpwright::launch::Values {
+                ::warpwright::launch::Values(::std::vec![#((#names, #variables)),*])
+            }
+            let __contract =
+                ::warpwright::launch::Contract { kernel: __kernel, values: || __values(#(#variables),*) };
             #(#requirements)*
             #(#lengths)*
             #(#alignments)*

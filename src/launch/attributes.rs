@@ -54,7 +54,31 @@ impl Attributes {
 ///
 /// # Safety
 /// As for `cuLaunchKernel`: `arguments` are those of the function, which is loaded in the context of the stream.
+#[inline(always)]
 pub(crate) unsafe fn launch(
+    kernel: &Kernel,
+    function: &Function,
+    geometry: &Geometry,
+    early: bool,
+    stream: sys::CUstream,
+    arguments: &mut [*mut c_void],
+) -> Result<(), DriverError> {
+    if kernel.cooperative || early || geometry.cluster != [1; 3] {
+        let attributes = Attributes::new(kernel, geometry, early);
+        // SAFETY: the caller's word.
+        return unsafe { launch_with(function, geometry, &attributes, stream, arguments) };
+    }
+    let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared, cluster: _ } = *geometry;
+    // SAFETY: the caller's word.
+    unsafe { result::launch_kernel(function.raw, (x, y, z), (tx, ty, tz), dynamic_shared, stream, arguments) }
+}
+
+/// Launches a function with attributes.
+///
+/// # Safety
+/// As for [`launch`].
+#[inline(never)]
+unsafe fn launch_with(
     function: &Function,
     geometry: &Geometry,
     attributes: &Attributes,
@@ -63,12 +87,6 @@ pub(crate) unsafe fn launch(
 ) -> Result<(), DriverError> {
     let Geometry { blocks: [x, y, z], threads: [tx, ty, tz], dynamic_shared, cluster: _ } = *geometry;
     let attributes = attributes.as_slice();
-    if attributes.is_empty() {
-        // SAFETY: the caller's word.
-        return unsafe {
-            result::launch_kernel(function.raw, (x, y, z), (tx, ty, tz), dynamic_shared, stream, arguments)
-        };
-    }
     let config = sys::CUlaunchConfig {
         gridDimX: x,
         gridDimY: y,

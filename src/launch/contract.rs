@@ -80,28 +80,19 @@ const THREADS_LIMIT: i64 = 1024;
 const SHARED_LIMIT: i64 = 227 << 10;
 
 /// Checks rules, and makes errors of those that do not hold. For the code that `kernels!()` makes.
+///
+/// What is done for every launch is compiled into it; errors are made elsewhere.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
-pub struct Contract<'a> {
+pub struct Contract<V> {
     pub kernel: &'static Kernel,
-    /// The integer arguments.
-    pub values: &'a [(&'static str, Option<i64>)],
+    /// Gives the integer arguments.
+    pub values: V,
 }
 
-impl Contract<'_> {
-    #[cold]
-    fn values(&self) -> Values {
-        Values(self.values.to_vec())
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn arithmetic(&self, rule: &'static str) -> LaunchError {
-        LaunchError::Arithmetic { kernel: self.kernel.name, rule, values: self.values() }
-    }
-
+impl<V: Fn() -> Values> Contract<V> {
     /// `@len`
-    #[inline]
+    #[inline(always)]
     pub fn length(
         &self,
         region: &Region<'_>,
@@ -116,20 +107,12 @@ impl Contract<'_> {
         let found = i64::try_from(region.elements()).ok();
         match (found, elements) {
             (Some(found), Some(expected)) if relation.holds(found, expected) => Ok(()),
-            _ => Err(self.wrong_length(region, elements, rule)),
+            _ => Err(wrong_length(self.kernel, region, elements, rule, (self.values)())),
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn wrong_length(&self, region: &Region<'_>, elements: Option<i64>, rule: &'static str) -> LaunchError {
-        let Some(expected) = elements else { return self.arithmetic(rule) };
-        let (kernel, parameter, found) = (self.kernel.name, region.name(), region.elements());
-        LaunchError::Length { kernel, parameter, rule, expected, found, values: self.values() }
-    }
-
     /// `@require`
-    #[inline]
+    #[inline(always)]
     pub fn requirement(
         &self,
         left: Option<i64>,
@@ -139,28 +122,23 @@ impl Contract<'_> {
     ) -> Result<(), LaunchError> {
         match (left, right) {
             (Some(left), Some(right)) if relation.holds(left, right) => Ok(()),
-            _ => Err(self.not_met(left, relation, right, rule)),
+            _ => Err(not_met(self.kernel, (left, relation, right), rule, (self.values)())),
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn not_met(&self, left: Option<i64>, relation: Relation, right: Option<i64>, rule: &'static str) -> LaunchError {
-        let (Some(left), Some(right)) = (left, right) else { return self.arithmetic(rule) };
-        LaunchError::Requirement { kernel: self.kernel.name, rule, left, relation, right, values: self.values() }
-    }
-
     /// `@align`
+    #[inline(always)]
     pub fn alignment(&self, region: &Region<'_>, alignment: u64) -> Result<(), LaunchError> {
         region.check_alignment(self.kernel.name, alignment)
     }
 
     /// `@cluster`
+    #[inline(always)]
     pub fn whole_clusters(&self, blocks: [u32; 3], cluster: [u32; 3]) -> Result<(), LaunchError> {
         if blocks.iter().zip(cluster).all(|(blocks, cluster)| blocks.is_multiple_of(cluster)) {
             return Ok(());
         }
-        Err(LaunchError::Cluster { kernel: self.kernel.name, blocks, cluster, values: self.values() })
+        Err(LaunchError::Cluster { kernel: self.kernel.name, blocks, cluster, values: (self.values)() })
     }
 
     /// `@grid` and `@block`
@@ -197,14 +175,54 @@ impl Contract<'_> {
     ) -> Result<u32, LaunchError> {
         match value.map(u32::try_from) {
             Some(Ok(size)) if i64::from(size) <= limit => Ok(size),
-            _ => Err(self.beyond(rule, expression, value, limit)),
+            _ => Err(beyond(self.kernel, (rule, expression), value, limit, (self.values)())),
         }
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn beyond(&self, rule: &'static str, expression: &'static str, value: Option<i64>, limit: i64) -> LaunchError {
-        let Some(found) = value else { return self.arithmetic(expression) };
-        LaunchError::Limit { kernel: self.kernel.name, rule, expression, found, limit, values: self.values() }
+#[cold]
+#[inline(never)]
+fn wrong_length(
+    kernel: &Kernel,
+    region: &Region<'_>,
+    elements: Option<i64>,
+    rule: &'static str,
+    values: Values,
+) -> LaunchError {
+    let (kernel, parameter, found) = (kernel.name, region.name(), region.elements());
+    match elements {
+        Some(expected) => LaunchError::Length { kernel, parameter, rule, expected, found, values },
+        None => LaunchError::Arithmetic { kernel, rule, values },
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn not_met(
+    kernel: &Kernel,
+    (left, relation, right): (Option<i64>, Relation, Option<i64>),
+    rule: &'static str,
+    values: Values,
+) -> LaunchError {
+    let kernel = kernel.name;
+    match (left, right) {
+        (Some(left), Some(right)) => LaunchError::Requirement { kernel, rule, left, relation, right, values },
+        _ => LaunchError::Arithmetic { kernel, rule, values },
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn beyond(
+    kernel: &Kernel,
+    (rule, expression): (&'static str, &'static str),
+    value: Option<i64>,
+    limit: i64,
+    values: Values,
+) -> LaunchError {
+    let kernel = kernel.name;
+    match value {
+        Some(found) => LaunchError::Limit { kernel, rule, expression, found, limit, values },
+        None => LaunchError::Arithmetic { kernel, rule: expression, values },
     }
 }

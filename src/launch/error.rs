@@ -8,6 +8,7 @@ use cudarc::driver::DriverError;
 
 use super::contract::Relation;
 use crate::buffer::BufferError;
+use crate::device::ends_context;
 
 /// The integer arguments of a launch, for messages: each with its value, unless 64 bits with a sign do not hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,6 +237,17 @@ pub enum LaunchError {
     /// The module of the kernel cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The context has ended: a kernel, this or an earlier one, did what no kernel may, or the device is gone.
+    #[error(
+        "kernel `{kernel}`: the context is lost ({error:?}), and nothing works in it any more: let go of all that is of it, and \
+         open the device anew"
+    )]
+    ContextLost {
+        /// The kernel that was to be launched.
+        kernel: &'static str,
+        /// What the driver says.
+        error: DriverError,
+    },
     /// The driver refused.
     #[error("kernel `{kernel}`: the driver says {error:?}")]
     Driver {
@@ -246,13 +258,36 @@ pub enum LaunchError {
     },
 }
 
+impl LaunchError {
+    /// What the driver says of a launch.
+    #[cold]
+    pub(crate) fn driver(kernel: &'static str, error: DriverError) -> Self {
+        match ends_context(error) {
+            true => Self::ContextLost { kernel, error },
+            false => Self::Driver { kernel, error },
+        }
+    }
+}
+
+impl From<DriverError> for GraphError {
+    fn from(error: DriverError) -> Self {
+        if ends_context(error) { Self::ContextLost(error) } else { Self::Driver(error) }
+    }
+}
+
 /// Why a graph was not made or not replayed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
+    /// The context has ended: a kernel did what no kernel may, or the device is gone.
+    #[error(
+        "a graph: the context is lost ({0:?}), and nothing works in it any more: let go of all that is of it, and open the \
+         device anew"
+    )]
+    ContextLost(DriverError),
     /// The driver refused.
     #[error("a graph: the driver says {0:?}")]
-    Driver(#[from] DriverError),
+    Driver(DriverError),
     /// A launch could not be recorded.
     #[error(transparent)]
     Launch(#[from] LaunchError),

@@ -221,7 +221,7 @@ impl<S: KernelSet> Kernels<S> {
         geometry: &Geometry,
         regions: &[&Region<'_>],
     ) -> Result<Option<&Function>, LaunchError> {
-        let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
+        let failed = |error| LaunchError::driver(kernel.name, error);
         // This also reports what went wrong where no error could be returned, such as cudarc's own waits.
         context.bind_to_thread().map_err(failed)?;
         Region::check_all(regions, kernel.name, context)?;

@@ -3,13 +3,13 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaStream, DriverError, sys};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
 
 use super::argument::Region;
-use super::attributes::{Attributes, can_begin_early, launch, too_large};
+use super::attributes::{can_begin_early, launch, too_large};
 use super::contract::Geometry;
 use super::error::LaunchError;
-use super::kernels::{Kernel, KernelSet, Kernels};
+use super::kernels::{Function, Kernel, KernelSet, Kernels};
 use super::order::{at_home, is_capturing, ordered};
 use super::{Target, sealed};
 
@@ -66,7 +66,7 @@ impl<S: KernelSet> Target for Queue<'_, S> {
         regions: &[&Region<'_>],
         arguments: &mut [*mut c_void],
     ) -> Result<(), LaunchError> {
-        let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
+        let failed = |error| LaunchError::driver(kernel.name, error);
         let context = self.stream.context();
         if !Arc::ptr_eq(context, self.kernels.context()) && context != self.kernels.context() {
             let (kernels, stream) = (self.kernels.context().ordinal(), context.ordinal());
@@ -88,24 +88,35 @@ impl<S: KernelSet> Target for Queue<'_, S> {
         }
         // The blocks of a cooperative grid need the room that the kernel before still has.
         let early = self.overlapping && kernel.programmatic.is_some() && function.waits && !kernel.cooperative;
-        let attributes = Attributes::new(kernel, &geometry, early);
         // SAFETY: the function is loaded in the context of the stream. Arguments are the caller's word; their memory is held
         // by the regions, and freed on its home stream, which waits for this launch. A kernel that begins early touches
         // until it waits nothing that the work before it writes, as the maker of this queue said.
-        let launch = || unsafe { launch(function, &geometry, &attributes, self.stream.cu_stream(), arguments) };
+        let launch = || unsafe { launch(kernel, function, &geometry, early, self.stream.cu_stream(), arguments) };
         let launched = if elsewhere {
             let homes = regions.iter().filter_map(|region| region.home());
             ordered(&self.kernels.loaded().crossing, self.stream, homes, launch)
         } else {
             at_home(self.stream, launch)
         };
-        launched.map_err(|error: DriverError| {
-            let error_of_room = || too_large(kernel, function, &geometry, context).ok().flatten();
-            match error.0 {
-                sys::CUresult::CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE => error_of_room(),
-                _ => None,
-            }
-            .unwrap_or(failed(error))
-        })
+        launched.map_err(|error| not_launched(kernel, function, &geometry, context, error))
     }
+}
+
+/// Why the driver did not launch a kernel.
+#[cold]
+#[inline(never)]
+fn not_launched(
+    kernel: &Kernel,
+    function: &Function,
+    geometry: &Geometry,
+    context: &CudaContext,
+    error: DriverError,
+) -> LaunchError {
+    let room = match error.0 {
+        sys::CUresult::CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE => {
+            too_large(kernel, function, geometry, context).ok().flatten()
+        }
+        _ => None,
+    };
+    room.unwrap_or_else(|| LaunchError::driver(kernel.name, error))
 }

@@ -356,7 +356,7 @@ impl<S: KernelSet> Target for Recording<'_, S> {
         regions: &[&Region<'_>],
         arguments: &mut [*mut c_void],
     ) -> Result<Node<S>, LaunchError> {
-        let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
+        let failed = |error| LaunchError::driver(kernel.name, error);
         let context = self.context();
         let Some(function) = self.kernels.prepare(context, kernel, &geometry, regions)? else {
             return Ok(Node::new(&self.identity, *kernel, None));

@@ -112,7 +112,7 @@ impl<S: KernelSet> Target for Update<'_, S> {
         regions: &[&Region<'_>],
         arguments: &mut [*mut c_void],
     ) -> Result<(), LaunchError> {
-        let failed = |error| LaunchError::Driver { kernel: kernel.name, error };
+        let failed = |error| LaunchError::driver(kernel.name, error);
         let place = self.place(kernel)?;
         // The graph was recorded with kernels of this set, since the node was.
         let kernels = Kernels::<S>::of(&self.graph.kernels);

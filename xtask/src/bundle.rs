@@ -17,7 +17,14 @@ const LIMIT: u64 = 64 << 20;
 
 /// Tests that need Rust or nvcc, or run on the emulator alone: they stay at home.
 const AT_HOME: [&str; 2] = ["drop_in", "ui"];
-const PACKAGES_AT_HOME: [&str; 4] = ["warpwright-build", "warpwright-macros", "warpwright-testing", "xtask"];
+const PACKAGES_AT_HOME: [&str; 6] = [
+    "warpwright-authoring",
+    "warpwright-build",
+    "warpwright-emulator",
+    "warpwright-macros",
+    "warpwright-testing",
+    "xtask",
+];
 
 /// What tests and program read.
 const FILES: [&str; 2] = ["models", "tests/data"];
