@@ -82,23 +82,32 @@ struct RawEngine {
     projected: sys::CUdeviceptr,
 }
 
-/// The same projection for raw handles: cudarc's objects are made around them, and taken apart without freeing them.
+/// cudarc's context around a raw one. It is made once and never dropped, since dropping it would destroy the engine's own.
 ///
 /// # Safety
-/// The handles are of one context, in which `projection` is; stream and memory stay until the work is done. There are
-/// `HIDDEN` and `ROWS` initialised elements. Other streams that use them are put in order by the caller.
-unsafe fn project_raw(engine: &RawEngine, projection: &Projection) -> Result<(), Box<dyn Error>> {
-    let &RawEngine { ordinal, device, context, stream, hidden, projected } = engine;
-    // Dropping what is made here would destroy the context: one handle is never dropped. An engine makes it once.
-    // SAFETY: the context is one of this device, as the caller says; and it is not destroyed by cudarc.
-    let context = unsafe { CudaContext::from_raw_context(ordinal, device, context) }?;
-    let _never_dropped = ManuallyDrop::new(Arc::clone(&context));
+/// The context is one of the device, and stays.
+unsafe fn attach(engine: &RawEngine) -> Result<ManuallyDrop<Arc<CudaContext>>, Box<dyn Error>> {
+    // SAFETY: as the caller says.
+    let context = unsafe { CudaContext::from_raw_context(engine.ordinal, engine.device, engine.context) }?;
+    Ok(ManuallyDrop::new(context))
+}
+
+/// The same projection with raw handles: cudarc's objects are made around them, and taken apart without freeing them.
+///
+/// # Safety
+/// Stream and memory are of the context, and stay until the work is done. There are `HIDDEN` and `ROWS` initialised
+/// elements. Other streams that use them are put in order by the caller.
+unsafe fn project_raw(
+    engine: &RawEngine,
+    context: &Arc<CudaContext>,
+    projection: &Projection,
+) -> Result<(), Box<dyn Error>> {
     // SAFETY: the stream is of this context and stays, as the caller says.
-    let stream = unsafe { context.wrap_borrowed_stream(stream) };
+    let stream = unsafe { context.wrap_borrowed_stream(engine.stream) };
     // SAFETY: the memory is there and initialised, as the caller says; it is given back below, and not freed.
-    let x = unsafe { stream.upgrade_device_ptr::<f32>(hidden, HIDDEN) };
+    let x = unsafe { stream.upgrade_device_ptr::<f32>(engine.hidden, HIDDEN) };
     // SAFETY: as above.
-    let mut y = unsafe { stream.upgrade_device_ptr::<f32>(projected, ROWS) };
+    let mut y = unsafe { stream.upgrade_device_ptr::<f32>(engine.projected, ROWS) };
     let launched = projection.forward(&stream, &x.as_view(), y.as_view_mut());
     // Before anything returns: a slice that is dropped frees its memory.
     x.leak();
@@ -136,8 +145,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let error = projection.forward(&engine.stream, &engine.hidden.as_view(), longer).expect_err("too long");
     println!("{error}");
 
-    // The same with the handles alone.
+    // The same with the handles alone, over zeros.
     let stream = Arc::clone(&engine.stream);
+    stream.memset_zeros(&mut engine.projected)?;
     let raw = RawEngine {
         ordinal: context.ordinal(),
         device: context.cu_device(),
@@ -146,8 +156,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         hidden: engine.hidden.leak(),
         projected: engine.projected.leak(),
     };
+    // SAFETY: the context outlives this function.
+    let attached = unsafe { attach(&raw) }?;
     // SAFETY: all are of this context, and there until they are freed below.
-    unsafe { project_raw(&raw, &projection) }?;
+    unsafe { project_raw(&raw, &attached, &projection) }?;
     // SAFETY: as `leak` gave them. From here on they are freed when they are dropped.
     let (_hidden, projected) = unsafe {
         (
