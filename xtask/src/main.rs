@@ -67,9 +67,10 @@ fn run_command() -> anyhow::Result<()> {
 }
 
 /// The folders of kernels whose PTX is kept in the repository: the crate, and the folder in it.
-const KERNELS: [(&str, &str); 4] = [
+const KERNELS: [(&str, &str); 5] = [
     (".", "kernels"),
     ("benches/launch-cost", "kernels"),
+    ("examples/03-own-crate", "kernels"),
     ("testing", "tests/kernels"),
     ("tests/authoring", "kernels"),
 ];
