@@ -13,6 +13,7 @@ use warpwright::kernel::q1_0_gemv::Q1_0GemvAdd;
 use warpwright::kernel::silu_mul::SiluMul;
 use warpwright::launch::{Graph, GraphError, LaunchError, Target};
 use warpwright::types::{Uint4, f16};
+use warpwright_authoring::hopper::TwiceAfter;
 
 const DIM: usize = 1000;
 
@@ -310,4 +311,31 @@ fn captured_work() {
     assert_eq!(parent.unwrap_err(), GraphError::ChildCaptured);
     drop(graph);
     assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+/// Kernels of two crates in one graph, each with its own updates.
+#[test]
+fn kernels_of_another_crate() {
+    let device = device();
+    let others = warpwright_authoring::Kernels::load(&device.context).unwrap();
+    let x = gates(&device, 1.0);
+    let (mut a, mut b) = (zeros(&device), zeros(&device));
+    let n = DIM as u32;
+    let graph = Graph::record(&device.kernels, |graph| {
+        let first = gate(graph, &x, &mut a)?;
+        let second = graph.with(&others, |graph| Ok(TwiceAfter { x: &a, out: &mut b, n }.launch(graph)?))?;
+        Ok((first, second, gate(graph, &x, &mut a)?))
+    })
+    .unwrap();
+    drop(others);
+    assert_eq!(graph.launches(), 3);
+    graph.launch(&device.stream).unwrap();
+    assert_all(&b, 2.0 * silu(1.0, 1.0));
+    let (first, second, _) = graph.nodes();
+    gate(&graph.update(first), &gates(&device, 3.0), &mut a).unwrap();
+    let mut c = zeros(&device);
+    TwiceAfter { x: &a, out: &mut c, n }.launch(&graph.update(second)).unwrap();
+    graph.launch(&device.stream).unwrap();
+    assert_all(&c, 2.0 * silu(3.0, 1.0));
+    assert_all(&b, 2.0 * silu(1.0, 1.0));
 }

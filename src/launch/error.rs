@@ -324,6 +324,16 @@ pub enum GraphError {
         /// The device of the other.
         child: usize,
     },
+    /// Launches of kernels of another context were to be recorded.
+    #[error(
+        "a graph of device {graph} cannot take launches of kernels that are loaded in another context (device {kernels})"
+    )]
+    KernelsContext {
+        /// The device of the graph.
+        graph: usize,
+        /// The device of the kernels.
+        kernels: usize,
+    },
     /// A graph that was updated is to be part of another. The driver would take it as it was recorded.
     #[error("a graph that was updated cannot become part of another")]
     ChildUpdated,

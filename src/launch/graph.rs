@@ -1,5 +1,6 @@
 //! Graphs: launches that are recorded once and replayed as one.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use super::accesses::Steps;
 use super::error::GraphError;
 use super::kernels::{KernelSet, Kernels, Loaded};
 use super::order::{is_capturing, ordered, wait_for_all};
-use super::recording::Recording;
+use super::recording::{Parts, Recording};
 use super::update::{Node, Update};
 
 /// Launches that were recorded, ready to be replayed in their order.
@@ -80,9 +81,9 @@ impl<N> Graph<N> {
         let mut raw = std::ptr::null_mut();
         // SAFETY: the context is bound.
         unsafe { sys::cuGraphCreate(&raw mut raw, 0) }.result()?;
-        let recording = Recording::new(kernels, Building(raw));
-        let nodes = record(&recording)?;
-        let recorded = recording.finish()?;
+        let (identity, parts) = (Arc::new(()), RefCell::new(Parts::new(Building(raw))));
+        let nodes = record(&Recording::new(kernels, &identity, &parts))?;
+        let recorded = parts.into_inner().finish(kernels, identity)?;
         Ok(Self { nodes, recorded })
     }
 

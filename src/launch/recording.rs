@@ -29,11 +29,11 @@ use crate::buffer::Buffer;
 pub struct Recording<'k, S> {
     kernels: &'k Kernels<S>,
     identity: Arc<()>,
-    parts: RefCell<Parts>,
+    parts: &'k RefCell<Parts>,
 }
 
 /// What was recorded so far, and where it goes on.
-struct Parts {
+pub(crate) struct Parts {
     graph: Building,
     steps: Steps,
     /// The places of the nodes that the next one comes after.
@@ -51,28 +51,25 @@ struct Parts {
 const COPY_LIMIT: u64 = 1 << 30;
 
 impl<'k, S: KernelSet> Recording<'k, S> {
-    pub(crate) fn new(kernels: &'k Kernels<S>, graph: Building) -> Self {
-        let parts = Parts {
-            graph,
-            steps: Steps::default(),
-            ends: Vec::new(),
-            branches: Arc::new([]),
-            forks: 0,
-            launches: 0,
-            kept: Kept::default(),
-            spoilt: None,
-        };
-        Self { kernels, identity: Arc::new(()), parts: RefCell::new(parts) }
+    pub(crate) fn new(kernels: &'k Kernels<S>, identity: &Arc<()>, parts: &'k RefCell<Parts>) -> Self {
+        Self { kernels, identity: Arc::clone(identity), parts }
     }
 
-    /// What was recorded, ready to be replayed.
-    pub(crate) fn finish(self) -> Result<Recorded, GraphError> {
-        let Parts { graph, steps, launches, kept, spoilt, .. } = self.parts.into_inner();
-        if let Some(error) = spoilt {
-            return Err(error.into());
+    /// Records launches of other kernels, such as those of another crate, into the same graph.
+    ///
+    /// # Errors
+    /// Kernels of another context, or what `record` returns.
+    pub fn with<O: KernelSet, R>(
+        &self,
+        kernels: &Kernels<O>,
+        record: impl FnOnce(&Recording<'_, O>) -> Result<R, GraphError>,
+    ) -> Result<R, GraphError> {
+        let (own, other) = (self.context(), kernels.context());
+        if own != other {
+            return Err(GraphError::KernelsContext { graph: own.ordinal(), kernels: other.ordinal() });
         }
-        self.kernels.context().bind_to_thread()?;
-        Recorded::new(self.kernels, self.identity, graph, steps, kept, launches)
+        self.parts.borrow_mut().kept.kernels.push(Arc::clone(kernels.loaded()));
+        record(&Recording::new(kernels, &self.identity, self.parts))
     }
 
     fn context(&self) -> &Arc<CudaContext> {
@@ -293,6 +290,29 @@ impl<'k, S: KernelSet> Recording<'k, S> {
 }
 
 impl Parts {
+    /// Nothing yet.
+    pub(crate) fn new(graph: Building) -> Self {
+        Self {
+            graph,
+            steps: Steps::default(),
+            ends: Vec::new(),
+            branches: Arc::new([]),
+            forks: 0,
+            launches: 0,
+            kept: Kept::default(),
+            spoilt: None,
+        }
+    }
+
+    /// What was recorded with `kernels`, ready to be replayed.
+    pub(crate) fn finish<S: KernelSet>(self, kernels: &Kernels<S>, identity: Arc<()>) -> Result<Recorded, GraphError> {
+        if let Some(error) = self.spoilt {
+            return Err(error.into());
+        }
+        kernels.context().bind_to_thread()?;
+        Recorded::new(kernels, identity, self.graph, self.steps, self.kept, self.launches)
+    }
+
     fn check_race(&self, accesses: &[Access]) -> Result<(), LaunchError> {
         self.steps.check_race(self.steps.0.len(), &self.branches, accesses)
     }
@@ -359,7 +379,7 @@ impl<S: KernelSet> Target for Recording<'_, S> {
         let failed = |error| LaunchError::driver(kernel.name, error);
         let context = self.context();
         let Some(function) = self.kernels.prepare(context, kernel, &geometry, regions)? else {
-            return Ok(Node::new(&self.identity, *kernel, None));
+            return Ok(Node::new(&self.identity, self.kernels.loaded(), *kernel, None));
         };
         if kernel.cooperative {
             too_large(kernel, function, &geometry, context).map_err(failed)?.map_or(Ok(()), Err)?;
@@ -396,7 +416,7 @@ impl<S: KernelSet> Target for Recording<'_, S> {
         let early = early.map(|(early, _)| early);
         let place = parts.push(node, Work::Kernel { cluster: geometry.cluster, early, left_out: false }, accesses);
         parts.launches += 1;
-        Ok(Node::new(&self.identity, *kernel, Some(place)))
+        Ok(Node::new(&self.identity, self.kernels.loaded(), *kernel, Some(place)))
     }
 }
 
@@ -414,7 +434,7 @@ struct Forked<'a> {
 
 impl<'a> Forked<'a> {
     fn new<S>(recording: &'a Recording<'_, S>) -> Self {
-        let parts = &recording.parts;
+        let parts = recording.parts;
         let mut now = parts.borrow_mut();
         let (number, before, outside) = (now.forks, now.ends.clone(), Arc::clone(&now.branches));
         now.forks += 1;

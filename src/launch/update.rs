@@ -13,13 +13,15 @@ use super::attributes::too_large;
 use super::contract::Geometry;
 use super::error::LaunchError;
 use super::graph::Recorded;
-use super::kernels::{Function, Kernel, KernelSet, Kernels};
+use super::kernels::{Function, Kernel, KernelSet, Kernels, Loaded};
 use super::{Target, sealed};
 
 /// A launch in a [`Graph`](super::Graph): what launching onto a [`Recording`](super::Recording) gives.
 pub struct Node<S> {
     /// What it shares with its graph.
     graph: Arc<()>,
+    /// The kernels that it was recorded with.
+    kernels: Arc<Loaded>,
     kernel: Kernel,
     /// Its place among the nodes; none for a launch of nothing.
     place: Option<usize>,
@@ -34,8 +36,8 @@ pub struct Update<'a, S> {
 }
 
 impl<S> Node<S> {
-    pub(crate) fn new(graph: &Arc<()>, kernel: Kernel, place: Option<usize>) -> Self {
-        Self { graph: Arc::clone(graph), kernel, place, set: PhantomData }
+    pub(crate) fn new(graph: &Arc<()>, kernels: &Arc<Loaded>, kernel: Kernel, place: Option<usize>) -> Self {
+        Self { graph: Arc::clone(graph), kernels: Arc::clone(kernels), kernel, place, set: PhantomData }
     }
 
     /// The kernel.
@@ -47,7 +49,7 @@ impl<S> Node<S> {
 
 impl<S> Clone for Node<S> {
     fn clone(&self) -> Self {
-        Self::new(&self.graph, self.kernel, self.place)
+        Self::new(&self.graph, &self.kernels, self.kernel, self.place)
     }
 }
 
@@ -114,8 +116,8 @@ impl<S: KernelSet> Target for Update<'_, S> {
     ) -> Result<(), LaunchError> {
         let failed = |error| LaunchError::driver(kernel.name, error);
         let place = self.place(kernel)?;
-        // The graph was recorded with kernels of this set, since the node was.
-        let kernels = Kernels::<S>::of(&self.graph.kernels);
+        // The node was recorded with kernels of this set.
+        let kernels = Kernels::<S>::of(&self.node.kernels);
         let context = self.graph.context();
         let function = kernels.prepare(context, kernel, &geometry, regions)?;
         if let (Some(function), true) = (function, kernel.cooperative) {
