@@ -3,6 +3,8 @@
 #[doc(hidden)]
 pub use bytemuck;
 use bytemuck::{Pod, Zeroable};
+#[doc(hidden)]
+pub use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 pub use half::{bf16, f16};
 
 macro_rules! vectors {
@@ -11,6 +13,11 @@ macro_rules! vectors {
         #[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
         #[repr(C, align($align))]
         pub struct $name(pub [$element; $count]);
+
+        // SAFETY: it is laid out as CUDA's type, and plain data.
+        unsafe impl DeviceRepr for $name {}
+        // SAFETY: it is plain data.
+        unsafe impl ValidAsZeroBits for $name {}
     )*};
 }
 vectors! {

@@ -202,8 +202,9 @@ fn compile_changed(of: &Crate<'_>, changed: &Changed) -> Result<(Headers, Vec<Mo
         of.kernels.join(PREBUILT).display()
     ))
     .note(
-        "in Warpwright's own repository run `cargo xtask prebuilt`, or build with `--features compile`; elsewhere take \
-             `warpwright-build` with its default features",
+        "take `warpwright-build` with its feature `compile`, which is on by default, and build with \
+             WARPWRIGHT_PREBUILT=write to keep the result in the crate; in Warpwright's own repository `cargo xtask prebuilt` \
+             does so, and its feature `compile` compiles in every build",
     )
     .into())
 }

@@ -226,7 +226,7 @@ impl Compiler<'_> {
     /// Assertions of the layout of structs that kernels take, each as if it stood where its kernel does.
     fn layouts(&self, path: &Path, source: &Source) -> String {
         let mut text = String::new();
-        for kernel in source.kernels.iter().filter(|kernel| !kernel.template) {
+        for kernel in &source.kernels {
             for parameter in &kernel.parameters {
                 let words = || parameter.ty.split([' ', '*', '&']);
                 let named = words().find_map(|word| {
@@ -243,11 +243,13 @@ impl Compiler<'_> {
                     .fields
                     .iter()
                     .map(|field| format!(" && __builtin_offsetof({word}, {}) == {}", field.name, field.offset));
+                // A kernel of a header has its line there.
+                if path.ends_with(&kernel.file) {
+                    text.push_str(&format!("#line {} \"{}\"\n", kernel.line, path.display()));
+                }
                 text.push_str(&format!(
-                    "#line {} \"{}\"\n{open}static_assert(sizeof({word}) == {} && alignof({word}) == {}{}, \
+                    "{open}static_assert(sizeof({word}) == {} && alignof({word}) == {}{}, \
                      \"Rust and CUDA disagree on the layout of {word}\");{close}\n",
-                    kernel.line,
-                    path.display(),
                     of.size,
                     of.align,
                     offsets.collect::<String>()

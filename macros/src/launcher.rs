@@ -349,9 +349,12 @@ impl Expansion<'_> {
         text.push_str(&format!("\n\n```cuda\n{}\n```", signatures.join("\n")));
         if !kernel.rules.is_empty() {
             text.push_str("\n\n# Contract\n");
-            for (rule, rest) in kernel.rules.iter().filter(|(rule, _)| rule != "safe") {
+            for (rule, rest) in &kernel.rules {
                 let rest = if rest.is_empty() { String::new() } else { format!(" `{rest}`") };
                 text.push_str(&format!("\n- `@{rule}`{rest}"));
+            }
+            if self.is_safe() {
+                text.push_str("\n\nIts author has signed it, so launching it is a safe function.");
             }
         }
         text
@@ -371,34 +374,37 @@ impl Expansion<'_> {
                 text.push_str(" Its author has not signed the contract with `@safe`.");
             }
         }
-        text.push_str("\n\n# Errors\nWhat of the contract does not hold, or what the driver says.");
+        text.push_str("\n\n# Errors\nWhat of the contract does not hold, or what the driver says: [`LaunchError`](warpwright::launch::LaunchError).");
         text
     }
 
-    fn field_documentation(&self, n: usize, parameter: &Parameter) -> String {
-        let contract = self.contract;
-        let mut text = match self.of.generic.get(n).copied().flatten() {
-            Some(argument) => {
-                let name = self.argument(argument);
-                match parameter.ty {
-                    Type::Scalar(_) => format!("`{name}`"),
-                    Type::Read(_) => format!("`const {name}*`"),
-                    Type::Write(_) => format!("`{name}*`"),
-                }
-            }
-            None => format!("`{}`", parameter.ty.cpp()),
-        };
-        if self.is_optional(parameter) {
-            text.push_str(", may be absent (`None::<&Buffer<_>>`)");
+    /// The Rust name of the element of a parameter, as text.
+    fn element_name(&self, n: usize, parameter: &Parameter) -> String {
+        match (self.of.generic.get(n).copied().flatten(), parameter.ty.element()) {
+            (Some(argument), _) => self.argument(argument).to_string(),
+            (None, Element::Number(number)) => number.rust().to_owned(),
+            (None, Element::Struct(of)) => of.name.clone(),
         }
+    }
+
+    fn field_documentation(&self, n: usize, parameter: &Parameter) -> String {
+        let (contract, element) = (self.contract, self.element_name(n, parameter));
+        let whole = if contract.outputs.contains(&parameter.name) { " whole" } else { "" };
+        let mut text = match parameter.ty {
+            Type::Scalar(_) => format!("`{element}`"),
+            Type::Read(_) => format!("Memory of `{element}` that is read"),
+            Type::Write(_) => format!("Memory of `{element}` that is written{whole}"),
+        };
         for length in contract.lengths.iter().filter(|length| length.parameter == parameter.name) {
-            text.push_str(&format!(", length {} `{}`", length.relation.symbol(), length.elements));
+            let symbol = length.relation.symbol();
+            let elements = length.text.split_once(symbol).map_or(length.text.as_str(), |(_, right)| right.trim());
+            text.push_str(&format!(", length {symbol} `{elements}`"));
         }
         if let Some(bytes) = contract.alignments.get(&parameter.name) {
             text.push_str(&format!(", aligned to {bytes} bytes"));
         }
-        if contract.outputs.contains(&parameter.name) {
-            text.push_str(", written whole");
+        if self.is_optional(parameter) {
+            text.push_str("; absent if `None::<&Buffer<_>>`");
         }
         text
     }

@@ -102,5 +102,9 @@ fn structure(of: &Struct) -> TokenStream {
         unsafe impl ::warpwright::types::bytemuck::Zeroable for #name {}
         // SAFETY: as above.
         unsafe impl ::warpwright::types::bytemuck::Pod for #name {}
+        // SAFETY: it is laid out as CUDA's struct, which the build checked, and plain data.
+        unsafe impl ::warpwright::types::DeviceRepr for #name {}
+        // SAFETY: it is plain data.
+        unsafe impl ::warpwright::types::ValidAsZeroBits for #name {}
     }
 }
