@@ -169,6 +169,11 @@ impl Shared {
                      field in their place"
                 )
             };
+            // What bindgen makes up has no name in C++, and no offset in what it says.
+            let unnamed = field_name == "_base" || field_name.starts_with("__bindgen") || field_name == "_address";
+            if unnamed || field_name.starts_with("_bitfield") {
+                return Err("it is empty, or has a base, bit-fields or members without a name".to_owned());
+            }
             let offset = *layout.offsets.get(&ident.to_string()).ok_or_else(|| padding(0))?;
             let ty = self.field_type(&field.ty).ok_or_else(|| {
                 let ty = &field.ty;

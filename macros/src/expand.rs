@@ -47,7 +47,7 @@ pub(crate) fn expand(manifest: &Manifest, names: &[(String, Span)]) -> Result<To
         // SAFETY: the build checked every kernel of this list against its PTX.
         unsafe impl ::warpwright::launch::KernelSet for Set {
             // Another manifest means another expansion, since this names the file.
-            const MANIFEST: &'static str = ::core::include_str!(::core::concat!(::core::env!("OUT_DIR"), #manifest_path));
+            const MANIFEST: &'static ::core::primitive::str = ::core::include_str!(::core::concat!(::core::env!("OUT_DIR"), #manifest_path));
             const MODULES: &'static [::warpwright::launch::Module] = &[#(#images),*];
             const SYMBOLS: &'static [::warpwright::launch::Symbol] = &[#(#symbols),*];
         }

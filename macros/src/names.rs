@@ -1,8 +1,8 @@
 //! Identifiers in Rust for what has a name in CUDA.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
-use warpwright_build::names::{SHARED, camel_case};
+use quote::quote;
+use warpwright_build::names::{SHARED, generic_name};
 use warpwright_build::types::{Element, Number};
 
 /// An identifier, raw if it is a keyword.
@@ -19,19 +19,15 @@ pub(crate) fn identifier(name: &str) -> Ident {
 
 /// The generic type of the field of a pointer parameter.
 pub(crate) fn generic(parameter: &str) -> Ident {
-    // A parameter whose name starts with an underscore and a digit, say, still needs a letter in front.
-    let name = camel_case(parameter);
-    match name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        true => Ident::new(&name, Span::call_site()),
-        false => format_ident!("P{name}"),
-    }
+    Ident::new(&generic_name(parameter), Span::call_site())
 }
 
 /// The Rust type of a number.
 pub(crate) fn number(number: Number) -> TokenStream {
     let name = Ident::new(number.rust(), Span::call_site());
     match number.is_primitive() {
-        true => quote! { #name },
+        // A marker or module may have the name of a number.
+        true => quote! { ::core::primitive::#name },
         false => quote! { ::warpwright::types::#name },
     }
 }
