@@ -61,7 +61,7 @@ use warpwright::types::{bf16, f16};
 warpwright::kernels!();
 use include::{MODE_SCALE, Params, THREADS, TILE, Window};
 use made::{AddArrays, MulArrays, Plain};
-use structs::{Follow, ScaleRows};
+use structs::{AddFields, Follow, ScaleRows};
 use targets::Architecture;
 use templates::{Convert, Count, GemvBytes4, GemvWords1, Scale};
 
@@ -90,6 +90,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // SAFETY: the kernel does not follow the pointer.
     unsafe { Follow { link: &mut links, window: windows[0], mode: 7 }.launch(&queue, warpwright::launch::Geometry::default()) }?;
     assert_eq!(links.read()?[0].length, 8);
+
+    let mut sum = Buffer::from_host(&stream, &[0u32])?;
+    AddFields { sum: &mut sum, named: include::Named { type_: 3, in_: 4 } }.launch(&queue)?;
+    assert_eq!(sum.read()?, [7]);
+    assert_eq!((include::LARGEST, include::LOWEST), (u64::MAX, -3));
 
     // one launcher for the instances over elements, others by their names
     let mut floats = Buffer::from_host(&stream, &[1.5f32, 2.0])?;

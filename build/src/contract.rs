@@ -387,7 +387,7 @@ impl Scope<'_> {
     /// Checks that names are constants or integer parameters.
     fn integers(&self, rule: &'static str, names: Vec<&str>) -> Result<(), RuleError> {
         let kind = if self.constants.is_empty() {
-            "an integer parameter"
+            "an integer parameter (or a constant of a header `include/*.h`)"
         } else {
             "an integer parameter (or a constant of a shared header)"
         };

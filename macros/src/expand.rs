@@ -8,7 +8,7 @@ use warpwright_build::target::Reach;
 
 use crate::Error;
 use crate::launcher::launcher;
-use crate::names::identifier;
+use crate::names::{identifier, prose};
 use crate::shared;
 
 /// Expands an invocation that names some modules, or none for all of them.
@@ -102,7 +102,7 @@ fn module(module: &Module, first: usize, manifest: &Manifest) -> Result<TokenStr
     let name = identifier(&module.name);
     let documentation = match module.documentation.as_str() {
         "" => format!("The kernels of `{}.cu`.", module.name),
-        text => text.to_owned(),
+        text => prose(text),
     };
     let launchers = launchers(module);
     let launchers = launchers.iter().map(|of| launcher(of, first, &manifest.headers)).collect::<Result<Vec<_>, _>>()?;

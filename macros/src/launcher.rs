@@ -9,7 +9,7 @@ use warpwright_build::types::{Element, Number, Type};
 
 use crate::Error;
 use crate::contract::checks;
-use crate::names::{element, generic, identifier, number};
+use crate::names::{element, generic, identifier, number, prose};
 
 /// Makes the struct of a launcher, and how it is launched. The kernels of its module are numbered from `first`.
 pub(crate) fn launcher(of: &Launcher<'_>, first: usize, headers: &Headers) -> Result<TokenStream, Error> {
@@ -359,7 +359,7 @@ impl Expansion<'_> {
         let kernel = self.kernel;
         let mut text = match kernel.documentation.as_str() {
             "" => format!("The kernel `{}`.", kernel.name),
-            text => text.to_owned(),
+            text => prose(text),
         };
         let signatures: Vec<String> = self.of.kernels.iter().map(|(_, kernel)| kernel.signature()).collect();
         text.push_str(&format!("\n\n```cuda\n{}\n```", signatures.join("\n")));

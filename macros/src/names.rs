@@ -42,3 +42,56 @@ pub(crate) fn element(element: &Element, place: &TokenStream) -> TokenStream {
         }
     }
 }
+
+/// A comment as documentation in Rust: code in it is not Rust's, and no test.
+pub(crate) fn prose(comment: &str) -> String {
+    #[derive(PartialEq)]
+    enum In {
+        Text,
+        Fence,
+        Indented,
+    }
+    let (mut lines, mut place, mut after_blank) = (Vec::new(), In::Text, true);
+    for line in comment.lines() {
+        let blank = line.trim().is_empty();
+        let indented = line.starts_with("    ") || line.starts_with('\t');
+        if place == In::Indented && !indented && !blank {
+            lines.push("```");
+            place = In::Text;
+        }
+        let fence = line.trim_start().starts_with("```");
+        match place {
+            In::Text if fence => {
+                place = In::Fence;
+                lines.push(if line.trim() == "```" { "```text" } else { line });
+            }
+            In::Fence if fence => {
+                place = In::Text;
+                lines.push(line);
+            }
+            In::Text if indented && after_blank && !blank => {
+                place = In::Indented;
+                lines.extend(["```text", line]);
+            }
+            _ => lines.push(line),
+        }
+        after_blank = blank;
+    }
+    if place != In::Text {
+        lines.push("```");
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prose;
+
+    #[test]
+    fn code_in_comments_is_no_rust() {
+        assert_eq!(prose("Adds.\n\nMore."), "Adds.\n\nMore.");
+        assert_eq!(prose("A:\n\n    y = x;\n\nB"), "A:\n\n```text\n    y = x;\n\n```\nB");
+        assert_eq!(prose("```\ny = x;\n```\n```cuda\nz;"), "```text\ny = x;\n```\n```cuda\nz;\n```");
+        assert_eq!(prose("- a\n    goes on"), "- a\n    goes on");
+    }
+}

@@ -217,9 +217,15 @@ fn collect(
     for (token, _) in &tokens {
         let Token::Directive(directive) = token else { continue };
         let Some(name) = directive.strip_prefix("include").map(str::trim) else { continue };
-        let Some(name) = name.strip_prefix('"').and_then(|name| name.split('"').next()) else { continue };
-        let folders = [path.parent().unwrap_or(Path::new("")), include];
-        let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        // A name in angle brackets is looked for in the folder of headers alone.
+        let (end, beside) = match name.chars().next() {
+            Some('"') => ('"', path.parent()),
+            Some('<') => ('>', None),
+            _ => continue,
+        };
+        let Some((name, _)) = name[1..].split_once(end) else { continue };
+        let folders = beside.into_iter().chain([include]);
+        let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
         let Some(found) = found.and_then(|path| std::fs::canonicalize(path).ok()) else { continue };
         if !known.insert(found.clone()) {
             continue;
@@ -359,7 +365,9 @@ fn parameter(tokens: &[&Token]) -> SourceParameter {
     // A parameter that is written as an array is a pointer.
     let is_array = tokens.get(end).is_some_and(|token| token.is_mark('['));
     match declared.split_last() {
-        Some((Token::Word(name), ty)) if ty.iter().any(|token| is_type_word(token)) => {
+        Some((Token::Word(name), ty))
+            if !name.starts_with(|c: char| c.is_ascii_digit()) && ty.iter().any(|token| is_type_word(token)) =>
+        {
             let pointer = if is_array { "*" } else { "" };
             SourceParameter { name: Some(name.clone()), ty: shown(ty.iter().copied()) + pointer }
         }
@@ -514,6 +522,28 @@ KERNEL void plain(int TWICE) {}
             SourceParameter { name: Some("x".into()), ty: "const float* __restrict__".into() }
         );
         assert_eq!(copy.parameters.len(), 3);
+    }
+
+    #[test]
+    fn names_that_are_macros_no_more() {
+        let text = "#define n 4\n#define K(a) __global__ void a(int n) {}\n#undef n\nK(k)\n#undef K\nK(l)\n";
+        let source = Source::of(text, "k.cu");
+        assert_eq!(names(&source), ["k"]);
+        assert_eq!(source.kernels[0].parameters[0].name.as_deref(), Some("n"));
+        // and a number is no name
+        assert_eq!(Source::of("__global__ void k(int 4) {}", "k.cu").kernels[0].parameters[0].name, None);
+    }
+
+    #[test]
+    fn headers_of_the_folder_are_found_however_they_are_included() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("include")).unwrap();
+        std::fs::write(path("include/a.cuh"), "__global__ void a() {}\n").unwrap();
+        std::fs::write(path("include/b.cuh"), "__global__ void b() {}\n").unwrap();
+        std::fs::write(path("k.cu"), "#include <a.cuh>\n#include \"b.cuh\"\n#include <cstdint>\n").unwrap();
+        let source = Source::read(&path("k.cu"), "k.cu", &path("include")).unwrap();
+        assert_eq!(names(&source), ["a", "b"]);
     }
 
     #[test]
