@@ -232,6 +232,13 @@ impl Context<'_> {
     /// What of a contract the code does not allow.
     fn against_the_code(&self, contract: &Contract, entry: &Entry) -> Vec<String> {
         let mut problems = Vec::new();
+        if contract.safe && !entry.variables.is_empty() {
+            let names = entry.variables.join("`, `");
+            problems.push(format!(
+                "`@safe` signs that it touches only what it is given, and it names the device variable `{names}`: give it \
+                 as a parameter, or leave `@safe` out"
+            ));
+        }
         let block = contract.block.as_ref().and_then(|block| block.constant());
         let fits = |block: [i64; 3], max: u64| {
             let threads = block.iter().try_fold(1i64, |product, size| product.checked_mul(*size));
@@ -420,6 +427,8 @@ mod tests {
         assert!(shown.contains("`@grid` names `m`") && shown.contains("k.cu:2"), "{shown}");
         let bounded = Entry { max_threads: Some(16), ..entry("_Z5scalePfj", &[8, 4]) };
         assert!(messages(SOURCE, &[bounded]).contains("`__launch_bounds__` allows 16 threads"));
+        let variables = Entry { variables: vec!["count".into()], ..entry("_Z5scalePfj", &[8, 4]) };
+        assert!(messages(SOURCE, &[variables]).contains("it names the device variable `count`"));
         for block in ["0", "2048", "32, 64"] {
             let source = SOURCE.replace("@block 32", &format!("@block {block}"));
             assert!(messages(&source, &[entry("_Z5scalePfj", &[8, 4])]).contains("between 1 and 1024 threads"));
