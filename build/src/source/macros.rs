@@ -37,7 +37,7 @@ impl Macros {
     }
 
     /// Tokens with macros expanded.
-    pub(super) fn expand(&self, placed: Vec<Placed>) -> Vec<Placed> {
+    pub(super) fn expand(&self, placed: &[Placed]) -> Vec<Placed> {
         let mut out = Vec::with_capacity(placed.len());
         // Up to each `#undef`, after which that name is none any more.
         let mut gone: Vec<String> = Vec::new();

@@ -79,7 +79,7 @@ impl Source {
     pub(crate) fn read(path: &Path, shown: &str, include: &Path) -> std::io::Result<Self> {
         let mut files = Vec::new();
         let mut known = HashSet::from([path.to_owned()]);
-        collect(path, shown.to_owned(), std::fs::read_to_string(path)?, include, &mut known, &mut files);
+        collect(path, shown.to_owned(), &std::fs::read_to_string(path)?, include, &mut known, &mut files);
         let mut macros = Macros::default();
         for (_, tokens) in &files {
             macros.add(tokens);
@@ -88,7 +88,7 @@ impl Source {
         // What is included comes first.
         let own = files.len().saturating_sub(1);
         for (number, (file, tokens)) in files.into_iter().enumerate() {
-            source.scan(&macros.expand(tokens), &file, number == own);
+            source.scan(&macros.expand(&tokens), &file, number == own);
         }
         Ok(source)
     }
@@ -100,7 +100,7 @@ impl Source {
         let tokens = tokens(text);
         macros.add(&tokens);
         let mut source = Self::default();
-        source.scan(&macros.expand(tokens), shown, true);
+        source.scan(&macros.expand(&tokens), shown, true);
         source
     }
 
@@ -208,12 +208,12 @@ enum Template {
 fn collect(
     path: &Path,
     shown: String,
-    text: String,
+    text: &str,
     include: &Path,
     known: &mut HashSet<PathBuf>,
     files: &mut Vec<(String, Vec<Placed>)>,
 ) {
-    let tokens = tokens(&text);
+    let tokens = tokens(text);
     for (token, _) in &tokens {
         let Token::Directive(directive) = token else { continue };
         let Some(name) = directive.strip_prefix("include").map(str::trim) else { continue };
@@ -235,7 +235,7 @@ fn collect(
                 Ok(inside) => format!("include/{}", inside.display()),
                 Err(_) => found.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             };
-            collect(&found, shown, text, include, known, files);
+            collect(&found, shown, &text, include, known, files);
         }
     }
     files.push((shown, tokens));
