@@ -61,9 +61,9 @@ use warpwright::types::{bf16, f16};
 warpwright::kernels!();
 use include::{MODE_SCALE, Params, THREADS, TILE, Window};
 use made::{AddArrays, MulArrays, Plain};
-use structs::{Follow, ScaleRows};
+use structs::{AddFields, Follow, ScaleRows};
 use targets::Architecture;
-use templates::{Convert, GemvBytes4, GemvWords1, Scale};
+use templates::{Convert, Count, GemvBytes4, GemvWords1, Scale};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let choice = std::env::var("WARPWRIGHT_DEVICE").map_or(Ok(Default::default()), |name| name.parse());
@@ -91,6 +91,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     unsafe { Follow { link: &mut links, window: windows[0], mode: 7 }.launch(&queue, warpwright::launch::Geometry::default()) }?;
     assert_eq!(links.read()?[0].length, 8);
 
+    let mut sum = Buffer::from_host(&stream, &[0u32])?;
+    AddFields { sum: &mut sum, named: include::Named { type_: 3, in_: 4 } }.launch(&queue)?;
+    assert_eq!(sum.read()?, [7]);
+    assert_eq!((include::LARGEST, include::LOWEST), (u64::MAX, -3));
+
     // one launcher for the instances over elements, others by their names
     let mut floats = Buffer::from_host(&stream, &[1.5f32, 2.0])?;
     let mut halves = Buffer::from_host(&stream, &[f16::from_f32(1.5); 3])?;
@@ -115,6 +120,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut sum = Buffer::from_host(&stream, &[0i64])?;
     GemvWords1 { x: &whole, y: &mut sum, n: 1 }.launch(&queue)?;
     assert_eq!(sum.read()?, [-21]);
+
+    // a number that rules compute with is an argument of the template
+    let mut short = Buffer::from_host(&stream, &[0u32; 3])?;
+    let mut long = Buffer::from_host(&stream, &[0u64; 2])?;
+    Count { x: &mut short, n: 3, first: 7 }.launch(&queue)?;
+    Count { x: &mut long, n: 2, first: 1 << 40 }.launch(&queue)?;
+    assert_eq!((short.read()?, long.read()?), (vec![7, 8, 9], vec![1 << 40, (1 << 40) + 1]));
+    let error = Count { x: &mut long, n: u64::MAX, first: 0 }.launch(&queue).unwrap_err();
+    assert!(matches!(error, LaunchError::Arithmetic { rule: "x == n", .. }), "{error}");
 
     // made by macros; a name that C gave; a pointer that may be null
     let (a, b) = (Buffer::from_host(&stream, &[3.0f32; 300])?, Buffer::from_host(&stream, &[4.0f32; 300])?);

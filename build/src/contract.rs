@@ -228,6 +228,16 @@ impl Contract {
         missing
     }
 
+    /// The parameters that it computes with.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let dimensions = [&self.grid, &self.block].into_iter().flatten().flat_map(|dimensions| &dimensions.sizes);
+        let shared = self.shared.iter().map(|(bytes, _)| bytes);
+        let lengths = self.lengths.iter().map(|length| &length.elements);
+        let requirements = self.requirements.iter().flat_map(|(comparison, _)| comparison.names());
+        dimensions.chain(shared).chain(lengths).flat_map(Expression::names).chain(requirements).collect()
+    }
+
     /// Whether it gives grid and block, so that a launch is not told them.
     #[must_use]
     pub fn has_geometry(&self) -> bool {
@@ -377,7 +387,7 @@ impl Scope<'_> {
     /// Checks that names are constants or integer parameters.
     fn integers(&self, rule: &'static str, names: Vec<&str>) -> Result<(), RuleError> {
         let kind = if self.constants.is_empty() {
-            "an integer parameter"
+            "an integer parameter (or a constant of a header `include/*.h`)"
         } else {
             "an integer parameter (or a constant of a shared header)"
         };

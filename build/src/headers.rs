@@ -1,8 +1,11 @@
 //! What CUDA and Rust share: structs and constants of the headers `include/*.h`, read by bindgen.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use bindgen::callbacks::{IntKind, ParseCallbacks, Token};
 use syn::{Expr, Fields, Item, Lit, Type as RustType};
 
 use crate::diagnostic::Diagnostic;
@@ -27,7 +30,8 @@ pub(crate) fn read(
     toolkit: &Toolkit,
 ) -> Result<(Shared, Vec<PathBuf>), Diagnostic> {
     toolkit.find_libclang()?;
-    let files = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let files = Rc::new(RefCell::new(Vec::new()));
+    let notes = Notes { files: Rc::clone(&files), ..Notes::default() };
     let includes: String = headers.iter().map(|path| format!("#include \"{}\"\n", path.display())).collect();
     let mut builder = bindgen::Builder::default()
         .header_contents("warpwright_shared.hpp", &includes)
@@ -35,13 +39,14 @@ pub(crate) fn read(
         .clang_arg(format!("-I{}", include.display()))
         .clang_arg(format!("-I{}", toolkit.include().display()))
         .disable_name_namespacing()
+        .enable_cxx_namespaces()
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
         .layout_tests(true)
         .ignore_functions()
         .ignore_methods()
         .formatter(bindgen::Formatter::None)
-        .parse_callbacks(Box::new(Files(std::rc::Rc::clone(&files))));
+        .parse_callbacks(Box::new(notes));
     if let Some(folder) = toolkit.compiler_headers() {
         builder = builder.clang_args(["-isystem", &folder]);
     }
@@ -59,16 +64,71 @@ pub(crate) fn read(
         syn::parse_file(&text).map_err(|error| Diagnostic::new(format!("bindgen's output cannot be read: {error}")))?;
     let mut inputs = files.take();
     inputs.extend(headers.iter().cloned());
-    Ok((Shared::of(&file.items), inputs))
+    let mut items = Vec::new();
+    flatten(file.items, &mut items);
+    if let Some(name) = twice(&items) {
+        return Err(Diagnostic::new(format!(
+            "the shared headers have several `{name}`, such as in different namespaces"
+        ))
+        .note("Rust has one module for all of them: rename one, or move what Rust need not see to a `.cuh`"));
+    }
+    Ok((Shared::of(&items), inputs))
 }
 
-/// Notes the files that bindgen reads.
-#[derive(Debug)]
-struct Files(std::rc::Rc<std::cell::RefCell<Vec<PathBuf>>>);
+/// Takes items out of the modules that bindgen makes of namespaces.
+fn flatten(items: Vec<Item>, out: &mut Vec<Item>) {
+    for item in items {
+        match item {
+            Item::Mod(module) => flatten(module.content.map_or_else(Vec::new, |(_, items)| items), out),
+            item => out.push(item),
+        }
+    }
+}
 
-impl bindgen::callbacks::ParseCallbacks for Files {
+/// The name of two structs or of two constants.
+fn twice(items: &[Item]) -> Option<String> {
+    let (mut structs, mut constants) = (BTreeSet::new(), BTreeSet::new());
+    items.iter().find_map(|item| {
+        let (name, known) = match item {
+            Item::Const(constant) if constant.ident != "_" => (constant.ident.to_string(), &mut constants),
+            Item::Struct(of) => (of.ident.to_string(), &mut structs),
+            _ => return None,
+        };
+        (!known.insert(name.clone())).then_some(name)
+    })
+}
+
+/// Notes the files that bindgen reads, and macros that it could misread.
+#[derive(Debug, Default)]
+struct Notes {
+    files: Rc<RefCell<Vec<PathBuf>>>,
+    /// Macros with a number without a sign in them, and whether it is all that there is.
+    unsigned: RefCell<HashMap<String, bool>>,
+}
+
+impl ParseCallbacks for Notes {
     fn include_file(&self, filename: &str) {
-        self.0.borrow_mut().push(filename.into());
+        self.files.borrow_mut().push(filename.into());
+    }
+
+    fn modify_macro(&self, name: &str, tokens: &mut Vec<Token>) {
+        let mut unsigned = self.unsigned.borrow_mut();
+        let without_sign = |token: &Token| {
+            let text = String::from_utf8_lossy(&token.raw);
+            let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+            is_number && (text.contains(['u', 'U']) || text.len() >= 18) || unsigned.contains_key(&*text)
+        };
+        // The name comes first.
+        if tokens.iter().skip(1).any(without_sign) {
+            unsigned.insert(name.to_owned(), tokens.len() == 2);
+        }
+    }
+
+    /// bindgen computes macros with a sign. What is below zero there, and without a sign in C, is another number: that of
+    /// a literal is known, others are left out.
+    fn int_macro(&self, name: &str, value: i64) -> Option<IntKind> {
+        let alone = *self.unsigned.borrow().get(name).filter(|_| value < 0)?;
+        Some(if alone { IntKind::U64 } else { IntKind::Custom { name: "unknown", is_signed: false } })
     }
 }
 
@@ -169,6 +229,11 @@ impl Shared {
                      field in their place"
                 )
             };
+            // What bindgen makes up has no name in C++, and no offset in what it says.
+            let unnamed = field_name == "_base" || field_name.starts_with("__bindgen") || field_name == "_address";
+            if unnamed || field_name.starts_with("_bitfield") {
+                return Err("it is empty, or has a base, bit-fields or members without a name".to_owned());
+            }
             let offset = *layout.offsets.get(&ident.to_string()).ok_or_else(|| padding(0))?;
             let ty = self.field_type(&field.ty).ok_or_else(|| {
                 let ty = &field.ty;

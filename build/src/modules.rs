@@ -239,10 +239,10 @@ impl Compiler<'_> {
                     [] => (String::new(), ""),
                     names => (format!("namespace {} {{ ", names.join("::")), " }"),
                 };
-                let offsets = of
-                    .fields
-                    .iter()
-                    .map(|field| format!(" && __builtin_offsetof({word}, {}) == {}", field.name, field.offset));
+                // A name that Rust does not take has an underscore more than in C++.
+                let named = of.fields.iter().filter(|field| !field.name.ends_with('_'));
+                let offsets =
+                    named.map(|field| format!(" && __builtin_offsetof({word}, {}) == {}", field.name, field.offset));
                 // A kernel of a header has its line there.
                 if path.ends_with(&kernel.file) {
                     text.push_str(&format!("#line {} \"{}\"\n", kernel.line, path.display()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::manifest::{Kernel, Manifest, Module};
+use crate::manifest::{Kernel, Manifest, Module, Parameter};
 use crate::types::{Element, Number, Type};
 
 /// The module that holds what CUDA and Rust share.
@@ -124,6 +124,28 @@ fn generic(instances: &[(usize, &Kernel)]) -> Option<Vec<Option<usize>>> {
 /// Names that Rust takes in no form (others it takes as `r#name`).
 const RESERVED: [&str; 5] = ["self", "Self", "super", "crate", "_"];
 
+/// Names that cannot be those of variables, since they are known everywhere.
+const PRELUDE: [&str; 4] = ["None", "Some", "Ok", "Err"];
+
+/// Why a name cannot be that of a parameter, if it cannot.
+fn refused(name: &str) -> Option<&'static str> {
+    match name {
+        name if RESERVED.contains(&name) || PRELUDE.contains(&name) => Some("cannot be a name in Rust"),
+        name if name.starts_with("__") => Some("begins as names of the compiler's own do"),
+        _ => None,
+    }
+}
+
+/// The name of the generic type of the field of a pointer.
+#[must_use]
+pub fn generic_name(parameter: &str) -> String {
+    match camel_case(parameter) {
+        // `Self` is no name, and digits need a letter in front; `OntoTarget` is what a kernel is launched onto.
+        name if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name != "Self" && name != "OntoTarget" => name,
+        name => format!("P{name}"),
+    }
+}
+
 /// Modules and launchers have the names of their files, kernels and parameters, which have to be names in Rust, each its
 /// own.
 pub(crate) fn check_names(manifest: &Manifest, folder: &str) -> Result<(), Diagnostics> {
@@ -139,15 +161,33 @@ pub(crate) fn check_names(manifest: &Manifest, folder: &str) -> Result<(), Diagn
             None => file.clone(),
         };
         for kernel in &module.kernels {
-            let names = kernel.parameters.iter().map(|parameter| parameter.name.as_str());
-            for name in names.chain([kernel.name.as_str()]).filter(|name| RESERVED.contains(name)) {
-                let message = format!("kernel `{}`: `{name}` cannot be a name in Rust: rename it", kernel.name);
+            let mut wrong = |problem: String| {
+                let message = format!("kernel `{}`: {problem}", kernel.name);
                 errors.push(Diagnostic::new(message).at(place(kernel), kernel.line));
+            };
+            for Parameter { name, .. } in &kernel.parameters {
+                if let Some(reason) = refused(name) {
+                    wrong(format!("its parameter `{name}` {reason}: rename it"));
+                }
+            }
+            let pointers = kernel.parameters.iter().filter(|parameter| parameter.ty.pointee().is_some());
+            let mut generics: BTreeMap<String, &str> = BTreeMap::new();
+            for Parameter { name, .. } in pointers {
+                if let Some(other) = generics.insert(generic_name(name), name) {
+                    wrong(format!("`{other}` and `{name}` are too much alike: rename one of them"));
+                }
             }
         }
         let mut known: BTreeMap<String, &Kernel> = BTreeMap::new();
         for launcher in launchers(module) {
             let (_, kernel) = launcher.kernels[0];
+            if !identifier(&launcher.name) || RESERVED.contains(&&*launcher.name) {
+                let message = format!(
+                    "kernel `{}`: it would be launched by a struct `{}`, which cannot be a name in Rust: rename it",
+                    kernel.name, launcher.name
+                );
+                errors.push(Diagnostic::new(message).at(place(kernel), kernel.line));
+            }
             if let Some(other) = known.insert(launcher.name.clone(), kernel) {
                 let message = format!(
                     "two kernels would be launched by a struct `{}`: `{}` and `{}`",
@@ -159,7 +199,13 @@ pub(crate) fn check_names(manifest: &Manifest, folder: &str) -> Result<(), Diagn
                 errors.push(Diagnostic::new(message).at(place(kernel), kernel.line).note(note));
             }
         }
-        if !identifier(&module.name) || RESERVED.contains(&module.name.as_str()) {
+        // What stands beside the modules.
+        const BESIDE: [&str; 2] = ["Set", "Kernels"];
+        if BESIDE.contains(&&*module.name) {
+            let message =
+                format!("`{0}.cu` has the name of the type `{0}` beside the modules: rename the file", module.name);
+            errors.push(Diagnostic::new(message).at(file, 1));
+        } else if !identifier(&module.name) || RESERVED.contains(&module.name.as_str()) {
             let message = format!("`{}.cu` cannot be a Rust module: rename the file", module.name);
             errors.push(Diagnostic::new(message).at(file, 1));
         } else if module.name == SHARED && manifest.headers != Default::default() {
@@ -174,7 +220,6 @@ pub(crate) fn check_names(manifest: &Manifest, folder: &str) -> Result<(), Diagn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Parameter;
 
     fn kernel(name: &str, arguments: &[&str], types: &[Type]) -> Kernel {
         let parameters = types.iter().enumerate().map(|(n, ty)| Parameter { name: format!("p{n}"), ty: ty.clone() });
@@ -222,6 +267,30 @@ mod tests {
         assert_eq!(launchers[0].generic, [Some(0), Some(0), None]);
         assert_eq!(launchers[0].kernels.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2]);
         assert!(launchers[1].generic.is_empty());
+    }
+
+    #[test]
+    fn names_that_rust_does_not_take_are_refused() {
+        let named = |kernel: &Kernel, names: [&str; 2]| {
+            let parameters = names.map(|name| Parameter { name: name.into(), ty: Type::Read(Number::F32.into()) });
+            Kernel { parameters: parameters.to_vec(), ..kernel.clone() }
+        };
+        let plain = kernel("k", &[], &[]);
+        let cases = [
+            (kernel("_1x", &[], &[]), "a struct `1x`, which cannot be a name"),
+            (kernel("_self", &[], &[]), "a struct `Self`, which cannot be a name"),
+            (kernel("__", &[], &[]), "a struct ``, which cannot be a name"),
+            (named(&plain, ["None", "b"]), "its parameter `None` cannot be a name in Rust"),
+            (named(&plain, ["a", "__onto"]), "its parameter `__onto` begins as"),
+            (named(&plain, ["x", "X"]), "`x` and `X` are too much alike"),
+        ];
+        for (kernel, message) in cases {
+            let modules = vec![module(vec![kernel])];
+            let manifest = Manifest { format: 0, flags: Vec::new(), headers: Default::default(), modules };
+            let shown = check_names(&manifest, "kernels").unwrap_err().to_string();
+            assert!(shown.contains(message) && shown.contains("kernels/m.cu:1"), "{shown}");
+        }
+        assert_eq!(["x_y", "self_", "_1", "onto_target"].map(generic_name), ["XY", "PSelf", "P1", "POntoTarget"]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Entry {
     pub(crate) cluster: Option<[u32; 3]>,
     /// Whether it waits for what it depends on (`griddepcontrol.wait`).
     pub(crate) waits: bool,
+    /// The device variables that it names and that have no value from the start, so that kernels write them.
+    pub(crate) variables: Vec<String>,
 }
 
 /// The name after `.entry`.
@@ -28,6 +30,7 @@ fn entry_symbol(line: &str) -> Option<&str> {
 pub(crate) fn entries(ptx: &str) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut in_head = false;
+    let variables: Vec<&str> = ptx.lines().filter_map(variable).collect();
     for line in ptx.lines().map(str::trim) {
         if let Some(symbol) = entry_symbol(line) {
             entries.push(Entry { symbol: symbol.to_owned(), ..Entry::default() });
@@ -38,6 +41,12 @@ pub(crate) fn entries(ptx: &str) -> Vec<Entry> {
         let Some(entry) = entries.last_mut() else { continue };
         entry.waits |= line.starts_with("griddepcontrol.wait");
         if !in_head {
+            let words = || line.split(|c: char| !is_symbol(c));
+            for name in variables.iter().filter(|name| words().any(|word| word == **name)) {
+                if variable(line).is_none() && !entry.variables.iter().any(|known| known == name) {
+                    entry.variables.push((*name).to_owned());
+                }
+            }
             continue;
         }
         if line.starts_with(".param") {
@@ -53,6 +62,19 @@ pub(crate) fn entries(ptx: &str) -> Vec<Entry> {
         }
     }
     entries
+}
+
+/// Whether a character may be in a name.
+fn is_symbol(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '$')
+}
+
+/// The name of `.visible .global .align 4 .u32 name;`, which has no value from the start.
+fn variable(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let is_variable = line.starts_with(".global ") || line.starts_with(".visible .global ");
+    let declared = line.strip_suffix(';').filter(|line| is_variable && !line.contains('='))?;
+    declared.split_whitespace().last()?.split('[').next()
 }
 
 /// The size and alignment of `.param .u64 name,` or `.param .align 8 .b8 name[24],`.
@@ -256,11 +278,23 @@ $L__info_string0:
         let entries = entries(PTX);
         let parameters = vec![(8, 8), (24, 8), (4, 4)];
         let cluster = Some([2, 1, 1]);
-        let first = Entry { symbol: "_Z1kPf".into(), parameters, max_threads: Some(256), cluster, waits: true };
+        let max_threads = Some(256);
+        let first =
+            Entry { symbol: "_Z1kPf".into(), parameters, max_threads, cluster, waits: true, ..Entry::default() };
         assert_eq!(entries[0], first);
         assert_eq!(entries[1], Entry { symbol: "_Z1lv".into(), ..Entry::default() });
         let one = without(PTX, "_Z1l");
         assert!(super::entries(&one).len() == 1 && !one.contains("_Z1l") && one.contains(".file"));
+    }
+
+    #[test]
+    fn variables_that_kernels_write_are_noticed() {
+        let ptx = ".visible .global .align 4 .u32 counter;\n.global .align 4 .b8 room[64];\n\
+                   .global .align 4 .b8 table[4] = {1, 2, 3, 4};\n.visible .entry a()\n{\nmov.u64 %rd1, counter;\n\
+                   ld.global.u32 %r1, [table];\natom.global.add.u32 %r2, [counter], 1;\n}\n.visible .entry b()\n{\n\
+                   mov.u64 %rd1, room2;\nst.global.u32 [room+4], %r1;\n}\n";
+        let entries = entries(ptx);
+        assert_eq!((&*entries[0].variables, &*entries[1].variables), (&["counter".into()][..], &["room".into()][..]));
     }
 
     #[test]

@@ -232,6 +232,13 @@ impl Context<'_> {
     /// What of a contract the code does not allow.
     fn against_the_code(&self, contract: &Contract, entry: &Entry) -> Vec<String> {
         let mut problems = Vec::new();
+        if contract.safe && !entry.variables.is_empty() {
+            let names = entry.variables.join("`, `");
+            problems.push(format!(
+                "`@safe` signs that it touches only what it is given, and it names the device variable `{names}`: give it \
+                 as a parameter, or leave `@safe` out"
+            ));
+        }
         let block = contract.block.as_ref().and_then(|block| block.constant());
         let fits = |block: [i64; 3], max: u64| {
             let threads = block.iter().try_fold(1i64, |product, size| product.checked_mul(*size));
@@ -241,6 +248,8 @@ impl Context<'_> {
             && !fits(block, max)
         {
             problems.push(format!("`@block` is {block:?}, and `__launch_bounds__` allows {max} threads"));
+        } else if let Some(block) = block.filter(|block| !fits(*block, 1024)) {
+            problems.push(format!("`@block` is {block:?}, and a block has between 1 and 1024 threads"));
         }
         if let (Some(stated), Some(written)) = (contract.cluster, entry.cluster)
             && stated != written
@@ -285,7 +294,11 @@ impl Context<'_> {
 
     /// A type as the demangler writes it: `float const*`, `unsigned int`.
     fn parameter(&self, text: &str) -> Option<Type> {
-        let element = |text: &str| self.shared.element(text.rsplit("::").next().unwrap_or(text));
+        let element = |text: &str| match text.rsplit_once("::") {
+            None => self.shared.element(text),
+            // A type of somebody's own may have the name of one of CUDA's, and is another.
+            Some((_, name)) => self.shared.element(name).filter(|_| Number::from_cpp(name).is_none()),
+        };
         let pointee = |text: &str| element(text).filter(Element::is_plain);
         match text.strip_suffix('*') {
             None => element(text).map(Type::Scalar),
@@ -322,8 +335,10 @@ impl Context<'_> {
             ["long", "long"] => "long",
             _ => return None,
         };
+        // (A name with a namespace is none of these.)
         let known = Number::from_cpp(cpp).map(Element::Number);
-        let element = known.or_else(|| self.shared.element(cpp.rsplit("::").next().unwrap_or(cpp)))?;
+        let element =
+            known.or_else(|| self.parameter(cpp).filter(|ty| ty.pointee().is_none()).map(|ty| ty.element().clone()))?;
         Some(match (pointer, constant) {
             (false, _) => Type::Scalar(element),
             (true, _) if !element.is_plain() => return None,
@@ -412,6 +427,12 @@ mod tests {
         assert!(shown.contains("`@grid` names `m`") && shown.contains("k.cu:2"), "{shown}");
         let bounded = Entry { max_threads: Some(16), ..entry("_Z5scalePfj", &[8, 4]) };
         assert!(messages(SOURCE, &[bounded]).contains("`__launch_bounds__` allows 16 threads"));
+        let variables = Entry { variables: vec!["count".into()], ..entry("_Z5scalePfj", &[8, 4]) };
+        assert!(messages(SOURCE, &[variables]).contains("it names the device variable `count`"));
+        for block in ["0", "2048", "32, 64"] {
+            let source = SOURCE.replace("@block 32", &format!("@block {block}"));
+            assert!(messages(&source, &[entry("_Z5scalePfj", &[8, 4])]).contains("between 1 and 1024 threads"));
+        }
     }
 
     #[test]
@@ -442,6 +463,18 @@ mod tests {
         assert!(messages(&source, &[other]).contains("`__cluster_dims__` says [4, 1, 1]"));
         let two = source.clone() + &source.replace("scale", "other").replace("@targets 90", "@targets 90a");
         assert!(messages(&two, &[]).contains("the kernel `scale` states others"));
+    }
+
+    #[test]
+    fn types_that_only_look_like_known_ones() {
+        let own = SOURCE.replace("float*", "mine::float4*");
+        let shown = messages(&own, &[entry("_Z5scalePN4mine6float4Ej", &[8, 4])]);
+        assert!(shown.contains("`x` has the type `mine::float4*`, which has no counterpart"), "{shown}");
+        // an array is a pointer, so it needs a length
+        let array = SOURCE.replace("float* x", "double x[4]").replace("@len x == n", "");
+        let array = array.replace("__global__", "extern \"C\" __global__");
+        let shown = messages(&array, &[entry("scale", &[8, 4])]);
+        assert!(shown.contains("lacks `@len x`"), "{shown}");
     }
 
     #[test]

@@ -44,7 +44,8 @@ fn every_kernel_has_its_signature() {
         kernels(&manifest, "structs"),
         [
             "scale_rows(float* x, const Params* also, Params params, unsigned int rows)",
-            "follow(Link* link, Window window, unsigned int mode)"
+            "follow(Link* link, Window window, unsigned int mode)",
+            "add_fields(unsigned int* sum, Named named)"
         ]
     );
     assert_eq!(
@@ -56,6 +57,8 @@ fn every_kernel_has_its_signature() {
             "scale<__nv_bfloat16>(__nv_bfloat16* x, __nv_bfloat16 a, unsigned int n)",
             "convert<float, __half>(const float* x, __half* y, unsigned int n)",
             "convert<int, float>(const int* x, float* y, unsigned int n)",
+            "count<unsigned int>(unsigned int* x, unsigned int n, unsigned int first)",
+            "count<unsigned long>(unsigned long* x, unsigned long n, unsigned long first)",
             "gemv<Bytes, 4>(const unsigned char* x, unsigned int* y, unsigned int n)",
             "gemv<Words, 1>(const int* x, long* y, unsigned int n)",
         ]
@@ -77,6 +80,7 @@ fn every_kernel_has_its_signature() {
         [
             "TILE: u32 = 16",
             "LOWEST: i32 = -3",
+            "LARGEST: u64 = 18446744073709551615",
             "MODE_KEEP: u32 = 0",
             "MODE_SCALE: u32 = 7",
             "WARPS: u32 = 4",
@@ -85,7 +89,7 @@ fn every_kernel_has_its_signature() {
         ]
     );
     let structs: Vec<_> = manifest.headers.structs.iter().map(|s| (s.name.as_str(), s.size, s.fields.len())).collect();
-    assert_eq!(structs, [("Window", 4, 2), ("Params", 24, 5), ("Link", 16, 2)]);
+    assert_eq!(structs, [("Window", 4, 2), ("Params", 24, 5), ("Named", 8, 2), ("Link", 16, 2)]);
     let inputs: Vec<_> = manifest.headers.inputs.iter().map(|input| input.path.as_str()).collect();
     assert_eq!(inputs, ["include/mode.h", "include/params.h"]);
 

@@ -38,7 +38,7 @@ fn expression(expression: &Expression) -> TokenStream {
 /// A closure that computes an expression.
 fn computed(of: &Expression) -> TokenStream {
     let body = expression(of);
-    quote! { (|| -> ::core::option::Option<i64> { #body })() }
+    quote! { (|| -> ::core::option::Option<::core::primitive::i64> { #body })() }
 }
 
 fn relation(relation: Relation) -> TokenStream {
@@ -61,10 +61,10 @@ fn dimensions(rule: &str, stated: &Dimensions) -> TokenStream {
 }
 
 /// Statements that check everything, in a function that returns `Result<_, LaunchError>`, where every pointer parameter is a
-/// `Region`, and every integer one what it is. They define `__geometry`, which is given where the contract states none.
+/// `Region`, and every integer one that rules can compute with (`computes`) what it is. They define `__geometry`, which is given where the contract states none.
 /// (Names of the macro's own start with two underscores, as no parameter's does.)
-pub(crate) fn checks(kernel: &Kernel, contract: &Contract) -> TokenStream {
-    let integers = kernel.parameters.iter().filter(|parameter| parameter.ty.is_integer());
+pub(crate) fn checks(kernel: &Kernel, contract: &Contract, computes: impl Fn(&str) -> bool) -> TokenStream {
+    let integers = kernel.parameters.iter().filter(|parameter| parameter.ty.is_integer() && computes(&parameter.name));
     let (variables, names): (Vec<_>, Vec<_>) =
         integers.map(|parameter| (identifier(&parameter.name), &parameter.name)).unzip();
     let alignments = contract.alignments.iter().map(|(name, bytes)| {
@@ -88,11 +88,11 @@ pub(crate) fn checks(kernel: &Kernel, contract: &Contract) -> TokenStream {
     quote! {
         // Shadowed only in here: a number that 64 bits with a sign do not hold is none to compute with.
         let __geometry = {
-            #(let #variables = i64::try_from(#variables).ok();)*
+            #(let #variables = ::core::convert::TryInto::<::core::primitive::i64>::try_into(#variables).ok();)*
             // What errors say of the arguments.
             #[cold]
             #[inline(never)]
-            fn __values(#(#variables: ::core::option::Option<i64>),*) -> ::warpwright::launch::Values {
+            fn __values(#(#variables: ::core::option::Option<::core::primitive::i64>),*) -> ::warpwright::launch::Values {
                 ::warpwright::launch::Values(::std::vec![#((#names, #variables)),*])
             }
             let __contract =

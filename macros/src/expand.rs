@@ -8,7 +8,7 @@ use warpwright_build::target::Reach;
 
 use crate::Error;
 use crate::launcher::launcher;
-use crate::names::identifier;
+use crate::names::{identifier, prose};
 use crate::shared;
 
 /// Expands an invocation that names some modules, or none for all of them.
@@ -47,7 +47,7 @@ pub(crate) fn expand(manifest: &Manifest, names: &[(String, Span)]) -> Result<To
         // SAFETY: the build checked every kernel of this list against its PTX.
         unsafe impl ::warpwright::launch::KernelSet for Set {
             // Another manifest means another expansion, since this names the file.
-            const MANIFEST: &'static str = ::core::include_str!(::core::concat!(::core::env!("OUT_DIR"), #manifest_path));
+            const MANIFEST: &'static ::core::primitive::str = ::core::include_str!(::core::concat!(::core::env!("OUT_DIR"), #manifest_path));
             const MODULES: &'static [::warpwright::launch::Module] = &[#(#images),*];
             const SYMBOLS: &'static [::warpwright::launch::Symbol] = &[#(#symbols),*];
         }
@@ -102,7 +102,7 @@ fn module(module: &Module, first: usize, manifest: &Manifest) -> Result<TokenStr
     let name = identifier(&module.name);
     let documentation = match module.documentation.as_str() {
         "" => format!("The kernels of `{}.cu`.", module.name),
-        text => text.to_owned(),
+        text => prose(text),
     };
     let launchers = launchers(module);
     let launchers = launchers.iter().map(|of| launcher(of, first, &manifest.headers)).collect::<Result<Vec<_>, _>>()?;

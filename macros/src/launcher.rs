@@ -9,7 +9,7 @@ use warpwright_build::types::{Element, Number, Type};
 
 use crate::Error;
 use crate::contract::checks;
-use crate::names::{element, generic, identifier, number};
+use crate::names::{element, generic, identifier, number, prose};
 
 /// Makes the struct of a launcher, and how it is launched. The kernels of its module are numbered from `first`.
 pub(crate) fn launcher(of: &Launcher<'_>, first: usize, headers: &Headers) -> Result<TokenStream, Error> {
@@ -269,7 +269,21 @@ impl Expansion<'_> {
             let field = identifier(&parameter.name);
             quote! { let mut #field = #field; }
         });
-        let checks = checks(self.kernel, self.contract);
+        // A field that is an argument of the template is a number only where a rule computes with it.
+        let computed = self.contract.names();
+        let generic_fields: Vec<(&str, Ident)> = self
+            .parameters()
+            .filter(|(_, parameter)| parameter.ty.pointee().is_none())
+            .filter_map(|(n, parameter)| {
+                let argument = self.of.generic.get(n).copied().flatten()?;
+                Some((parameter.name.as_str(), self.argument(argument)))
+            })
+            .collect();
+        let is_generic = |name: &str| generic_fields.iter().any(|(field, _)| *field == name);
+        let checks = checks(self.kernel, self.contract, |name| computed.contains(&name) || !is_generic(name));
+        let mut numbers: Vec<&Ident> =
+            generic_fields.iter().filter(|(field, _)| computed.contains(field)).map(|(_, argument)| argument).collect();
+        numbers.dedup();
         let unsafety = if self.is_safe() {
             TokenStream::new()
         } else {
@@ -294,6 +308,7 @@ impl Expansion<'_> {
                 where
                     OntoTarget: ::warpwright::launch::Target<Set = super::Set>,
                     #instance_bound
+                    #(#numbers: ::core::marker::Copy + ::core::convert::TryInto<::core::primitive::i64>,)*
                     #(#bounds,)*
                 {
                     let __kernel: &'static ::warpwright::launch::Kernel = #kernel;
@@ -343,7 +358,7 @@ impl Expansion<'_> {
         let kernel = self.kernel;
         let mut text = match kernel.documentation.as_str() {
             "" => format!("The kernel `{}`.", kernel.name),
-            text => text.to_owned(),
+            text => prose(text),
         };
         let signatures: Vec<String> = self.of.kernels.iter().map(|(_, kernel)| kernel.signature()).collect();
         text.push_str(&format!("\n\n```cuda\n{}\n```", signatures.join("\n")));

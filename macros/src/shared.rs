@@ -7,7 +7,7 @@ use warpwright_build::names::SHARED;
 use warpwright_build::types::{Element, Number};
 
 use crate::Error;
-use crate::names::{element, identifier, number};
+use crate::names::{element, identifier, number, prose};
 
 /// The module, if there is anything in it.
 pub(crate) fn module(headers: &Headers) -> Result<TokenStream, Error> {
@@ -28,7 +28,7 @@ pub(crate) fn module(headers: &Headers) -> Result<TokenStream, Error> {
 }
 
 fn documented(documentation: &str, otherwise: String) -> String {
-    if documentation.is_empty() { otherwise } else { documentation.to_owned() }
+    if documentation.is_empty() { otherwise } else { prose(documentation) }
 }
 
 fn constant(constant: &Constant) -> Result<TokenStream, Error> {

@@ -39,16 +39,27 @@ impl Macros {
     /// Tokens with macros expanded.
     pub(super) fn expand(&self, placed: &[Placed]) -> Vec<Placed> {
         let mut out = Vec::with_capacity(placed.len());
-        self.expand_into(placed, &mut Vec::new(), &mut out);
+        // Up to each `#undef`, after which that name is none any more.
+        let mut gone: Vec<String> = Vec::new();
+        let undefined = |(token, _): &Placed| match token {
+            Token::Directive(text) => text.strip_prefix("undef").map(|name| name.trim().to_owned()),
+            _ => None,
+        };
+        for part in placed.split_inclusive(|token| undefined(token).is_some()) {
+            self.expand_into(part, &gone, &mut Vec::new(), &mut out);
+            gone.extend(part.last().and_then(undefined));
+        }
         out
     }
 
-    fn expand_into(&self, placed: &[Placed], inside: &mut Vec<String>, out: &mut Vec<Placed>) {
+    fn expand_into(&self, placed: &[Placed], gone: &[String], inside: &mut Vec<String>, out: &mut Vec<Placed>) {
         let mut at = 0;
         while let Some((token, line)) = placed.get(at) {
             at += 1;
             let expansion = match token {
-                Token::Word(name) if !inside.contains(name) && inside.len() < MAX_DEPTH as usize => {
+                Token::Word(name)
+                    if !inside.contains(name) && !gone.contains(name) && inside.len() < MAX_DEPTH as usize =>
+                {
                     self.by_name.get(name).and_then(Option::as_ref).map(|found| (name, found))
                 }
                 _ => None,
@@ -65,7 +76,7 @@ impl Macros {
                 Some((name, tokens)) if out.len() < MAX_TOKENS => {
                     let placed: Vec<Placed> = tokens.into_iter().map(|token| (token, *line)).collect();
                     inside.push(name.clone());
-                    self.expand_into(&placed, inside, out);
+                    self.expand_into(&placed, gone, inside, out);
                     inside.pop();
                 }
                 _ => out.push((token.clone(), *line)),

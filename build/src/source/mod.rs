@@ -68,6 +68,7 @@ impl Instance {
 
 /// The comment at the start of a file: `//` lines, without the comment signs.
 pub(crate) fn file_comment(source: &str) -> String {
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     let lines = source.lines().map_while(|line| line.trim_start().strip_prefix("//"));
     let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
     lines.join("\n").trim().to_owned()
@@ -114,7 +115,22 @@ impl Source {
         while let Some((token, line)) = tokens.get(at) {
             at += 1;
             match token {
-                Token::Comment(text) => comment = (text.clone(), *line),
+                // Comments that follow one another are one, whatever stands between them that is no code: a rule in the
+                // first counts as much as one in the last.
+                Token::Comment(text) => {
+                    let follows = at > 1 && matches!(tokens[at - 2].0, Token::Comment(_));
+                    if !follows {
+                        comment = (String::new(), *line);
+                    }
+                    let (so_far, first) = &mut comment;
+                    if follows {
+                        // Every line keeps its number.
+                        let lines = line.saturating_sub(*first) as usize;
+                        let missing = lines.saturating_sub(so_far.matches('\n').count());
+                        so_far.push_str(&"\n".repeat(missing.max(1)));
+                    }
+                    so_far.push_str(text);
+                }
                 Token::Directive(text) if text.starts_with("if") => conditions += 1,
                 Token::Directive(text) if text.starts_with("endif") => conditions = conditions.saturating_sub(1),
                 Token::Directive(_) => {}
@@ -201,9 +217,15 @@ fn collect(
     for (token, _) in &tokens {
         let Token::Directive(directive) = token else { continue };
         let Some(name) = directive.strip_prefix("include").map(str::trim) else { continue };
-        let Some(name) = name.strip_prefix('"').and_then(|name| name.split('"').next()) else { continue };
-        let folders = [path.parent().unwrap_or(Path::new("")), include];
-        let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        // A name in angle brackets is looked for in the folder of headers alone.
+        let (end, beside) = match name.chars().next() {
+            Some('"') => ('"', path.parent()),
+            Some('<') => ('>', None),
+            _ => continue,
+        };
+        let Some((name, _)) = name[1..].split_once(end) else { continue };
+        let folders = beside.into_iter().chain([include]);
+        let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
         let Some(found) = found.and_then(|path| std::fs::canonicalize(path).ok()) else { continue };
         if !known.insert(found.clone()) {
             continue;
@@ -340,9 +362,14 @@ fn parameters(tokens: &[Placed]) -> Vec<SourceParameter> {
 fn parameter(tokens: &[&Token]) -> SourceParameter {
     let end = tokens.iter().position(|token| matches!(token, Token::Mark('=' | '['))).unwrap_or(tokens.len());
     let declared = &tokens[..end];
+    // A parameter that is written as an array is a pointer.
+    let is_array = tokens.get(end).is_some_and(|token| token.is_mark('['));
     match declared.split_last() {
-        Some((Token::Word(name), ty)) if ty.iter().any(|token| is_type_word(token)) => {
-            SourceParameter { name: Some(name.clone()), ty: shown(ty.iter().copied()) }
+        Some((Token::Word(name), ty))
+            if !name.starts_with(|c: char| c.is_ascii_digit()) && ty.iter().any(|token| is_type_word(token)) =>
+        {
+            let pointer = if is_array { "*" } else { "" };
+            SourceParameter { name: Some(name.clone()), ty: shown(ty.iter().copied()) + pointer }
         }
         _ => SourceParameter { name: None, ty: shown(declared.iter().copied()) },
     }
@@ -421,9 +448,30 @@ __global__ void third(float, const int*) {}
         assert_eq!(names, ["x", "y", "n", "p", "a", "b"]);
         assert_eq!(scale.parameters[0].ty, "const float* __restrict__");
         assert_eq!(scale.parameters[1].ty, "float*");
+        assert_eq!(scale.parameters[5].ty, "int*");
         assert_eq!(source.kernels[1].comment, "Block comment.\n @grid 1\n");
         assert!(source.kernels[1].parameters.is_empty() && source.kernels[2].comment.is_empty());
         assert!(source.kernels[2].parameters.iter().all(|parameter| parameter.name.is_none()));
+    }
+
+    #[test]
+    fn comments_that_follow_one_another_are_one() {
+        let text = "/// Scales.\n/// @require n % 4 == 0\n// Why four?\n/// @grid n\n\n/** @block 32\n * @safe */\n\
+                    __global__ void k(int n) {}\n/// Of a struct.\nstruct S;\n/// Other.\n__global__ void l() {}\n";
+        let source = Source::of(text, "k.cu");
+        let k = &source.kernels[0];
+        assert_eq!((k.comment_line, k.line), (1, 8));
+        assert_eq!(k.comment, "Scales.\n@require n % 4 == 0\n\n@grid n\n\n@block 32\n@safe");
+        assert_eq!((source.kernels[1].comment.as_str(), source.kernels[1].comment_line), ("Other.", 11));
+    }
+
+    #[test]
+    fn marks_of_an_editor_and_separators_of_digits() {
+        let text = "\u{feff}#define NAME k\n__global__ void NAME(int n = 1'000'000, char c = 'a') { n = 0x1'f; }\n\
+                    __global__ void l() {}\n";
+        let source = Source::of(text, "k.cu");
+        assert_eq!(names(&source), ["k", "l"]);
+        assert_eq!(source.kernels[0].parameters.len(), 2);
     }
 
     #[test]
@@ -474,6 +522,28 @@ KERNEL void plain(int TWICE) {}
             SourceParameter { name: Some("x".into()), ty: "const float* __restrict__".into() }
         );
         assert_eq!(copy.parameters.len(), 3);
+    }
+
+    #[test]
+    fn names_that_are_macros_no_more() {
+        let text = "#define n 4\n#define K(a) __global__ void a(int n) {}\n#undef n\nK(k)\n#undef K\nK(l)\n";
+        let source = Source::of(text, "k.cu");
+        assert_eq!(names(&source), ["k"]);
+        assert_eq!(source.kernels[0].parameters[0].name.as_deref(), Some("n"));
+        // and a number is no name
+        assert_eq!(Source::of("__global__ void k(int 4) {}", "k.cu").kernels[0].parameters[0].name, None);
+    }
+
+    #[test]
+    fn headers_of_the_folder_are_found_however_they_are_included() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("include")).unwrap();
+        std::fs::write(path("include/a.cuh"), "__global__ void a() {}\n").unwrap();
+        std::fs::write(path("include/b.cuh"), "__global__ void b() {}\n").unwrap();
+        std::fs::write(path("k.cu"), "#include <a.cuh>\n#include \"b.cuh\"\n#include <cstdint>\n").unwrap();
+        let source = Source::read(&path("k.cu"), "k.cu", &path("include")).unwrap();
+        assert_eq!(names(&source), ["a", "b"]);
     }
 
     #[test]

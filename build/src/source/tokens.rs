@@ -27,6 +27,8 @@ pub(super) type Placed = (Token, u32);
 
 /// The tokens of a text. Plain comments and the contents of strings are left out.
 pub(super) fn tokens(source: &str) -> Vec<Placed> {
+    // Some editors write a mark of the byte order in front.
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     let mut reader = Reader { source, at: 0, line: 1, tokens: Vec::new() };
     let mut fresh_line = true;
     while let Some(c) = reader.rest().chars().next() {
@@ -79,7 +81,13 @@ impl<'a> Reader<'a> {
 
     fn word(&mut self) {
         let rest = self.rest();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        // Digits may be set apart: 1'000.
+        let number = rest.starts_with(|c: char| c.is_ascii_digit());
+        let separator = |at: usize| rest[at + 1..].starts_with(|c: char| c.is_ascii_alphanumeric());
+        let ends = |&(at, c): &(usize, char)| {
+            !c.is_ascii_alphanumeric() && c != '_' && !(number && c == '\'' && separator(at))
+        };
+        let end = rest.char_indices().find(ends).map_or(rest.len(), |(at, _)| at);
         self.tokens.push((Token::Word(rest[..end].to_owned()), self.line));
         self.skip(end);
     }

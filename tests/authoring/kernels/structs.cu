@@ -19,3 +19,11 @@ scale_rows(float* x, const Params* also, __grid_constant__ const Params params, 
 
 /// Never safe.
 __global__ void follow(Link* link, shape::Window window, Mode mode) { link->length = window.first + mode; }
+
+/// Adds the fields.
+///
+/// @grid  1
+/// @block 1
+/// @len   sum == 1
+/// @safe
+__global__ void add_fields(uint32_t sum[1], Named named) { sum[0] = named.type + named.in; }

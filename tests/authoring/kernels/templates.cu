@@ -38,6 +38,21 @@ __global__ void convert(const From* x, To* y, uint32_t n) {
 template __global__ void convert<float, __half>(const float*, __half*, uint32_t);
 template __global__ void convert<int, float>(const int*, float*, uint32_t);
 
+/// Writes `first` and the numbers after it.
+///
+/// @grid  div_ceil(n, 128)
+/// @block 128
+/// @len   x == n
+/// @out   x
+/// @safe
+template <class Index>
+__global__ void count(Index* x, Index n, Index first) {
+    const Index i = blockIdx.x * 128 + threadIdx.x;
+    if (i < n) x[i] = first + i;
+}
+template __global__ void count<uint32_t>(uint32_t*, uint32_t, uint32_t);
+template __global__ void count<uint64_t>(uint64_t*, uint64_t, uint64_t);
+
 struct Bytes {
     using element = uint8_t;
     using sum = uint32_t;

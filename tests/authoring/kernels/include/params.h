@@ -6,6 +6,8 @@
 
 #define TILE 16
 #define LOWEST (-3)
+#define LARGEST 0xFFFFFFFFFFFFFFFFull
+#define ALL_BUT_ONE (LARGEST - 1)
 constexpr uint32_t WARPS = 4;
 constexpr uint32_t THREADS = WARPS * 32;
 constexpr float HALF = 0.5f;
@@ -25,6 +27,12 @@ struct Params {
     shape::Window windows[2];
     Mode mode;
     uint32_t reserved;
+};
+
+/// Fields whose names Rust does not take.
+struct Named {
+    uint32_t type;
+    uint32_t in;
 };
 
 /// Where a list goes on: a pointer in it, so that no kernel that takes it is safe.

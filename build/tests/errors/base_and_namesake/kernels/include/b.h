@@ -1,0 +1,6 @@
+struct Base {
+    int a;
+};
+struct Derived : Base {
+    int b;
+};

@@ -1,0 +1,6 @@
+namespace rows {
+constexpr int TILE = 64;
+}
+namespace columns {
+constexpr int TILE = 128;
+}
