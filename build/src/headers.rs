@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) refused: BTreeMap<String, String>,
     /// Names for other types: enums.
     aliases: BTreeMap<String, Number>,
+    /// The namespace of each type that is in one: `outer::inner::`.
+    namespaces: BTreeMap<String, String>,
 }
 
 /// Reads headers. Returns what is in them, and the files that were read.
@@ -64,24 +66,40 @@ pub(crate) fn read(
         syn::parse_file(&text).map_err(|error| Diagnostic::new(format!("bindgen's output cannot be read: {error}")))?;
     let mut inputs = files.take();
     inputs.extend(headers.iter().cloned());
-    let mut items = Vec::new();
-    flatten(file.items, &mut items);
+    let (mut items, mut namespaces) = (Vec::new(), BTreeMap::new());
+    flatten(file.items, "", &mut items, &mut namespaces);
     if let Some(name) = twice(&items) {
         return Err(Diagnostic::new(format!(
             "the shared headers have several `{name}`, such as in different namespaces"
         ))
         .note("Rust has one module for all of them: rename one, or move what Rust need not see to a `.cuh`"));
     }
-    Ok((Shared::of(&items), inputs))
+    Ok((Shared { namespaces, ..Shared::of(&items) }, inputs))
 }
 
-/// Takes items out of the modules that bindgen makes of namespaces.
-fn flatten(items: Vec<Item>, out: &mut Vec<Item>) {
+/// Takes items out of the modules that bindgen makes of namespaces, and notes the namespace of each type that is in one.
+fn flatten(items: Vec<Item>, namespace: &str, out: &mut Vec<Item>, namespaces: &mut BTreeMap<String, String>) {
     for item in items {
-        match item {
-            Item::Mod(module) => flatten(module.content.map_or_else(Vec::new, |(_, items)| items), out),
-            item => out.push(item),
+        let name = match &item {
+            Item::Mod(module) => {
+                let inner = match module.ident.to_string() {
+                    // The module that all others are in.
+                    root if root == "root" && namespace.is_empty() => String::new(),
+                    name => format!("{namespace}{name}::"),
+                };
+                let Item::Mod(module) = item else { continue };
+                flatten(module.content.map_or_else(Vec::new, |(_, items)| items), &inner, out, namespaces);
+                continue;
+            }
+            Item::Struct(of) => Some(&of.ident),
+            Item::Union(of) => Some(&of.ident),
+            Item::Type(of) => Some(&of.ident),
+            _ => None,
+        };
+        if let Some(name) = name.filter(|_| !namespace.is_empty()) {
+            namespaces.insert(name.to_string(), namespace.to_owned());
         }
+        out.push(item);
     }
 }
 
@@ -169,7 +187,15 @@ impl Shared {
         shared
     }
 
-    /// The element that the C++ compiler calls `name`, without namespaces.
+    /// The element that the C++ compiler calls `name`, with its namespaces. A type of another namespace is another.
+    pub(crate) fn element_of(&self, name: &str) -> Option<Element> {
+        let last = name.rsplit("::").next().unwrap_or(name);
+        let namespace = self.namespaces.get(last).filter(|_| Number::from_cpp(last).is_none());
+        let own = name.strip_suffix(last) == Some(namespace.map_or("", String::as_str));
+        self.element(last).filter(|_| own)
+    }
+
+    /// The element that a source calls `name`, without namespaces.
     pub(crate) fn element(&self, name: &str) -> Option<Element> {
         let number = Number::from_cpp(name).or_else(|| self.aliases.get(name).copied());
         number.map(Element::Number).or_else(|| {

@@ -294,11 +294,7 @@ impl Context<'_> {
 
     /// A type as the demangler writes it: `float const*`, `unsigned int`.
     fn parameter(&self, text: &str) -> Option<Type> {
-        let element = |text: &str| match text.rsplit_once("::") {
-            None => self.shared.element(text),
-            // A type of somebody's own may have the name of one of CUDA's, and is another.
-            Some((_, name)) => self.shared.element(name).filter(|_| Number::from_cpp(name).is_none()),
-        };
+        let element = |text: &str| self.shared.element_of(text);
         let pointee = |text: &str| element(text).filter(Element::is_plain);
         match text.strip_suffix('*') {
             None => element(text).map(Type::Scalar),

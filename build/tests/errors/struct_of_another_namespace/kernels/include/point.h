@@ -1,0 +1,2 @@
+#pragma once
+struct Point { float x; };
