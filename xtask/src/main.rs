@@ -68,7 +68,7 @@ fn run_command() -> anyhow::Result<()> {
 
 /// The folders of kernels whose PTX is kept in the repository: the crate, and the folder in it.
 const KERNELS: [(&str, &str); 5] = [
-    (".", "kernels"),
+    ("", "kernels"),
     ("benches/launch-cost", "kernels"),
     ("examples/03-own-crate", "kernels"),
     ("testing", "tests/kernels"),
