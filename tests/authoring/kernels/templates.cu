@@ -47,8 +47,8 @@ template __global__ void convert<int, float>(const int*, float*, uint32_t);
 /// @safe
 template <class Index>
 __global__ void count(Index* x, Index n, Index first) {
-    const Index i = blockIdx.x * 128 + threadIdx.x;
-    if (i < n) x[i] = first + i;
+    const size_t i = size_t(blockIdx.x) * 128 + threadIdx.x;
+    if (i < n) x[i] = first + Index(i);
 }
 template __global__ void count<uint32_t>(uint32_t*, uint32_t, uint32_t);
 template __global__ void count<uint64_t>(uint64_t*, uint64_t, uint64_t);
