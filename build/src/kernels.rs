@@ -114,10 +114,7 @@ impl Known {
     /// The shared headers, if they are read from the files as they are.
     fn headers(&self, of: &Crate<'_>, files: &[PathBuf]) -> Option<&Headers> {
         let headers = &self.manifest.as_ref()?.headers;
-        let known = |file: &PathBuf| {
-            let inputs = headers.inputs.iter().map(|input| of.kernels.join(&input.path));
-            inputs.into_iter().any(|input| input == *file)
-        };
+        let known = |file: &PathBuf| headers.inputs.iter().any(|input| of.kernels.join(&input.path) == *file);
         let current = headers.inputs.iter().all(|input| input.is_current(of.kernels)) && files.iter().all(known);
         (current && headers.inputs.is_empty() == files.is_empty()).then_some(headers)
     }
@@ -143,12 +140,18 @@ pub fn build(root: &Path, folder: &str, out: &Path, prebuilt: Prebuilt) -> Resul
         Prebuilt::Never => Vec::new(),
         Prebuilt::Allow | Prebuilt::Write => vec![of.known(kernels.join(PREBUILT)), of.known(out.to_owned())],
     };
+    // Asked once, and only if there is something that a compiler here made before.
+    let compiler = std::cell::LazyCell::new(|| compiler(out));
+    let made_by_it = |module: &Module| match &*compiler {
+        Some(version) => version.as_ref() == Some(&module.compiler),
+        None => true,
+    };
     let mut done: BTreeMap<String, Module> = BTreeMap::new();
     let mut changed = Changed::default();
     for path in sources {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let found = places.iter().find_map(|place| Some((place.module(&name, &of)?, &place.folder)));
-        match found.filter(|(module, place)| **place != out || made_by_this_compiler(module, out)) {
+        match found.filter(|(module, place)| **place != out || made_by_it(module)) {
             Some((module, place)) => {
                 for image in module.images.iter().filter(|_| place != out) {
                     let copied = std::fs::copy(place.join(&image.ptx), out.join(&image.ptx));
@@ -209,16 +212,15 @@ fn compile_changed(of: &Crate<'_>, changed: &Changed) -> Result<(Headers, Vec<Mo
     .into())
 }
 
-/// Whether the compiler that is there now, if there is one, is that which made a module.
+/// The compiler that is there now, if there is one, with what it says of itself, if it does.
 #[cfg(feature = "compile")]
-fn made_by_this_compiler(module: &Module, near: &Path) -> bool {
-    let Ok(toolkit) = crate::toolkit::Toolkit::find(near) else { return true };
-    toolkit.version().is_ok_and(|version| version == module.compiler)
+fn compiler(near: &Path) -> Option<Option<String>> {
+    crate::toolkit::Toolkit::find(near).ok().map(|toolkit| toolkit.version().ok())
 }
 
 #[cfg(not(feature = "compile"))]
-fn made_by_this_compiler(_: &Module, _: &Path) -> bool {
-    true
+fn compiler(_: &Path) -> Option<Option<String>> {
+    None
 }
 
 /// Puts PTX where builds without nvcc find it.

@@ -13,7 +13,7 @@ use crate::inputs::{Changed, hash, inputs_of};
 use crate::kernels::Crate;
 use crate::manifest::{Headers, Image, Kernel, Module, Resources};
 use crate::ptx::{self, Entry};
-use crate::signature::{ADDED, ADDITIONS, addition, additions};
+use crate::signature::{ADDED, ADDITIONS, addition, additions, in_namespaces};
 use crate::source::{self, Source};
 use crate::target::Target;
 use crate::toolkit::Toolkit;
@@ -235,10 +235,6 @@ impl Compiler<'_> {
                     Some((word, of))
                 });
                 let Some((word, of)) = named else { continue };
-                let (open, close) = match &kernel.namespaces[..] {
-                    [] => (String::new(), ""),
-                    names => (format!("namespace {} {{ ", names.join("::")), " }"),
-                };
                 // A name that Rust does not take has an underscore more than in C++.
                 let named = of.fields.iter().filter(|field| !field.name.ends_with('_'));
                 let offsets =
@@ -247,13 +243,14 @@ impl Compiler<'_> {
                 if path.ends_with(&kernel.file) {
                     text.push_str(&format!("#line {} \"{}\"\n", kernel.line, path.display()));
                 }
-                text.push_str(&format!(
-                    "{open}static_assert(sizeof({word}) == {} && alignof({word}) == {}{}, \
-                     \"Rust and CUDA disagree on the layout of {word}\");{close}\n",
+                let assertion = format!(
+                    "static_assert(sizeof({word}) == {} && alignof({word}) == {}{}, \
+                     \"Rust and CUDA disagree on the layout of {word}\");",
                     of.size,
                     of.align,
                     offsets.collect::<String>()
-                ));
+                );
+                text.push_str(&in_namespaces(&kernel.namespaces, &assertion));
             }
         }
         text

@@ -28,14 +28,19 @@ pub(crate) const ADDED: &str = "warpwright_signature_";
 /// What the build adds to a source for each instance of a template: a kernel whose own name has the types of the
 /// instance's parameters, resolved (the mangled name of the instance itself has them as they depend on its arguments).
 pub(crate) fn addition(number: usize, namespaces: &[String], instance: &str) -> String {
-    let (open, close) = match namespaces {
-        [] => (String::new(), ""),
-        names => (format!("namespace {} {{ ", names.join("::")), " }"),
-    };
-    format!(
-        "{open}__global__ void {ADDED}{number}(::warpwright_instance<&{instance}>*, \
-         decltype(::warpwright_types(&{instance}))*) {{}}{close}\n"
-    )
+    let added = format!(
+        "__global__ void {ADDED}{number}(::warpwright_instance<&{instance}>*, \
+         decltype(::warpwright_types(&{instance}))*) {{}}"
+    );
+    in_namespaces(namespaces, &added)
+}
+
+/// A line of C++ as if it stood in namespaces, the outermost first.
+pub(crate) fn in_namespaces(namespaces: &[String], text: &str) -> String {
+    match namespaces {
+        [] => format!("{text}\n"),
+        names => format!("namespace {} {{ {text} }}\n", names.join("::")),
+    }
 }
 
 /// What stands before the additions.
