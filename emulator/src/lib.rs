@@ -19,6 +19,7 @@
 //! launch with a [`Fault`] that names the instruction, the thread, the address and the nearest allocation.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod checks;
 mod device;
 pub mod driver;
 mod exec;
