@@ -291,6 +291,22 @@ fn atomic_operations_do_not_race() {
     races(1, 96, WORDS, &shared(&format!("st.shared.u32 [words], 0; {count}")));
 }
 
+#[test]
+fn a_loop_around_a_swap_begins_with_a_plain_load() {
+    // the larger of what is there and the thread's number
+    let program = |load: &str, swap: &str| {
+        format!(
+            "{load} %r9, [%rd1]; LOOP: setp.ge.u32 %p1, %r9, %r3; @%p1 bra DONE; mov.u32 %r10, %r9;
+             {swap} setp.ne.u32 %p2, %r9, %r10; @%p2 bra LOOP; DONE:"
+        )
+    };
+    let swap = "atom.global.cas.b32 %r9, [%rd1], %r10, %r3;";
+    assert_eq!(passes(3, 64, "", &program("ld.global.u32", swap))[0], 191);
+    // half a word cannot be swapped, and another operation does not notice
+    races(3, 64, "", &program("ld.global.u16", swap));
+    races(3, 64, "", &program("ld.global.u32", "atom.global.max.u32 %r9, [%rd1], %r3; mov.u32 %r9, %r10;"));
+}
+
 // --- global memory ---
 
 #[test]

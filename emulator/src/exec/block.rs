@@ -80,11 +80,18 @@ impl Block {
     }
 
     /// Begins a block: the one with this number, at this place in the grid.
-    pub(super) fn begin(&mut self, grid: &Grid<'_>, watched: Option<&Watched<'_>>, number: u64, at: [u32; 3]) {
+    /// `waits` says that blocks of this grid were seen to go round and round.
+    pub(super) fn begin(
+        &mut self,
+        grid: &Grid<'_>,
+        watched: Option<&Watched<'_>>,
+        (number, at): (u64, [u32; 3]),
+        waits: bool,
+    ) {
         let program = grid.program;
         let (warps, threads) = (grid.warps(), grid.threads());
         self.at = at;
-        self.slices = 0;
+        self.slices = if waits { SLICES + 1 } else { 0 };
         self.schedule = Schedule::new(grid.options.schedule, number);
         self.shared.bytes_mut()[..grid.shared_bytes() as usize].fill(grid.options.poison);
         self.local.bytes_mut()[..warps as usize * 32 * program.local_bytes as usize].fill(grid.options.poison);

@@ -1,7 +1,7 @@
 //! Accesses to memory under observation: each is compared with the shadow, and leaves its stamp there.
 
 use super::order::Readers;
-use super::shadow::{Locked, PAGE, STRONG_BLOCK, STRONG_DEVICE, STRONG_READ, Shadow, Stamp, WEAK};
+use super::shadow::{Locked, PAGE, STRONG_BLOCK, STRONG_DEVICE, STRONG_READ, SWAP, Shadow, Stamp, WEAK};
 use super::{Conflict, Observer};
 use crate::exec::Warp;
 use crate::fault::{Access, FaultKind};
@@ -81,12 +81,12 @@ fn access_of(space: Space, kind: MemoryKind) -> Access {
     match (space, kind) {
         (Space::Shared, MemoryKind::Load) => Access::SharedLoad,
         (Space::Shared, MemoryKind::Store) => Access::SharedStore,
-        (Space::Shared, MemoryKind::Atomic) => Access::SharedAtomic,
+        (Space::Shared, _) => Access::SharedAtomic,
         (Space::Local, MemoryKind::Load) => Access::LocalLoad,
         (Space::Local, _) => Access::LocalStore,
         (_, MemoryKind::Load) => Access::GlobalLoad,
         (_, MemoryKind::Store) => Access::GlobalStore,
-        (_, MemoryKind::Atomic) => Access::GlobalAtomic,
+        (_, _) => Access::GlobalAtomic,
     }
 }
 
@@ -392,7 +392,7 @@ impl Lanes<'_, '_> {
             order.strong_write(tracker, *warp, lane as u32, address, shared);
         }
         if kind != MemoryKind::Store {
-            order.strong_read(tracker, *warp, address, shared, acquires || kind == MemoryKind::Atomic);
+            order.strong_read(tracker, *warp, address, shared, acquires || kind != MemoryKind::Load);
         }
     }
 
@@ -406,7 +406,8 @@ impl Lanes<'_, '_> {
         if !self.observer.races {
             return Ok(());
         }
-        if !(self.comes_before(write, Readers::One, thread) || self.both_strong(write)) {
+        let swapped = self.may_be_swapped() && write.kind() & 3 == SWAP;
+        if !(swapped || self.comes_before(write, Readers::One, thread) || self.both_strong(write)) {
             return Err(Wrong::Race { other: write, other_writes: true });
         }
         let segment = self.observer.order.warps[(thread / 32) as usize].segment;
@@ -440,16 +441,18 @@ impl Lanes<'_, '_> {
             if !ordered && !self.writes_the_same(write, lane, mask) {
                 return Err(Wrong::Race { other: write, other_writes: true });
             }
-            let both_strong = self.is_strong() && read.kind() & STRONG_READ != 0;
-            if !both_strong && !self.comes_before(read, read.readers(), thread) {
+            let harmless = self.is_strong() && read.kind() & STRONG_READ != 0
+                || self.memory.kind == MemoryKind::CompareAndSwap && self.may_be_swapped();
+            if !harmless && !self.comes_before(read, read.readers(), thread) {
                 return Err(Wrong::Race { other: read, other_writes: false });
             }
         }
         let segment = self.observer.order.warps[(thread / 32) as usize].segment;
-        let kind = match self.memory.strength {
-            Strength::Weak => WEAK,
-            Strength::Block => STRONG_BLOCK,
-            Strength::Device => STRONG_DEVICE,
+        let kind = match (self.memory.strength, self.memory.kind) {
+            (Strength::Weak, _) => WEAK,
+            (Strength::Block, _) => STRONG_BLOCK,
+            (Strength::Device, MemoryKind::CompareAndSwap) => SWAP,
+            (Strength::Device, _) => STRONG_DEVICE,
         };
         let cells = page.cells();
         cells.writes[cell] = Stamp::new(segment, thread, kind, self.pc as u32).0;
@@ -464,13 +467,19 @@ impl Lanes<'_, '_> {
             || self.observer.order.comes_before(stamp, readers, thread)
     }
 
+    /// Whether it does no harm that a swap comes between: a loop around a compare-and-swap begins with a plain load, and tries
+    /// again where that was out of date. The words are those that can be swapped.
+    fn may_be_swapped(&self) -> bool {
+        matches!(self.memory.bytes, 4 | 8)
+    }
+
     /// Whether this access and a write are both strong, and near enough for it: then they do not race.
     fn both_strong(&self, write: Stamp) -> bool {
         let own_block = || self.observer.order.owns(write.segment());
         match (self.memory.strength, write.kind() & 3) {
-            (Strength::Device, STRONG_DEVICE) => true,
-            (Strength::Block | Strength::Device, STRONG_BLOCK | STRONG_DEVICE) => own_block(),
-            _ => false,
+            (Strength::Weak, _) | (_, WEAK) => false,
+            (Strength::Device, STRONG_DEVICE | SWAP) => true,
+            _ => own_block(),
         }
     }
 

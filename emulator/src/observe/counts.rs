@@ -40,7 +40,12 @@ impl OperationCount {
         match space {
             Space::Global | Space::Constant => self.sectors += sectors(addresses, mask, bytes),
             Space::Shared => {
-                let (passes, least) = shared_passes(addresses, mask, bytes, memory.kind == MemoryKind::Atomic);
+                let (passes, least) = shared_passes(
+                    addresses,
+                    mask,
+                    bytes,
+                    matches!(memory.kind, MemoryKind::Atomic | MemoryKind::CompareAndSwap),
+                );
                 self.passes += passes;
                 self.conflicts += passes - least;
             }

@@ -20,6 +20,8 @@ pub(crate) struct Stamp(pub(crate) u64);
 pub(super) const WEAK: u64 = 0;
 pub(super) const STRONG_BLOCK: u64 = 1;
 pub(super) const STRONG_DEVICE: u64 = 2;
+/// Strong for the device, and of a compare-and-swap.
+pub(super) const SWAP: u64 = 3;
 
 /// Set in [`Stamp::kind`] of reads that all were strong.
 pub(super) const STRONG_READ: u64 = 4;
@@ -213,7 +215,7 @@ impl Shadow {
             // SAFETY: as in `page`.
             Ok(_) => unsafe { &*page },
             Err(other) => {
-                // SAFETY: nobody else has seen this page. The other one is a page: only `host_write` makes anything else,
+                // SAFETY: nobody else has seen this page. The other one is a page: only `set_written` makes anything else,
                 // and it does not run now.
                 unsafe {
                     drop(Box::from_raw(page));
@@ -239,21 +241,22 @@ impl Shadow {
             .map(move |at| (at, ((at / PAGE + 1) * PAGE).min(end) - at))
     }
 
-    /// Notes that the host wrote a range. No kernel runs.
-    pub(crate) fn host_write(&self, offset: u64, length: u64) {
+    /// Notes that the host wrote a range, or that it counts as not written. No kernel runs.
+    pub(crate) fn set_written(&self, offset: u64, length: u64, written: bool) {
+        let (whole, stamp) = if written { (WRITTEN, Stamp::HOST) } else { (ptr::null_mut(), Stamp::NONE) };
         for (at, bytes) in Self::parts(offset, length) {
             let Some(entry) = self.pages.get((at / PAGE) as usize) else { return };
             if bytes == PAGE {
-                Self::replace(entry, WRITTEN);
+                Self::replace(entry, whole);
                 continue;
             }
-            if entry.load(Ordering::Acquire) == WRITTEN {
+            if entry.load(Ordering::Acquire) == whole {
                 continue;
             }
             let mut page = self.page(at).lock();
             let cells = page.cells();
             let range = cells.range((at % PAGE) as usize, bytes as usize);
-            cells.writes[range.clone()].fill(Stamp::HOST.0);
+            cells.writes[range.clone()].fill(stamp.0);
             cells.reads[range].fill(0);
         }
     }
@@ -267,7 +270,7 @@ impl Shadow {
             let (to_at, from_at) = (offset + done, from_offset + done);
             let bytes = (PAGE - to_at % PAGE).min(PAGE - from_at % PAGE).min(length - done);
             match from.written(from_at, bytes) {
-                Some(true) => self.host_write(to_at, bytes),
+                Some(true) => self.set_written(to_at, bytes, true),
                 other => {
                     for byte in 0..bytes {
                         let written = other.is_none() && from.written(from_at + byte, 1) == Some(true);
@@ -350,7 +353,7 @@ mod tests {
         for (offset, length) in [(0, 1), (3, 2), (4, 4), (PAGE - 1, 2), (5, 2 * PAGE), (0, bytes), (PAGE, PAGE), (7, 0)]
         {
             let shadow = Shadow::new(bytes);
-            shadow.host_write(offset, length);
+            shadow.set_written(offset, length, true);
             let expected: Vec<bool> = (0..bytes).map(|byte| (offset..offset + length).contains(&byte)).collect();
             assert_eq!(states(&shadow, bytes), expected, "{length} bytes at {offset}");
         }
@@ -360,11 +363,11 @@ mod tests {
     fn a_copy_takes_along_what_is_not_written() {
         let bytes = 2 * PAGE;
         let from = Shadow::new(bytes);
-        from.host_write(10, 100);
-        from.host_write(PAGE - 7, 30);
+        from.set_written(10, 100, true);
+        from.set_written(PAGE - 7, 30, true);
         for (to_offset, from_offset, length) in [(0, 0, bytes), (3, 9, 200), (PAGE - 5, PAGE - 20, 60), (0, 200, 50)] {
             let to = Shadow::new(bytes);
-            to.host_write(0, PAGE);
+            to.set_written(0, PAGE, true);
             let (mut expected, source) = (states(&to, bytes), states(&from, bytes));
             for byte in 0..length {
                 expected[(to_offset + byte) as usize] = source[(from_offset + byte) as usize];

@@ -82,6 +82,8 @@ pub(crate) enum MemoryKind {
     Load,
     Store,
     Atomic,
+    /// `atom.cas`, which fails if what was loaded before is out of date.
+    CompareAndSwap,
 }
 
 /// The scope of a strong access or a fence. A cluster counts as the whole device.

@@ -144,7 +144,7 @@ impl Decoder<'_> {
             bytes: 0,
             values: 1,
             wide: false,
-            kind: MemoryKind::Atomic,
+            kind: if modifiers.contains(&"cas") { MemoryKind::CompareAndSwap } else { MemoryKind::Atomic },
             strength: if modifiers.contains(&"cta") { Strength::Block } else { Strength::Device },
             acquires: given(["acquire", "acq_rel"]),
             releases: given(["release", "acq_rel"]),
