@@ -240,6 +240,17 @@ impl<'a> Values<'a> {
     }
 }
 
+/// The least and the most of some cells.
+#[inline(always)]
+fn extremes(cells: &[u64]) -> (u64, u64) {
+    let (mut least, mut most) = (i64::MAX, 0);
+    for cell in cells {
+        least = least.min(*cell as i64);
+        most = most.max(*cell as i64);
+    }
+    (least as u64, most as u64)
+}
+
 /// The lanes of an access to one allocation.
 struct Lanes<'o, 'a> {
     observer: &'o mut Observer,
@@ -289,7 +300,7 @@ impl Lanes<'_, '_> {
     #[inline(always)]
     fn check_together(&mut self, mask: u32) -> bool {
         let bytes = u64::from(self.memory.bytes);
-        if bytes < 4 || self.is_strong() || mask == 0 || self.observer.order.gap.1 != 0 {
+        if self.is_strong() || mask == 0 || self.observer.order.gap.1 != 0 {
             return false;
         }
         let first_lane = mask.trailing_zeros();
@@ -319,45 +330,64 @@ impl Lanes<'_, '_> {
         let stamp = Stamp::new(warp.segment, self.observer.warp * 32 + first_lane, WEAK, self.pc as u32).0;
         let mut page = self.shadow.page(start).lock();
         let cells = page.cells();
-        let range = cells.range((start % PAGE) as usize, length as usize);
+        let range = cells.range((start % PAGE) as usize, length as usize, bytes as usize);
         let per_lane = (range.len() / count as usize).max(1);
         let shift = per_lane.trailing_zeros();
         let (writes, reads) = (&mut cells.writes[range.clone()], &mut cells.reads[range]);
-        let is_ordered = |cell: u64| {
-            let segment = (cell >> 32) as u32;
-            !races | (segment < floor) | (segment.wrapping_sub(block_first) < block_span)
+        let is_load = self.memory.kind == MemoryKind::Load;
+        // Cells are below 2^63, and of most only the least and the most have to be looked at.
+        let (least_write, most_write) = extremes(writes);
+        let (least_read, most_read) = extremes(reads);
+        let before = |segment: u32| u64::from(segment) << 32;
+        let all_before = |least: u64, most: u64| {
+            most < before(floor) || least >= before(block_first) && most < before(block_first + block_span)
         };
-        // The lane's own stamp, but for the operation and the kind.
-        let own = |cell: u64, index: usize| (cell ^ (stamp + ((index as u64 >> shift) << 22))) >> 22 == 0;
-        let mut good = true;
-        if self.memory.kind == MemoryKind::Load {
-            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
-                good &= (write >> 32) as u32 >= unwritten_below;
-                good &= is_ordered(*write) | own(*write, index);
-                let by_many = (read >> 19 & 3 == Readers::Blocks as u64) & (read & 1 << 21 == 0);
-                let alone = read >> 19 & 3 == Readers::One as u64;
-                good &= by_many | is_ordered(*read) | (own(*read, index) & alone);
-            }
-            if good {
-                for (index, read) in reads.iter_mut().enumerate() {
-                    let by_many = (*read >> 19 & 3 == Readers::Blocks as u64) & !is_ordered(*read);
-                    let stamp = stamp + ((index as u64 >> shift) << 22);
-                    *read = if by_many { *read } else { stamp };
-                }
-            }
-        } else {
-            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
-                good &= is_ordered(*write) | own(*write, index);
-                good &= is_ordered(*read) | (own(*read, index) & (read >> 19 & 3 == Readers::One as u64));
-            }
-            if good {
-                for (index, write) in writes.iter_mut().enumerate() {
-                    *write = stamp + ((index as u64 >> shift) << 22);
-                }
-                reads.fill(0);
-            }
+        if least_write < before(unwritten_below) && is_load {
+            return false;
         }
-        good
+        if !races {
+            if !is_load {
+                writes.fill(stamp);
+            }
+            return true;
+        }
+        let one_stamp = |index: usize| stamp + ((index as u64 >> shift) << 22);
+        // The lane's own stamp, but for the operation and the kind.
+        let own = |cell: u64, index: usize| (cell ^ one_stamp(index)) >> 22 == 0;
+        let by = |cell: u64| cell >> 19 & 3;
+        let is_before = |cell: u64| all_before(cell, cell);
+        let ordered = |cells: &[u64], least: u64, most: u64| {
+            all_before(least, most)
+                || cells
+                    .iter()
+                    .enumerate()
+                    .all(|(index, cell)| is_before(*cell) || own(*cell, index) && by(*cell) == Readers::One as u64)
+        };
+        // The kind of a write has another meaning, and its readers are one.
+        let written_before = all_before(least_write, most_write)
+            || writes.iter().enumerate().all(|(index, cell)| is_before(*cell) || own(*cell, index));
+        if !written_before {
+            return false;
+        }
+        if !is_load {
+            if !ordered(reads, least_read, most_read) {
+                return false;
+            }
+            for (index, write) in writes.iter_mut().enumerate() {
+                *write = one_stamp(index);
+            }
+            reads.fill(0);
+            return true;
+        }
+        if ordered(reads, least_read, most_read) {
+            for (index, read) in reads.iter_mut().enumerate() {
+                *read = one_stamp(index);
+            }
+            return true;
+        }
+        // What many blocks read stays so. A strong read among them is left to the slow way.
+        let by_many = |cell: u64| by(cell) == Readers::Blocks as u64 && cell & STRONG_READ << 19 == 0;
+        reads.iter().all(|read| by_many(*read) && !is_before(*read))
     }
 
     fn check_lane(&mut self, lane: usize, mask: u32) -> Result<(), Wrong> {
@@ -368,7 +398,7 @@ impl Lanes<'_, '_> {
             self.synchronise(lane);
         }
         let mut page = self.shadow.page(offset).lock();
-        let range = page.cells().range((offset % PAGE) as usize, bytes);
+        let range = page.cells().range((offset % PAGE) as usize, bytes, bytes);
         for cell in range {
             if kind != MemoryKind::Store {
                 self.read(&mut page, cell, thread)?;

@@ -14,7 +14,8 @@
 //!   side only.
 //!
 //! Where this is coarser than the model, it takes more for ordered than is: a race may be missed, but none is invented. So
-//! `bar.warp.sync` orders all lanes of its warp, whatever its mask says.
+//! `bar.warp.sync` orders all lanes of its warp, whatever its mask says; and of the reads of several blocks one stamp is
+//! kept, so that a write of a block counts as after them if it has acquired anything since they began.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -27,8 +28,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Segments from which the numbers begin anew at the next launch.
-const MOST_SEGMENTS: u32 = 3 << 30;
+/// Segments from which the numbers begin anew at the next launch. All are below 2^31, so that stamps are positive.
+const MOST_SEGMENTS: u32 = 1 << 30;
 
 /// Whose accesses a stamp stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

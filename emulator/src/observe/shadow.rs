@@ -1,7 +1,7 @@
 //! Shadow memory: for each byte of an allocation who wrote it last, and who has read it since.
 //!
 //! It is kept in pages, most of which never exist: one for 4 KiB of memory, made when a kernel first accesses them. A page
-//! has a cell for each 32-bit word until an access is narrower than that; from then on it has one for each byte. Blocks
+//! has a cell for each 32-bit word until an access is narrower than that; from then on it has one for as many bytes. Blocks
 //! run on several threads, so a page is locked while cells of it are compared and changed: of two accesses that race one
 //! always sees the other.
 
@@ -88,34 +88,36 @@ impl Stamp {
 pub(super) const PAGE: u64 = 4096;
 const WORDS: usize = PAGE as usize / 4;
 
-/// The cells of a page: for each word or for each byte the last write, and the last read since.
+/// The cells of a page: for each word, or half of one, or byte the last write, and the last read since.
 pub(super) struct Cells {
     pub(super) writes: Box<[u64]>,
     pub(super) reads: Box<[u64]>,
-    /// Whether a cell is for a byte, and not for a word.
-    pub(super) bytes: bool,
+    /// The binary logarithm of the bytes that a cell is for.
+    width: u32,
 }
 
 impl Cells {
     fn new(write: Stamp) -> Self {
-        Self { writes: vec![write.0; WORDS].into(), reads: vec![0; WORDS].into(), bytes: false }
+        Self { writes: vec![write.0; WORDS].into(), reads: vec![0; WORDS].into(), width: 2 }
     }
 
-    /// Makes a cell for each byte.
-    fn divide(&mut self) {
-        let each = |cells: &[u64]| cells.iter().flat_map(|cell| [*cell; 4]).collect();
-        if !self.bytes {
-            *self = Self { writes: each(&self.writes), reads: each(&self.reads), bytes: true };
-        }
+    /// Makes cells for fewer bytes.
+    #[cold]
+    fn divide(&mut self, width: u32) {
+        let each = |cells: &[u64]| {
+            cells.iter().flat_map(|cell| std::iter::repeat_n(*cell, 1 << (self.width - width))).collect()
+        };
+        *self = Self { writes: each(&self.writes), reads: each(&self.reads), width };
     }
 
-    /// The cells of `length` bytes at `offset` in the page.
+    /// The cells of `length` bytes at `offset` in the page, of which each access has `unit`.
     #[inline(always)]
-    pub(super) fn range(&mut self, offset: usize, length: usize) -> std::ops::Range<usize> {
-        if !self.bytes && (offset | length) & 3 != 0 {
-            self.divide();
+    pub(super) fn range(&mut self, offset: usize, length: usize, unit: usize) -> std::ops::Range<usize> {
+        let width = (offset | unit).trailing_zeros();
+        if width < self.width {
+            self.divide(width);
         }
-        if self.bytes { offset..offset + length } else { offset / 4..(offset + length) / 4 }
+        offset >> self.width..(offset + length) >> self.width
     }
 }
 
@@ -255,7 +257,7 @@ impl Shadow {
             }
             let mut page = self.page(at).lock();
             let cells = page.cells();
-            let range = cells.range((at % PAGE) as usize, bytes as usize);
+            let range = cells.range((at % PAGE) as usize, bytes as usize, bytes as usize);
             cells.writes[range.clone()].fill(stamp.0);
             cells.reads[range].fill(0);
         }
@@ -276,7 +278,7 @@ impl Shadow {
                         let written = other.is_none() && from.written(from_at + byte, 1) == Some(true);
                         let mut page = self.page(to_at).lock();
                         let cells = page.cells();
-                        let range = cells.range(((to_at + byte) % PAGE) as usize, 1);
+                        let range = cells.range(((to_at + byte) % PAGE) as usize, 1, 1);
                         cells.writes[range.clone()].fill(if written { Stamp::HOST.0 } else { 0 });
                         cells.reads[range].fill(0);
                     }
@@ -295,11 +297,7 @@ impl Shadow {
         let mut page = self.page(offset).lock();
         let cells = page.cells();
         let start = (offset % PAGE) as usize;
-        let (first, last) = if cells.bytes {
-            (start, start + length as usize)
-        } else {
-            (start / 4, (start + length as usize).div_ceil(4))
-        };
+        let (first, last) = (start >> cells.width, (start + length as usize).div_ceil(1 << cells.width));
         let written = cells.writes[first..last].iter().filter(|write| **write != 0).count();
         match written {
             0 => Some(false),
