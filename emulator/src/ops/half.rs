@@ -3,7 +3,7 @@
 //! Every result is rounded once. Sums and products are computed in double precision, and what that cannot hold is
 //! remembered in its last bit (rounding to odd), so that rounding again gives the right neighbour.
 
-use super::convert::{from_bf16, from_f16, to_bf16, to_f16};
+use super::convert::{from_bf16, from_f16, saturate, to_bf16, to_f16};
 use super::float::{max, min};
 use super::{Form, map};
 
@@ -47,15 +47,8 @@ fn mul(a: f32, b: f32) -> f32 {
 
 /// `max(x, 0)`; NaN becomes the canonical one.
 #[inline(always)]
-fn relu(x: f32) -> f32 {
+pub(super) fn relu(x: f32) -> f32 {
     if x.is_nan() || x > 0.0 { x } else { 0.0 }
-}
-
-/// `x` clamped to 0..=1; NaN becomes 0.
-#[inline(always)]
-fn saturate(x: f32) -> f32 {
-    let above = if x > 0.0 { x } else { 0.0 };
-    if above < 1.0 { above } else { 1.0 }
 }
 
 #[inline(always)]

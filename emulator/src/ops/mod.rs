@@ -9,6 +9,7 @@ pub(crate) mod carry;
 pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod convert;
+pub(crate) mod double;
 pub(crate) mod float;
 pub(crate) mod half;
 pub(crate) mod integer;
@@ -160,6 +161,7 @@ pub(crate) fn form(opcode: &str) -> Option<&'static Form> {
         let lists = [integer::FORMS, float::FORMS, half::FORMS, half::F16, half::BF16];
         let lists =
             lists.into_iter().chain([convert::FORMS, convert::HALF, compare::FORMS, compare::SETS, moves::FORMS]);
+        let lists = lists.chain([float::TOWARD_ZERO, float::DOWN, float::UP, double::FORMS]);
         lists.flatten().copied().flatten().map(|form| (form.opcode, form)).collect()
     });
     forms.get(opcode).copied()
