@@ -4,7 +4,7 @@
 //! remembered in its last bit (rounding to odd), so that rounding again gives the right neighbour.
 
 use super::convert::{from_bf16, from_f16, saturate, to_bf16, to_f16};
-use super::float::{max, min};
+use super::float::{flush, max, min};
 use super::{Form, map};
 
 /// `x` rounded to single precision such that rounding the result to half precision rounds `x`.
@@ -59,6 +59,27 @@ pub(super) fn add_f16(a: u16, b: u16) -> u16 {
 #[inline(always)]
 pub(super) fn add_bf16(a: u16, b: u16) -> u16 {
     to_bf16(add(from_bf16(a), from_bf16(b)))
+}
+
+#[inline(always)]
+fn tanh_f16(a: u16) -> u16 {
+    to_f16(odd(f64::from(from_f16(a)).tanh()))
+}
+
+#[inline(always)]
+fn tanh_bf16(a: u16) -> u16 {
+    to_bf16(odd(f64::from(from_bf16(a)).tanh()))
+}
+
+#[inline(always)]
+fn ex2_f16(a: u16) -> u16 {
+    to_f16(odd(f64::from(from_f16(a)).exp2()))
+}
+
+/// Subnormal results, which bf16 has where single precision does, are flushed.
+#[inline(always)]
+fn ex2_bf16(a: u16) -> u16 {
+    to_bf16(flush(odd(f64::from(from_bf16(a)).exp2())))
 }
 
 /// A function of both halves of two pairs.
@@ -163,15 +184,13 @@ pub(super) const FORMS: &[&[Form]] = &[
     &two!("mul.rn.sat", "f16", from_f16, to_f16, |a, b| saturate(mul(a, b))),
     &three!("fma.rn.sat", "f16", from_f16, to_f16, saturate),
     &[
-        map!("tanh.approx.f16", |a: u16| -> u16 { to_f16(odd(f64::from(from_f16(a)).tanh())) }),
-        map!("ex2.approx.f16", |a: u16| -> u16 { to_f16(odd(f64::from(from_f16(a)).exp2())) }),
-        map!("tanh.approx.f16x2", |a: u32| -> u32 {
-            each_half(a, 0, |a, _| to_f16(odd(f64::from(from_f16(a)).tanh())))
-        }),
-        map!("ex2.approx.f16x2", |a: u32| -> u32 {
-            each_half(a, 0, |a, _| to_f16(odd(f64::from(from_f16(a)).exp2())))
-        }),
-        map!("tanh.approx.bf16", |a: u16| -> u16 { to_bf16(odd(f64::from(from_bf16(a)).tanh())) }),
-        map!("ex2.approx.ftz.bf16", |a: u16| -> u16 { to_bf16(odd(f64::from(from_bf16(a)).exp2())) }),
+        map!("tanh.approx.f16", |a: u16| -> u16 { tanh_f16(a) }),
+        map!("tanh.approx.f16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| tanh_f16(a)) }),
+        map!("tanh.approx.bf16", |a: u16| -> u16 { tanh_bf16(a) }),
+        map!("tanh.approx.bf16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| tanh_bf16(a)) }),
+        map!("ex2.approx.f16", |a: u16| -> u16 { ex2_f16(a) }),
+        map!("ex2.approx.f16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| ex2_f16(a)) }),
+        map!("ex2.approx.ftz.bf16", |a: u16| -> u16 { ex2_bf16(a) }),
+        map!("ex2.approx.ftz.bf16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| ex2_bf16(a)) }),
     ],
 ];

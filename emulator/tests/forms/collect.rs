@@ -84,7 +84,7 @@ pub fn forms_of(source: &str) -> BTreeSet<String> {
 fn form_of(statement: &str, registers: &[(String, bool, char)]) -> Option<String> {
     let mut rest = statement.trim();
     loop {
-        rest = rest.trim_start_matches(['{', '}']).trim_start();
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "{}".contains(c));
         // the head of a kernel ends where its body begins; other directives have no instruction in them
         if rest.starts_with('.') {
             let head = rest.contains(".entry") || rest.contains(".func");

@@ -216,21 +216,30 @@ fn moves() -> Vec<Check> {
     for (width, part, letters) in [(32, "b16", "hr"), (64, "b32", "rd")] {
         let (narrow, wide) = (&letters[..1], &letters[1..]);
         let half = width / 2;
-        let pack = format!("{{g}}mov.b{width} {{d}}, {{{{a}}, {{b}}}};");
-        for guard in ["", "@p "] {
-            let form = format!("{guard}mov.b{width} {wide}, {{{narrow}{narrow}}}");
-            checks.push(surrounded(&form, &format!("b{width} {part} {part}"), &pack, move |s| s[0] | s[1] << half));
-            let form = format!("{guard}mov.b{width} {{{narrow}{narrow}}}, {wide}");
-            let register = if part == "b16" { "%h8" } else { "%r30" };
-            for (template, upper) in [
-                (format!("{{g}}mov.b{width} {{{{d}}, {register}}}, {{a}};"), false),
-                (format!("{{g}}mov.b{width} {{{register}, {{d}}}}, {{a}};"), true),
-                (format!("{{g}}mov.b{width} {{_, {{d}}}}, {{a}};"), true),
-            ] {
-                checks.push(surrounded(&form, &format!("{part} b{width}"), &template, move |s| {
-                    if upper { s[0] >> half } else { s[0] & (u64::MAX >> (64 - half)) }
-                }));
-            }
+        let types = format!("b{width} {part} {part}");
+        let form = |parts: &str| format!("mov.b{width} {wide}, {{{parts}}}");
+        let pack = |low: &str, high: &str| format!("{{g}}mov.b{width} {{d}}, {{{low}, {high}}};");
+        let both = form(&format!("{narrow}{narrow}"));
+        checks.push(surrounded(&both, &types, &pack("{a}", "{b}"), false, move |s| s[0] | s[1] << half));
+        let low_immediate = form(&format!("i{narrow}"));
+        checks.push(surrounded(&low_immediate, &types, &pack("-2", "{b}"), false, move |s| {
+            ((1 << half) - 2) | s[1] << half
+        }));
+        let high_immediate = form(&format!("{narrow}i"));
+        checks.push(surrounded(&high_immediate, &types, &pack("{a}", "5"), false, move |s| s[0] | 5 << half));
+        let form = |parts: &str| format!("mov.b{width} {{{parts}}}, {wide}");
+        let unused = if part == "b16" { "%h8" } else { "%r30" };
+        for (shape, low, high) in [
+            (format!("{narrow}{narrow}"), "{d}", unused),
+            (format!("{narrow}{narrow}"), unused, "{d}"),
+            (format!("_{narrow}"), "_", "{d}"),
+            (format!("{narrow}_"), "{d}", "_"),
+        ] {
+            let template = format!("{{g}}mov.b{width} {{{low}, {high}}}, {{a}};");
+            let upper = high == "{d}";
+            checks.push(surrounded(&form(&shape), &format!("{part} b{width}"), &template, false, move |s| {
+                if upper { s[0] >> half } else { s[0] & (u64::MAX >> (64 - half)) }
+            }));
         }
     }
     checks

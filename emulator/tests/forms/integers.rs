@@ -313,7 +313,7 @@ fn carries() -> Vec<Check> {
                     // the guard is on what shows the result
                     let template = format!("{before} {root}.{ty} {result}, {operands}; {after} {{g}}{shown}");
                     let types = ["u64", ty, ty, ty][..=sources].join(" ");
-                    checks.push(surrounded(&form, &types, &template, move |s| {
+                    checks.push(surrounded(&form, &types, &template, false, move |s| {
                         let (a, b) = (unsigned(s[0]), unsigned(s[1]));
                         let carry = if reads { carry_in } else { 0 };
                         let mask = u128::from(u64::MAX >> (64 - width));

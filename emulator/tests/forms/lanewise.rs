@@ -257,6 +257,8 @@ pub struct Lanewise {
     template: String,
     /// Whether sources may be immediates, and the destination one of the sources.
     shapes: bool,
+    /// Whether lanes that a guard leaves out have the first source as their result, and not what the destination held.
+    first_is_kept: bool,
 }
 
 /// The check of an instruction by its opcode and its types, the destination's first, and what it computes of its sources.
@@ -279,15 +281,18 @@ pub fn lanewise<E: Into<Expected>>(
         definition: Box::new(move |sources| definition(sources).into()),
         template,
         shapes: true,
+        first_is_kept: false,
     }
     .check()
 }
 
-/// The check of an instruction that needs others around it. `form` is the one checked.
+/// The check of an instruction that needs others around it, as `template` says. `form` is the one checked, which its
+/// guard is on unless the form is one of memory: then `first_is_kept` where the guard leaves lanes out.
 pub fn surrounded<E: Into<Expected>>(
     form: &str,
     types: &str,
     template: &str,
+    first_is_kept: bool,
     definition: impl Fn(&[u64]) -> E + 'static,
 ) -> Check {
     let mut kinds = types.split_whitespace().map(Type::of);
@@ -299,8 +304,9 @@ pub fn surrounded<E: Into<Expected>>(
         definition: Box::new(move |sources| definition(sources).into()),
         template: template.to_owned(),
         shapes: false,
+        first_is_kept,
     };
-    Check { forms: vec![form.to_owned()], run: Box::new(move || lanewise.run()) }
+    Check { forms: vec![form.to_owned(), format!("@p {form}")], run: Box::new(move || lanewise.run()) }
 }
 
 /// What the destination holds before.
@@ -384,8 +390,9 @@ impl Lanewise {
             if registers {
                 let old = if self.shapes && self.destination == self.sources[0] { Some(0) } else { None };
                 let plain = Variant { guard: "", immediates: Vec::new(), old: None };
-                let guarded = Variant { guard: "@%p14 ", old: None, immediates: Vec::new() };
-                let in_place = Variant { guard: "@!%p14 ", old, immediates: Vec::new() };
+                let kept = self.first_is_kept.then_some(0);
+                let guarded = Variant { guard: "@%p14 ", old: kept, immediates: Vec::new() };
+                let in_place = Variant { guard: "@!%p14 ", old: kept.or(old), immediates: Vec::new() };
                 self.run_variants(&[plain, guarded, in_place], &tuples, bits);
             }
             let mut variants = Vec::new();
@@ -504,7 +511,9 @@ impl Lanewise {
             ".version 8.8\n.target sm_90\n.address_size 64\n
              .visible .entry k(.param .u64 inputs, .param .u64 outputs, .param .u64 count)\n{{\n
              .reg .pred %p<16>; .reg .b16 %h<10>; .reg .b32 %r<40>; .reg .f32 %f<10>; .reg .b64 %rd<40>;
-             .reg .f64 %fd<10>;
+             .reg .f64 %fd<10>; .shared .align 16 .b8 cells[1280];
+             mov.u32 %r26, %tid.x; mov.u32 %r25, cells; mad.lo.u32 %r25, %r26, 16, %r25; cvt.u64.u32 %rd25, %r25;
+             cvta.shared.u64 %rd25, %rd25;
              mov.u32 %r21, %ctaid.x; mov.u32 %r22, %ntid.x; mov.u32 %r23, %tid.x; mad.lo.u32 %r23, %r21, %r22, %r23;
              ld.param.u32 %r24, [count]; setp.ge.u32 %p15, %r23, %r24; @%p15 exit;
              ld.param.u64 %rd20, [inputs]; ld.param.u64 %rd21, [outputs];

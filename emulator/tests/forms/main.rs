@@ -3,6 +3,8 @@
 
 #![allow(unreachable_pub, reason = "it is private to the test")]
 
+mod approximations;
+mod atomics;
 mod collect;
 #[path = "../common/mod.rs"]
 mod common;
@@ -27,13 +29,15 @@ pub struct Check {
 }
 
 /// The table of checks, by subject.
-const TABLE: [(&str, fn() -> Vec<Check>); 8] = [
+const TABLE: [(&str, fn() -> Vec<Check>); 10] = [
     ("integers", integers::checks),
     ("comparisons", comparisons::checks),
     ("floats", floats::checks),
+    ("approximations", approximations::checks),
     ("halves", halves::checks),
     ("conversions", conversions::checks),
     ("memory", memory::checks),
+    ("atomics", atomics::checks),
     ("warp", warp::checks),
     ("control", control::checks),
 ];
@@ -78,9 +82,11 @@ subjects! {
     integers: integers_compute_what_they_should,
     comparisons: comparisons_decide_what_they_should,
     floats: floats_compute_what_they_should,
+    approximations: approximations_are_as_near_as_they_should_be,
     halves: halves_compute_what_they_should,
     conversions: conversions_give_what_they_should,
     memory: memory_holds_what_it_should,
+    atomics: atomics_leave_and_return_what_they_should,
     warp: lanes_exchange_what_they_should,
     control: control_goes_where_it_should
 }
