@@ -207,10 +207,14 @@ pub fn checks() -> Vec<Check> {
         checks.push(lanewise(format!("div.approx{name}.f32"), "f32 f32 f32", move |s| divided(s, ftz, true)));
         checks.push(lanewise(format!("div.full{name}.f32"), "f32 f32 f32", move |s| divided(s, ftz, false)));
     }
-    for (opcode, ty) in [("tanh.approx", "f16"), ("ex2.approx", "f16"), ("tanh.approx", "bf16"), ("ex2.approx.ftz", "bf16")] {
+    for (opcode, ty) in
+        [("tanh.approx", "f16"), ("ex2.approx", "f16"), ("tanh.approx", "bf16"), ("ex2.approx.ftz", "bf16")]
+    {
         let function = &opcode[..opcode.len().min(4)].trim_end_matches('.').to_owned();
         let function = if function == "tanh" { "tanh" } else { "ex2" };
-        checks.push(lanewise(format!("{opcode}.{ty}"), &format!("{ty} {ty}"), move |s| half(function, Format::of(ty), s[0])));
+        checks.push(lanewise(format!("{opcode}.{ty}"), &format!("{ty} {ty}"), move |s| {
+            half(function, Format::of(ty), s[0])
+        }));
         // both halves are looked at one by one
         for (shift, part) in [(0, "%h7"), (16, "%h8")] {
             checks.push(super::lanewise::surrounded(
@@ -309,7 +313,8 @@ fn whole_range(opcode: &str, expected: impl Fn(u64) -> Expected) {
     }
     // Around every power of two, and where results overflow, become subnormal or zero, or cross a bound.
     let powers = (0..256u32).flat_map(|field| [field << 23, field << 23 | 1 << 31]);
-    let places = [128.0, -126.0, -149.0, -150.0, 0.5, 1.0, 2.0, 1.5, TAU as f32, PI as f32, 1.570_796_4, 100.0 * PI as f32];
+    let places =
+        [128.0, -126.0, -149.0, -150.0, 0.5, 1.0, 2.0, 1.5, TAU as f32, PI as f32, 1.570_796_4, 100.0 * PI as f32];
     let places = places.into_iter().flat_map(|place| [place.to_bits(), (-place).to_bits()]);
     for place in powers.chain(places) {
         sweep(&bench, place.wrapping_sub(200), 1, 400, &mut look);
@@ -343,7 +348,8 @@ fn hyperbolic_tangents_over_their_range() {
 
 #[test]
 fn references_know_what_is_known() {
-    let near = |found: f64, expected: f64| assert!((found - expected).abs() <= 1e-14 * expected.abs(), "{found} {expected}");
+    let near =
+        |found: f64, expected: f64| assert!((found - expected).abs() <= 1e-14 * expected.abs(), "{found} {expected}");
     near(exp2(0.5), 2f64.sqrt());
     near(exp2(-1.5) * exp2(2.5), 2.0);
     near(log2(1024.0), 10.0);

@@ -45,17 +45,6 @@ enum Place {
 use Place::*;
 
 impl Place {
-    fn space(self) -> &'static str {
-        match self {
-            Global | GlobalSymbol => ".global",
-            Shared32 | Shared64 | SharedSymbol => ".shared",
-            Local32 | Local64 | LocalSymbol => ".local",
-            Constant | ConstantSymbol => ".const",
-            Parameter | ParameterSymbol => ".param",
-            GenericGlobal | GenericShared | GenericLocal => "",
-        }
-    }
-
     /// The shape of the address, and the address.
     fn address(self) -> (char, &'static str) {
         match self {
@@ -158,10 +147,12 @@ fn operand(name: &str, letter: char, lanes: usize) -> (String, String) {
 fn bytes(count: usize, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let edges = [0, 0x7f, 0x80, 0xff, 1, 0xfe];
-    (0..count).map(|_| match random.next() % 16 {
-        n @ 0..6 => edges[n as usize],
-        _ => random.next() as u8,
-    }).collect()
+    (0..count)
+        .map(|_| match random.next() % 16 {
+            n @ 0..6 => edges[n as usize],
+            _ => random.next() as u8,
+        })
+        .collect()
 }
 
 const OLD: u64 = 0xa5a5_5a5a_3cc3_a55a;
