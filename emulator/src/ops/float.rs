@@ -111,7 +111,7 @@ pub(super) fn round(value: f64, error: f64, toward: Toward) -> f32 {
 }
 
 #[inline(always)]
-fn fma_toward(a: f32, b: f32, c: f32, toward: Toward) -> f32 {
+pub(super) fn fma_toward(a: f32, b: f32, c: f32, toward: Toward) -> f32 {
     // The product is exact in double precision; the rounding error of the sum is exact too (Knuth's two-sum).
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
     let sum = product + c;
@@ -124,13 +124,13 @@ fn fma_toward(a: f32, b: f32, c: f32, toward: Toward) -> f32 {
 }
 
 #[inline(always)]
-fn mul_toward(a: f32, b: f32, toward: Toward) -> f32 {
+pub(super) fn mul_toward(a: f32, b: f32, toward: Toward) -> f32 {
     round(f64::from(a) * f64::from(b), 0.0, toward)
 }
 
 /// A quotient with one rounding: the remainder says on which side of the exact one the computed one is.
 #[inline(always)]
-fn div_toward(a: f32, b: f32, toward: Toward) -> f32 {
+pub(super) fn div_toward(a: f32, b: f32, toward: Toward) -> f32 {
     let (a, b) = (f64::from(a), f64::from(b));
     let quotient = a / b;
     let rest = (-quotient).mul_add(b, a);
@@ -139,7 +139,7 @@ fn div_toward(a: f32, b: f32, toward: Toward) -> f32 {
 }
 
 #[inline(always)]
-fn sqrt_toward(a: f32, toward: Toward) -> f32 {
+pub(super) fn sqrt_toward(a: f32, toward: Toward) -> f32 {
     let a = f64::from(a);
     let root = a.sqrt();
     let rest = (-root).mul_add(root, a);
