@@ -391,7 +391,7 @@ fn what_is_not_supported_is_an_error_when_it_is_loaded() {
         ("ld.param.u64 %rd1, [p0+8];", "`p0` is not defined"),
         ("ld.shared.v4.u64 {%rd1,%rd2,%rd3,%rd4}, [%r5];", "is not supported"),
         ("ld.global.v2.u32 %r1, [%rd5];", "accesses 2 values, not 1"),
-        ("st.const.u32 [%rd1], %r1;", "cannot write there"),
+        ("st.const.u32 [%rd1], %r1;", "the instruction `st.const.u32` is not supported"),
         ("shfl.sync.left.b32 %r1, %r2, 1, 31, -1;", "the instruction `shfl.sync.left.b32` is not supported"),
     ];
     for (body, message) in cases {

@@ -38,16 +38,14 @@ clock!(GlobalTimer, u64, global());
 clock!(GlobalTimerLow, u32, global());
 clock!(GlobalTimerHigh, u32, global() >> 32);
 
-/// The move from a clock, and the register that it goes to.
-pub(crate) fn clock(name: &str) -> Option<(Variants, RegisterKind)> {
-    use RegisterKind::{Bits32, Bits64};
-    Some(match name {
-        "%clock" => (Variants::of::<Clock>(), Bits32),
-        "%clock_hi" => (Variants::of::<ClockHigh>(), Bits32),
-        "%clock64" => (Variants::of::<Clock64>(), Bits64),
-        "%globaltimer" => (Variants::of::<GlobalTimer>(), Bits64),
-        "%globaltimer_lo" => (Variants::of::<GlobalTimerLow>(), Bits32),
-        "%globaltimer_hi" => (Variants::of::<GlobalTimerHigh>(), Bits32),
-        _ => return None,
-    })
-}
+/// A clock: its name, the move from it, and the register that it goes to.
+type Entry = (&'static str, Variants, RegisterKind);
+
+pub(crate) const CLOCKS: &[Entry] = &[
+    ("%clock", Variants::of::<Clock>(), RegisterKind::Bits32),
+    ("%clock_hi", Variants::of::<ClockHigh>(), RegisterKind::Bits32),
+    ("%clock64", Variants::of::<Clock64>(), RegisterKind::Bits64),
+    ("%globaltimer", Variants::of::<GlobalTimer>(), RegisterKind::Bits64),
+    ("%globaltimer_lo", Variants::of::<GlobalTimerLow>(), RegisterKind::Bits32),
+    ("%globaltimer_hi", Variants::of::<GlobalTimerHigh>(), RegisterKind::Bits32),
+];

@@ -229,7 +229,7 @@ impl<'k> Decoder<'k> {
                 Ok(self.slots[*register as usize])
             }
             Operand::Immediate(value) => Ok(self.constant(*value, kind)),
-            Operand::Special(name) if kind == RegisterKind::Bits32 => self.special(name),
+            Operand::Special(name) if kind != RegisterKind::Predicate => self.special(name, kind),
             Operand::Symbol(name, 0) if name == "WARP_SZ" => Ok(self.constant(32, kind)),
             Operand::Symbol(name, offset) if kind == RegisterKind::Bits64 || kind == RegisterKind::Bits32 => {
                 let symbol = self.symbol(name)?;

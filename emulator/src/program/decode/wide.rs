@@ -105,9 +105,11 @@ impl Decoder<'_> {
 
     /// A move from a clock; nothing for other registers.
     pub(super) fn clock(&mut self, destination: &Operand, source: &str) -> Result<Option<Op>> {
-        let Some((variants, kind)) = clock::clock(source) else { return Ok(None) };
-        let mut op = Op::new(variants);
-        op.d = self.destination(destination, kind)?;
+        let Some((_, variants, kind)) = clock::CLOCKS.iter().find(|(name, ..)| *name == source) else {
+            return Ok(None);
+        };
+        let mut op = Op::new(*variants);
+        op.d = self.destination(destination, *kind)?;
         Ok(Some(op))
     }
 
