@@ -84,24 +84,29 @@ macro_rules! half {
     };
 }
 
+/// As [`xorsign`], on the bits of half-precision numbers.
+#[inline(always)]
+fn xorsign_half(a: u16, b: u16, choose: impl Fn(u16, u16) -> u16) -> u16 {
+    let chosen = choose(a & 0x7fff, b & 0x7fff);
+    if chosen == 0x7fff { chosen } else { chosen | (a ^ b) & 0x8000 }
+}
+
 /// Those of one type of half precision.
 macro_rules! halves {
     ($root:literal, $type:literal, $from:ident, $to:ident, $plain:ident, $nan:ident) => {
         [
-            half!(
-                concat!($root, ".xorsign.abs.", $type),
-                concat!($root, ".xorsign.abs.", $type, "x2"),
-                $from,
-                $to,
-                |a, b| xorsign(a, b, $plain)
-            ),
-            half!(
-                concat!($root, ".NaN.xorsign.abs.", $type),
-                concat!($root, ".NaN.xorsign.abs.", $type, "x2"),
-                $from,
-                $to,
-                |a, b| xorsign(a, b, $nan)
-            ),
+            map!(concat!($root, ".xorsign.abs.", $type), |a: u16, b: u16| -> u16 {
+                xorsign_half(a, b, |a, b| $to($plain($from(a), $from(b))))
+            }),
+            map!(concat!($root, ".xorsign.abs.", $type, "x2"), |a: u32, b: u32| -> u32 {
+                each_half(a, b, |a, b| xorsign_half(a, b, |a, b| $to($plain($from(a), $from(b)))))
+            }),
+            map!(concat!($root, ".NaN.xorsign.abs.", $type), |a: u16, b: u16| -> u16 {
+                xorsign_half(a, b, |a, b| $to($nan($from(a), $from(b))))
+            }),
+            map!(concat!($root, ".NaN.xorsign.abs.", $type, "x2"), |a: u32, b: u32| -> u32 {
+                each_half(a, b, |a, b| xorsign_half(a, b, |a, b| $to($nan($from(a), $from(b)))))
+            }),
         ]
     };
 }
@@ -118,20 +123,20 @@ macro_rules! halves_flushed {
     };
 }
 
-const MIN_F16: [[Form; 2]; 2] = halves!("min", "f16", from_f16, to_f16, min, min_nan);
-const MAX_F16: [[Form; 2]; 2] = halves!("max", "f16", from_f16, to_f16, max, max_nan);
-const MIN_BF16: [[Form; 2]; 2] = halves!("min", "bf16", from_bf16, to_bf16, min, min_nan);
-const MAX_BF16: [[Form; 2]; 2] = halves!("max", "bf16", from_bf16, to_bf16, max, max_nan);
+const MIN_F16: [Form; 4] = halves!("min", "f16", from_f16, to_f16, min, min_nan);
+const MAX_F16: [Form; 4] = halves!("max", "f16", from_f16, to_f16, max, max_nan);
+const MIN_BF16: [Form; 4] = halves!("min", "bf16", from_bf16, to_bf16, min, min_nan);
+const MAX_BF16: [Form; 4] = halves!("max", "bf16", from_bf16, to_bf16, max, max_nan);
 const MIN_FLUSHED: [[Form; 2]; 2] = halves_flushed!("min", min, min_nan);
 const MAX_FLUSHED: [[Form; 2]; 2] = halves_flushed!("max", max, max_nan);
 
 pub(super) const FORMS: &[&[Form]] = &[
     &single!("min", min, min_nan),
     &single!("max", max, max_nan),
-    MIN_F16.as_flattened(),
-    MAX_F16.as_flattened(),
-    MIN_BF16.as_flattened(),
-    MAX_BF16.as_flattened(),
+    &MIN_F16,
+    &MAX_F16,
+    &MIN_BF16,
+    &MAX_BF16,
     MIN_FLUSHED.as_flattened(),
     MAX_FLUSHED.as_flattened(),
     &[

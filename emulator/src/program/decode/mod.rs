@@ -269,10 +269,15 @@ impl<'k> Decoder<'k> {
         if let Some(special) = self.special_instruction(opcode, operands)? {
             return Ok(special);
         }
+        self.by_form(opcode, operands)
+    }
+
+    /// An instruction that a form describes.
+    fn by_form(&mut self, opcode: &str, operands: &[Operand]) -> Result<Op> {
         let Some(form) = form(opcode, operands.len().saturating_sub(1)) else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
-        let [destination, sources @ ..] = &operands[..] else {
+        let [destination, sources @ ..] = operands else {
             return self.failed(format!("`{opcode}` has no operands"));
         };
         if sources.len() != form.sources.len() {
@@ -317,6 +322,10 @@ impl<'k> Decoder<'k> {
             ("bar", ["sync"], _) | ("barrier", ["sync"], _) => self.barrier(operands)?,
             ("bar" | "barrier", ["arrive"], [_, _]) => Op { immediate: control::ARRIVE, ..self.barrier(operands)? },
             ("bar" | "barrier", ["red", operation, _], _) => self.barrier_reduction(operation, operands)?,
+            // Conversions to integers clamp anyway.
+            ("cvt", [_, "sat", _, _] | [_, "ftz", "sat", _, _], _) if modifiers[0].ends_with('i') => {
+                self.by_form(&opcode.replacen(".sat", "", 1), operands)?
+            }
             ("elect", ["sync"], [destination, members]) => self.election(destination, members)?,
             ("setp", ..) => return self.compare(&modifiers, operands),
             ("set", ..) => return self.compare_to_number(opcode, &modifiers, operands),
