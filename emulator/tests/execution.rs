@@ -285,14 +285,14 @@ fn what_is_not_supported_is_an_error_when_it_is_loaded() {
         ("add.u32 5, %r1, 1;", "expected a 32-bit (or narrower) register to write"),
         ("add.u32 %r1, %r2;", "takes 3 operands, not 2"),
         ("mov.u32 %r40, 1;", "register to write"),
-        ("mov.u32 %r1, %clock;", "`%clock` is not declared"),
+        ("mov.u32 %r1, %envreg40;", "`%envreg40` is not declared"),
         ("bra NOWHERE;", "the label `NOWHERE` is not defined"),
         ("ld.global.u32 %r1, [missing];", "`missing` is not defined"),
         ("ld.param.u64 %rd1, [p0+8];", "`p0` is not defined"),
-        ("ld.global.v4.u64 {%rd1,%rd2,%rd3,%rd4}, [%rd5];", "is not supported with these operands"),
+        ("ld.shared.v4.u64 {%rd1,%rd2,%rd3,%rd4}, [%r5];", "is not supported"),
         ("ld.global.v2.u32 %r1, [%rd5];", "accesses 2 values, not 1"),
-        ("st.const.u32 [%rd1], %r1;", "cannot write there"),
-        ("shfl.sync.left.b32 %r1, %r2, 1, 31, -1;", "has no mode `left`"),
+        ("st.const.u32 [%rd1], %r1;", "the instruction `st.const.u32` is not supported"),
+        ("shfl.sync.left.b32 %r1, %r2, 1, 31, -1;", "the instruction `shfl.sync.left.b32` is not supported"),
     ];
     for (body, message) in cases {
         let Err(error) = device.load(&kernel(0, "", body)) else { panic!("{body} was taken") };

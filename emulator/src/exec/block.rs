@@ -160,15 +160,33 @@ impl Worker {
         let live: u32 = lanes.iter().map(Lanes::live).sum();
         let mut arrived = [0u32; 16];
         let mut expected = [live; 16];
-        for (barrier, threads, waiting) in lanes.iter().flat_map(Lanes::barriers) {
-            arrived[barrier as usize] += waiting;
+        let (mut waited_for, mut last_warp) = (0u32, [0u32; 16]);
+        for of_warp in lanes {
+            for (barrier, threads, waiting) in of_warp.barriers() {
+                waited_for |= 1 << barrier;
+                arrived[barrier as usize] += waiting;
+                last_warp[barrier as usize] += waiting;
+                if let Some(threads) = threads {
+                    expected[barrier as usize] = threads;
+                }
+            }
+            for (barrier, waiting) in last_warp.iter_mut().enumerate() {
+                // Where the number of threads is stated, a warp that waits whole counts as 32, as the ISA has it.
+                if *waiting != 0 && *waiting == of_warp.live() && expected[barrier] != live {
+                    arrived[barrier] += 32 - *waiting;
+                }
+                *waiting = 0;
+            }
+        }
+        for (barrier, threads, count) in lanes.iter().flat_map(Lanes::arrivals) {
+            arrived[barrier as usize] += count;
             if let Some(threads) = threads {
                 expected[barrier as usize] = threads;
             }
         }
         let complete = |barrier: &u32| {
-            let barrier = *barrier as usize;
-            arrived[barrier] > 0 && arrived[barrier] >= expected[barrier]
+            let (barrier, waited_for) = (*barrier as usize, waited_for >> *barrier & 1 != 0);
+            waited_for && arrived[barrier] >= expected[barrier]
         };
         let mut released = false;
         for barrier in (0..16u32).filter(complete) {

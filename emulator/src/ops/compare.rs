@@ -179,57 +179,6 @@ macro_rules! selp {
     }};
 }
 
-/// `slct`: `a` where `c` is not negative, `b` elsewhere; that is where NaN leads.
-macro_rules! slct {
-    ($type:ty, $name:literal) => {
-        [
-            map!(concat!("slct.", $name, ".s32"), |a: $type, b: $type, c: i32| -> $type { if c >= 0 { a } else { b } }),
-            map!(concat!("slct.", $name, ".f32"), |a: $type, b: $type, c: f32| -> $type {
-                if c >= 0.0 { a } else { b }
-            }),
-            map!(concat!("slct.ftz.", $name, ".f32"), |a: $type, b: $type, c: f32| -> $type {
-                if super::float::flush(c) >= 0.0 { a } else { b }
-            }),
-        ]
-    };
-}
-
-/// `testp`: of which kind a number is. Zero counts as normal.
-macro_rules! testp {
-    (@one $opcode:expr, |$a:ident: $type:ty| $body:expr) => {{
-        struct Test;
-        impl Operation for Test {
-            #[inline(always)]
-            fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
-                let a = warp.read::<$type>(op.a);
-                let mut bits = [0u32; 32];
-                for lane in 0..32 {
-                    let $a = a[lane];
-                    bits[lane] = if $body { 1 << lane } else { 0 };
-                }
-                warp.write_predicate(op.d, bits.iter().fold(0, |all, bit| all | bit), mask);
-                Next::Step
-            }
-        }
-        Form {
-            opcode: $opcode,
-            destination: RegisterKind::Predicate,
-            sources: &[<$type as Lane>::KIND],
-            exec: Variants::of::<Test>(),
-        }
-    }};
-    ($type:ty, $name:literal) => {
-        [
-            testp!(@one concat!("testp.finite.", $name), |a: $type| a.is_finite()),
-            testp!(@one concat!("testp.infinite.", $name), |a: $type| a.is_infinite()),
-            testp!(@one concat!("testp.number.", $name), |a: $type| !a.is_nan()),
-            testp!(@one concat!("testp.notanumber.", $name), |a: $type| a.is_nan()),
-            testp!(@one concat!("testp.normal.", $name), |a: $type| a.is_normal() || a == 0.0),
-            testp!(@one concat!("testp.subnormal.", $name), |a: $type| a.is_subnormal()),
-        ]
-    };
-}
-
 /// Logic on predicates, which are masks of lanes.
 macro_rules! predicates {
     ($opcode:literal, |$a:ident $(, $b:ident)?| $body:expr) => {{
@@ -302,18 +251,7 @@ pub(super) const FORMS: &[&[Form]] = &[
         predicates!("xor.pred", |a, b| a ^ b),
         predicates!("not.pred", |a| !a),
         predicates!("mov.pred", |a| a),
+        map!("slct.s32.s32", |a: u32, b: u32, c: i32| -> u32 { if c >= 0 { a } else { b } }),
+        map!("slct.f32.s32", |a: u32, b: u32, c: i32| -> u32 { if c >= 0 { a } else { b } }),
     ],
-    &slct!(u16, "b16"),
-    &slct!(u16, "u16"),
-    &slct!(u16, "s16"),
-    &slct!(u32, "b32"),
-    &slct!(u32, "u32"),
-    &slct!(u32, "s32"),
-    &slct!(u32, "f32"),
-    &slct!(u64, "b64"),
-    &slct!(u64, "u64"),
-    &slct!(u64, "s64"),
-    &slct!(u64, "f64"),
-    &testp!(f32, "f32"),
-    &testp!(f64, "f64"),
 ];

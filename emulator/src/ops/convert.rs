@@ -115,13 +115,13 @@ fn half_toward(x: f32, nearest: u16, value: f32, toward: Toward) -> u16 {
 }
 
 #[inline(always)]
-fn to_f16_toward(x: f32, toward: Toward) -> u16 {
+pub(super) fn to_f16_toward(x: f32, toward: Toward) -> u16 {
     let nearest = to_f16(x);
     half_toward(x, nearest, from_f16(nearest), toward)
 }
 
 #[inline(always)]
-fn to_bf16_toward(x: f32, toward: Toward) -> u16 {
+pub(super) fn to_bf16_toward(x: f32, toward: Toward) -> u16 {
     let nearest = to_bf16(x);
     half_toward(x, nearest, from_bf16(nearest), toward)
 }

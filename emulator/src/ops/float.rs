@@ -248,8 +248,6 @@ pub(super) const FORMS: &[&[Form]] = &[
         map!("copysign.f32", |a: f32, b: f32| -> f32 { b.copysign(a) }),
         map!("min.NaN.f32", |a: f32, b: f32| -> f32 { unless_nan(a, b, min(a, b)) }),
         map!("max.NaN.f32", |a: f32, b: f32| -> f32 { unless_nan(a, b, max(a, b)) }),
-        map!("min.ftz.NaN.f32", |a: f32, b: f32| -> f32 { unless_nan(a, b, min(flush(a), flush(b))) }),
-        map!("max.ftz.NaN.f32", |a: f32, b: f32| -> f32 { unless_nan(a, b, max(flush(a), flush(b))) }),
     ],
     &[
         map!("add.f64", |a: f64, b: f64| -> f64 { a + b }),

@@ -21,7 +21,7 @@ pub(super) fn odd(x: f64) -> f32 {
 
 /// `a * b + c`, to be rounded to half precision.
 #[inline(always)]
-fn fma(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn fma(a: f32, b: f32, c: f32) -> f32 {
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
     let sum = product + c;
     // What the sum is off by, exactly (Knuth's two-sum).
@@ -36,12 +36,12 @@ fn fma(a: f32, b: f32, c: f32) -> f32 {
 }
 
 #[inline(always)]
-fn add(a: f32, b: f32) -> f32 {
+pub(super) fn add(a: f32, b: f32) -> f32 {
     fma(a, 1.0, b)
 }
 
 #[inline(always)]
-fn mul(a: f32, b: f32) -> f32 {
+pub(super) fn mul(a: f32, b: f32) -> f32 {
     odd(f64::from(a) * f64::from(b))
 }
 
@@ -89,7 +89,7 @@ pub(super) fn each_half(a: u32, b: u32, f: impl Fn(u16, u16) -> u16) -> u32 {
 }
 
 #[inline(always)]
-fn each_half_of_three(a: u32, b: u32, c: u32, f: impl Fn(u16, u16, u16) -> u16) -> u32 {
+pub(super) fn each_half_of_three(a: u32, b: u32, c: u32, f: impl Fn(u16, u16, u16) -> u16) -> u32 {
     let low = f(a as u16, b as u16, c as u16);
     let high = f((a >> 16) as u16, (b >> 16) as u16, (c >> 16) as u16);
     u32::from(low) | u32::from(high) << 16

@@ -121,16 +121,6 @@ fn prmt(a: u32, b: u32, c: u32) -> u32 {
     result
 }
 
-/// The selector of bytes 0 to 3, each but not below or above `limit`.
-#[inline(always)]
-fn at_least(limit: u32) -> u32 {
-    (0..4u32).fold(0, |all, n| all | n.max(limit) << (4 * n))
-}
-#[inline(always)]
-fn at_most(limit: u32) -> u32 {
-    (0..4u32).fold(0, |all, n| all | n.min(limit) << (4 * n))
-}
-
 /// The bit of `table` that the bits of `a`, `b` and `c` together name, for each bit.
 #[inline(always)]
 fn lop3(a: u32, b: u32, c: u32, table: u32) -> u32 {
@@ -265,13 +255,6 @@ pub(super) const FORMS: &[&[Form]] = &[
         map!("add.sat.s32", |a: i32, b: i32| -> i32 { a.saturating_add(b) }),
         map!("sub.sat.s32", |a: i32, b: i32| -> i32 { a.saturating_sub(b) }),
         map!("prmt.b32", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, c) }),
-        map!("prmt.b32.f4e", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, 0x3210 + 0x1111 * (c & 3)) }),
-        // Bytes that are counted down from, modulo eight: only the lower three bits of each selector count here.
-        map!("prmt.b32.b4e", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, 0x5670 + 0x1111 * (c & 3) & 0x7777) }),
-        map!("prmt.b32.rc8", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, 0x1111 * (c & 3)) }),
-        map!("prmt.b32.ecl", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, at_least(c & 3)) }),
-        map!("prmt.b32.ecr", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, at_most(c & 3)) }),
-        map!("prmt.b32.rc16", |a: u32, b: u32, c: u32| -> u32 { prmt(a, b, 0x1010 + 0x2222 * (c & 1)) }),
         map!("lop3.b32", |a: u32, b: u32, c: u32, e: u32| -> u32 { lop3(a, b, c, e) }),
         map!("dp4a.u32.u32", |a: u32, b: u32, c: u32| -> u32 { dp4a(a, b, c, unsigned, unsigned) }),
         map!("dp4a.u32.s32", |a: u32, b: u32, c: u32| -> u32 { dp4a(a, b, c, unsigned, signed) }),
