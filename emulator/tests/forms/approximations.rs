@@ -163,7 +163,7 @@ fn half(function: &str, format: Format, bits: u64) -> Expected {
     }
     let (x, infinite) = (format.approximate(bits), bits & !format.sign() == format.infinity());
     match (function, x < 0.0) {
-        ("tanh", negative) if infinite => Bits(format.one() | u64::from(negative) * format.sign()),
+        ("tanh", negative) if infinite => Bits(format.one() | (u64::from(negative) * format.sign())),
         ("tanh", _) if x == 0.0 => Bits(bits),
         ("tanh", _) => Within(tanh(x), 2f64.powf(if format == F16 { -10.987 } else { -8.0 })),
         (_, negative) if infinite => Bits(if negative { 0 } else { format.infinity() }),

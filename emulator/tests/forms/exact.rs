@@ -107,7 +107,7 @@ impl Format {
     pub fn encode(self, number: &Number, rounding: Rounding) -> u64 {
         match number {
             Nan => self.nan,
-            Infinite(negative) => self.infinity() | u64::from(*negative) * self.sign(),
+            Infinite(negative) => self.infinity() | (u64::from(*negative) * self.sign()),
             Finite(negative, magnitude, exponent) => self.rounded(*negative, magnitude, *exponent, false, rounding),
         }
     }

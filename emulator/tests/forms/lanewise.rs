@@ -380,7 +380,7 @@ impl Lanewise {
         }
         if !self.shapes {
             // the same instruction is checked several times, for each thing that it does
-            let step = tuples.len() / 1200 | 1;
+            let step = (tuples.len() / 1200) | 1;
             tuples = tuples.into_iter().step_by(step).collect();
         }
         tuples

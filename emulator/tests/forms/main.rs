@@ -28,8 +28,11 @@ pub struct Check {
     run: Box<dyn Fn()>,
 }
 
+/// Makes the checks of a subject.
+type Checks = fn() -> Vec<Check>;
+
 /// The table of checks, by subject.
-const TABLE: [(&str, fn() -> Vec<Check>); 10] = [
+const TABLE: [(&str, Checks); 10] = [
     ("integers", integers::checks),
     ("comparisons", comparisons::checks),
     ("floats", floats::checks),

@@ -179,7 +179,7 @@ fn shuffle_checks() -> Vec<Check> {
                         let c = if c_is == 'i' { case.c[0].to_string() } else { "%r3".into() };
                         for mask in [case.mask.to_string(), "%r4".into()] {
                             let text = format!("@%p7 shfl.sync.{mode}.b32 {destination}, %r1, {b}, {c}, {mask};");
-                            run(&text, &[case.clone()], |case| shuffled(mode, case, predicate));
+                            run(&text, std::slice::from_ref(&case), |case| shuffled(mode, case, predicate));
                         }
                     }
                 };
