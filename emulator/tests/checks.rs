@@ -263,6 +263,22 @@ fn a_barrier_of_some_warps() {
 }
 
 #[test]
+fn warps_that_arrive_and_do_not_wait() {
+    // Warp 0 stores and goes on; warp 1 waits for it, and loads.
+    let program = |before: &str, after: &str| {
+        shared(&format!(
+            "st.shared.u32 [%r5], 0; bar.sync 0; setp.ge.u32 %p1, %r1, 32; @%p1 bra OTHER;
+             {before} bar.arrive 1, 64; {after} bra DONE;
+             OTHER: bar.sync 1, 64; ld.shared.u32 %r9, [%r7]; st.global.u32 [%rd4], %r9; DONE:"
+        ))
+    };
+    let store = "st.shared.u32 [%r5], %r1;";
+    let found = passes(1, 64, WORDS, &program(store, ""));
+    assert_eq!(found[32..], (0..32).collect::<Vec<_>>());
+    races(1, 64, WORDS, &program("", store));
+}
+
+#[test]
 fn lanes_that_store_to_one_word() {
     races(1, 32, WORDS, &shared("st.shared.u32 [words], %r1;"));
     passes(1, 32, WORDS, &shared("st.shared.u32 [words], 7;"));

@@ -190,8 +190,14 @@ impl Observer {
         self.order.warp_barrier(&self.tracker, self.warp);
     }
 
-    pub(crate) fn barrier(&mut self, arrived: &[u32], all: bool) {
-        self.order.barrier(&self.tracker, arrived, all);
+    /// A barrier where the warps `here` waited, all that are left if `all` says so.
+    pub(crate) fn barrier(&mut self, barrier: u32, here: &[u32], all: bool) {
+        self.order.barrier(&self.tracker, barrier, here, all);
+    }
+
+    /// The warp arrives at a barrier, and does not wait there.
+    pub(crate) fn arrive(&mut self, barrier: u32) {
+        self.order.arrive(&self.tracker, self.warp, barrier);
     }
 
     pub(crate) fn fence(&mut self, lanes: u32, device: bool) {

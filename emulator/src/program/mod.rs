@@ -169,6 +169,10 @@ pub(crate) struct Program {
     /// The number of memory accesses that remember a window.
     pub(crate) windows: u32,
     pub(crate) specials: Vec<(Special, Slot)>,
+    /// Slots of instructions with more operands than an [`Op`] has places, and what else these need to know.
+    pub(crate) lists: Vec<Slot>,
+    /// Operations that others are made of.
+    pub(crate) parts: Vec<Op>,
     pub(crate) parameters: Vec<Parameter>,
     /// Static shared memory in bytes, where dynamic shared memory starts.
     pub(crate) shared_bytes: u64,
