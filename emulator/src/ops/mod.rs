@@ -12,6 +12,7 @@ pub(crate) mod clock;
 pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod convert;
+pub(crate) mod directed;
 pub(crate) mod extrema;
 pub(crate) mod float;
 pub(crate) mod flushed;
@@ -173,6 +174,7 @@ pub(crate) fn forms() -> impl Iterator<Item = &'static Form> {
         bits::FORMS,
         float::FORMS,
         flushed::FORMS,
+        directed::FORMS,
         extrema::FORMS,
         half::FORMS,
         half::F16,
