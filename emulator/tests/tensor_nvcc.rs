@@ -88,8 +88,8 @@ fn integers(x: u32, y: u32, z: u32) -> [u32; 24] {
         ((uy << 32 | ux) >> z.min(32)) as u32,
         (reversed(ux, 32) as u32).wrapping_add(leading(uy, 32)).wrapping_add(ones(uz)).wrapping_add(first_set(ux, 32)),
         ((sx - sy).unsigned_abs() as u32).wrapping_add(z),
-        (ux * uy >> 32) as u32 ^ (sy * sz >> 32) as u32,
-        ((sx + sy >> 1) as u32).wrapping_add((sx + sz + 1 >> 1) as u32),
+        ((ux * uy) >> 32) as u32 ^ ((sy * sz) >> 32) as u32,
+        (((sx + sy) >> 1) as u32).wrapping_add(((sx + sz + 1) >> 1) as u32),
         join(each(bytes(x), bytes(y), |a, b| (a - b).abs()))
             .wrapping_add(join(each(bytes(y), bytes(z), |a, b| a + b)))
             .wrapping_add(join(each(signed_bytes(x), signed_bytes(z), |a, b| (a - b).clamp(-128, 127))))
@@ -100,7 +100,7 @@ fn integers(x: u32, y: u32, z: u32) -> [u32; 24] {
         leading(wide, 64)
             .wrapping_add(ones(wide))
             .wrapping_add(first_set(wide, 64))
-            .wrapping_add((u128::from(wide) * u128::from(wide ^ uz) >> 64) as u32),
+            .wrapping_add(((u128::from(wide) * u128::from(wide ^ uz)) >> 64) as u32),
         (reversed(wide, 64) >> 7) as u32,
         ((signed_24(x) * signed_24(y)) as u32).wrapping_add((low_24(y) * low_24(z)) as u32),
         sx.min(sy).max(sz) as u32,
@@ -110,7 +110,7 @@ fn integers(x: u32, y: u32, z: u32) -> [u32; 24] {
         join(each(signed_halves(x), signed_halves(y), |a, b| (a + b).clamp(-32768, 32767))),
         join(each(halves(x), halves(y), i64::min)) ^ join(each(bytes(y), bytes(z), |a, b| i64::from(a >= b))),
         (x % (y | 1)).wrapping_add(x / (z | 1)),
-        (sx * sy >> 13) as u32,
+        ((sx * sy) >> 13) as u32,
     ]
 }
 

@@ -137,7 +137,7 @@ pub(super) const FORMS: &[&[Form]] = &[
             (((i64::from(a) * i64::from(b)) >> 32) as i32).saturating_add(c)
         }),
         map!("mad24.hi.sat.s32", |a: i32, b: i32, c: i32| -> i32 {
-            ((i64::from(a << 8 >> 8) * i64::from(b << 8 >> 8) >> 16) as i32).saturating_add(c)
+            (((i64::from(a << 8 >> 8) * i64::from(b << 8 >> 8)) >> 16) as i32).saturating_add(c)
         }),
         // From sm_20 on, these are fused.
         map!("mad.rn.f32", |a: f32, b: f32, c: f32| -> f32 { super::float::canonical(a.mul_add(b, c)) }),

@@ -71,8 +71,8 @@ impl Operation for CompareToNumber {
         let held = warp_predicate(warp, op, mask);
         let held = combine(warp, op, held);
         let mut result = [0; 32];
-        for lane in 0..32 {
-            result[lane] = if held >> lane & 1 != 0 { op.immediate as u32 } else { 0 };
+        for (lane, result) in result.iter_mut().enumerate() {
+            *result = if held >> lane & 1 != 0 { op.immediate as u32 } else { 0 };
         }
         warp.write_raw::<u32>(op.d, &result, mask);
         Next::Step
