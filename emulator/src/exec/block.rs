@@ -179,7 +179,7 @@ impl Worker {
             }
         }
         for (barrier, threads, count) in lanes.iter().flat_map(Lanes::arrivals) {
-            arrived[barrier as usize] += count;
+            arrived[barrier as usize] = arrived[barrier as usize].saturating_add(count);
             if let Some(threads) = threads {
                 expected[barrier as usize] = threads;
             }
