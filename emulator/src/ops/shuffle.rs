@@ -121,7 +121,12 @@ pub(crate) fn execute(warp: &mut Warp<'_>, parts: &[Part<'_>]) -> Next {
             }
             Next::Step
         }
-        Collective::Barrier => Next::Step,
+        Collective::Barrier => {
+            if let Some(observer) = warp.observer() {
+                observer.warp_barrier();
+            }
+            Next::Step
+        }
         Collective::Elect => elect(warp, parts, active),
         Collective::WholeWarp => whole_warp(warp, parts),
         Collective::ReduceAdd => reduce(warp, parts, active, u32::wrapping_add),

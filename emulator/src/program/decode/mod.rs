@@ -14,7 +14,7 @@ mod wide;
 
 use std::collections::HashMap;
 
-use super::{CONSTANT, NO_SLOT, Op, Parameter, Program, ROW, Rows, Slot, Special};
+use super::{CONSTANT, NO_SLOT, Op, PREDICATE, Parameter, Program, ROW, Register, Rows, Slot, Special, Uses};
 use crate::ops::carry::carry;
 use crate::ops::control::BarrierReduction;
 use crate::ops::shuffle::Collective;
@@ -44,15 +44,19 @@ pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared:
     let mut decoder = Decoder::new(kernel, symbols, shared)?;
     let mut code = Vec::with_capacity(kernel.body.len() + 1);
     let mut sources = Vec::with_capacity(kernel.body.len() + 1);
+    let mut uses = Vec::with_capacity(kernel.body.len() + 1);
     for instruction in &kernel.body {
         let mut op = decoder.instruction(instruction)?;
         if let Some((register, negated)) = instruction.guard {
             op.guard = decoder.slots[register as usize] * 2 + u32::from(negated);
+            decoder.uses.reads.push(decoder.slots[register as usize] | PREDICATE);
         }
+        uses.push(std::mem::take(&mut decoder.uses));
         code.push(op);
         sources.push((instruction.opcode.clone(), instruction.location));
     }
     code.push(Op::new(control::EXIT));
+    uses.push(Uses::default());
     sources.push(("ret".to_owned(), kernel.body.last().map(|last| last.location).unwrap_or_default()));
 
     let mut constants = Rows::zeroed(decoder.constants.len());
@@ -61,6 +65,8 @@ pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared:
         name: kernel.name.clone(),
         code,
         sources,
+        uses,
+        observed: Default::default(),
         constants,
         register_bytes: decoder.register_bytes,
         predicates: decoder.predicates,
@@ -112,8 +118,9 @@ struct Decoder<'k> {
     windows: u32,
     /// The predicate that is the carry flag, once an instruction has used it.
     carry_flag: Option<Slot>,
-    /// The line of the instruction that is being decoded.
+    /// The line of the instruction that is being decoded, and what it reads and writes.
     line: u32,
+    uses: Uses,
 }
 
 /// Gives variables addresses, one after the other.
@@ -143,6 +150,7 @@ impl<'k> Decoder<'k> {
             windows: 0,
             carry_flag: None,
             line: kernel.line,
+            uses: Uses::default(),
         };
         for &kind in &kernel.registers {
             let slot = decoder.new_register(kind)?;
@@ -226,7 +234,9 @@ impl<'k> Decoder<'k> {
     fn source(&mut self, operand: &Operand, kind: RegisterKind) -> Result<Slot> {
         match operand {
             Operand::Register(register) if self.kernel.registers[*register as usize] == kind => {
-                Ok(self.slots[*register as usize])
+                let slot = self.slots[*register as usize];
+                self.uses.reads.push(register_of(slot, kind));
+                Ok(slot)
             }
             Operand::Immediate(value) => Ok(self.constant(*value, kind)),
             Operand::Special(name) if kind != RegisterKind::Predicate => self.special(name, kind),
@@ -242,7 +252,9 @@ impl<'k> Decoder<'k> {
     fn destination(&mut self, operand: &Operand, kind: RegisterKind) -> Result<Slot> {
         match operand {
             Operand::Register(register) if self.kernel.registers[*register as usize] == kind => {
-                Ok(self.slots[*register as usize])
+                let slot = self.slots[*register as usize];
+                self.uses.writes.push(register_of(slot, kind));
+                Ok(slot)
             }
             Operand::Sink => self.new_register(kind),
             _ => self.failed(format!("expected a {} register to write", describe(kind))),
@@ -311,10 +323,11 @@ impl<'k> Decoder<'k> {
             }
             ("ret", [] | ["uni"], []) | ("exit", [], []) => Op::new(control::EXIT),
             ("trap", [], []) => Op::new(control::TRAP),
-            // Streams run in order, so what a launch depends on has ended; waiting and fetching ahead change no result.
-            ("griddepcontrol", ["wait"] | ["launch_dependents"], []) | ("nanosleep", ["u32"], [_]) => {
-                Op::new(control::NOTHING)
-            }
+            // Streams run in order, so what a launch depends on has ended: to wait changes no result, and what comes before
+            // the wait is for the check of races to see. To fetch ahead or to sleep changes nothing at all.
+            ("griddepcontrol", ["wait"], []) => Op::new(control::DEPENDENCY_WAIT),
+            ("griddepcontrol", ["launch_dependents"], []) => Op::new(control::DEPENDENTS_LAUNCH),
+            ("nanosleep", ["u32"], [_]) => Op::new(control::NOTHING),
             ("prefetch" | "prefetchu" | "discard" | "applypriority" | "pmevent", ..) => self.hint(operands)?,
             ("createpolicy", _, [destination, ..]) => self.cache_policy(destination)?,
             ("fence" | "membar", ["proxy", ..], _) | ("fence", ["mbarrier_init", ..], _) => self.hint(operands)?,
@@ -402,7 +415,7 @@ impl<'k> Decoder<'k> {
         if !modifiers.iter().all(known) || !operands.is_empty() {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         }
-        Ok(Op::new(control::FENCE))
+        Ok(Op { immediate: i64::from(!modifiers.contains(&"cta")), ..Op::new(control::FENCE) })
     }
 
     fn barrier(&mut self, operands: &[Operand]) -> Result<Op> {
@@ -515,6 +528,11 @@ impl<'k> Decoder<'k> {
         op.b = self.constant(base, RegisterKind::Bits64);
         Ok(Some(op))
     }
+}
+
+/// The name of a register under which its uses are noted.
+fn register_of(slot: Slot, kind: RegisterKind) -> Register {
+    if kind == RegisterKind::Predicate { slot | PREDICATE } else { slot }
 }
 
 fn describe(kind: RegisterKind) -> &'static str {
