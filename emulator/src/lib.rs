@@ -25,6 +25,7 @@ mod exec;
 mod fault;
 mod memory;
 mod ops;
+mod print;
 mod program;
 mod ptx;
 

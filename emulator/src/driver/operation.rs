@@ -151,7 +151,10 @@ pub(crate) fn resident_blocks(threads: u32, shared: u64) -> u32 {
 /// The code that a GPU would give for a fault.
 fn code_of(fault: &Fault) -> Code {
     match fault.kind {
-        FaultKind::OutOfBounds { .. } => Code::ILLEGAL_ADDRESS,
+        // A stack that is full is found by the access to what is past its end.
+        FaultKind::OutOfBounds { .. } | FaultKind::StackOverflow { .. } => Code::ILLEGAL_ADDRESS,
+        FaultKind::Assertion { .. } => Code::ASSERT,
+        FaultKind::NotAFunction { .. } | FaultKind::JumpIndex { .. } => Code::INVALID_PC,
         FaultKind::Misaligned { .. } => Code::MISALIGNED_ADDRESS,
         FaultKind::Trap
         | FaultKind::UndefinedShuffle { .. }

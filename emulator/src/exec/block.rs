@@ -1,6 +1,7 @@
 //! A block: its warps run in turn on one thread, and change over at barriers.
 
 use super::grid::Grid;
+use super::output::BlockOutput;
 use super::warp::{Lanes, Pause, Warp, WarpMemory};
 use crate::fault::{Fault, FaultKind};
 use crate::memory::{Memory, Window};
@@ -61,7 +62,11 @@ impl Worker {
         for &(special, slot) in &grid.program.specials {
             let of_block = matches!(
                 special,
-                Special::Block(_) | Special::Cluster(_) | Special::BlockOfCluster(_) | Special::ClusterRank
+                Special::Block(_)
+                    | Special::Cluster(_)
+                    | Special::BlockOfCluster(_)
+                    | Special::ClusterRank
+                    | Special::Frame
             );
             if of_block != block.is_some() {
                 continue;
@@ -96,6 +101,7 @@ impl Worker {
                 }
                 Special::DynamicShared => grid.dynamic_shared,
                 Special::TotalShared => grid.shared_bytes() as u32,
+                Special::Frame => 0,
             };
             let row = &mut self.registers.bytes_mut()[start + slot as usize..][..ROW as usize];
             for (lane, bytes) in row.chunks_exact_mut(4).enumerate() {
@@ -105,17 +111,28 @@ impl Worker {
     }
 
     /// Runs one block. Returns how many instructions it executed, each counted once a lane.
-    pub(super) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, block: [u32; 3]) -> Result<u64, Box<Fault>> {
+    pub(super) fn run(
+        &mut self,
+        grid: &Grid<'_>,
+        memory: &Memory,
+        block: [u32; 3],
+        output: &BlockOutput<'_>,
+    ) -> Result<u64, Box<Fault>> {
         let program = grid.program;
         let (warps, threads) = (grid.warps(), grid.threads());
         let shared_bytes = grid.shared_bytes() as usize;
         self.shared.bytes_mut()[..shared_bytes].fill(grid.options.poison);
-        self.local.bytes_mut()[..warps as usize * 32 * program.local_bytes as usize].fill(grid.options.poison);
+        let (local_bytes, frame_bytes) = (program.local_bytes as usize, program.frame_bytes as usize);
+        if frame_bytes > 0 {
+            // The frames of functions are filled when they are called.
+            let local = &mut self.local.bytes_mut()[..warps as usize * 32 * local_bytes];
+            local.chunks_exact_mut(local_bytes).for_each(|local| local[..frame_bytes].fill(grid.options.poison));
+        }
         for warp in 0..warps {
             self.set_specials(grid, warp, Some(block));
             let lanes = (threads - warp * 32).min(32);
             let lanes_of_warp = &mut self.lanes[warp as usize];
-            lanes_of_warp.start(u32::MAX >> (32 - lanes));
+            lanes_of_warp.start(u32::MAX >> (32 - lanes), program.entry, grid.options.poison);
             lanes_of_warp.instructions = 0;
         }
         loop {
@@ -135,7 +152,9 @@ impl Worker {
                 let mut running = unsafe {
                     Warp::new(program, memory, lanes, &at, &mut self.windows, grid.parameters.as_ptr().cast(), shared)
                 };
-                match running.run() {
+                let pause = running.run();
+                output.take(&mut self.lanes[warp as usize].printed);
+                match pause {
                     Pause::Done | Pause::Barrier => {}
                     Pause::Yield => yielded = true,
                     Pause::Fault => return Err(Box::new(self.fault(grid, block, warp))),

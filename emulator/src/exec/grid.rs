@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::block::Worker;
+use super::output::Output;
 use crate::fault::Fault;
 use crate::memory::Memory;
 use crate::program::Program;
@@ -42,12 +43,15 @@ pub struct Options<'a> {
     pub instruction_limit: u64,
     /// What every byte of shared and local memory holds when a block starts.
     pub poison: u8,
+    /// Where what the kernel prints goes; `None` is the standard output of the process. It comes when the launch ends or
+    /// a megabyte has gathered, block by block, and what a thread prints at once stays together.
+    pub output: Option<&'a Mutex<Vec<u8>>>,
 }
 
 impl Default for Options<'_> {
     /// All blocks, without a limit. The poison is NaN of every floating-point type.
     fn default() -> Self {
-        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF }
+        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF, output: None }
     }
 }
 
@@ -151,6 +155,7 @@ struct Job {
     instructions: AtomicU64,
     blocks: AtomicU64,
     fault: Mutex<Option<(u64, Box<Fault>)>>,
+    output: Output<'static>,
     /// The helpers that use the grid, and [`CLOSED`] when no more may begin to.
     helpers: AtomicUsize,
 }
@@ -193,7 +198,7 @@ impl Job {
                 break;
             }
             let Some(block) = self.grid.block_at(index) else { continue };
-            match worker.run(&self.grid, self.memory, block) {
+            match worker.run(&self.grid, self.memory, block, &self.output.of_block(index)) {
                 Ok(executed) => {
                     instructions += executed;
                     blocks += 1;
@@ -262,6 +267,7 @@ impl Pool {
             instructions: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             fault: Mutex::new(None),
+            output: Output::new(grid.options.output),
             helpers: AtomicUsize::new(0),
         });
         if count > 1 && !self.helpers.is_empty() {
@@ -275,6 +281,7 @@ impl Pool {
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut self.worker)));
         job.stop.fetch_or(worked.is_err(), Ordering::Relaxed);
         job.close();
+        job.output.flush();
         if let Err(panic) = worked {
             std::panic::resume_unwind(panic);
         }

@@ -5,6 +5,7 @@
 //! [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles, branches) have decoders.
 
 pub(crate) mod atomic;
+pub(crate) mod call;
 pub(crate) mod carry;
 pub(crate) mod compare;
 pub(crate) mod control;
@@ -14,6 +15,7 @@ pub(crate) mod half;
 pub(crate) mod integer;
 pub(crate) mod memory;
 pub(crate) mod moves;
+pub(crate) mod print;
 pub(crate) mod shuffle;
 
 use std::collections::HashMap;
@@ -31,6 +33,8 @@ pub(crate) enum Next {
     Step,
     /// The active lanes go to the target.
     Branch,
+    /// The active lanes go to targets of their own, which the warp was told.
+    Jump,
     /// The active lanes have ended.
     Exit,
     /// The active lanes wait for others of their warp.

@@ -59,6 +59,8 @@ impl Decoder<'_> {
         load: bool,
     ) -> Result<Op> {
         let &MemoryAccess { space, lanes, ty, ordered } = access;
+        // What a function takes and returns, and what calls pass, is in its frame.
+        let space = if space == Space::Param && self.in_frame(base) { Space::Local } else { space };
         let parts = match value {
             Operand::Vector(parts) => &parts[..],
             single => std::slice::from_ref(single),
@@ -111,6 +113,17 @@ impl Decoder<'_> {
         op.window = self.windows;
         self.windows += 1;
         op.immediate = offset;
+        if let Operand::Symbol(name, _) = base
+            && self.in_callee
+        {
+            let symbol = self.symbol(name)?;
+            if symbol.space == Space::Local {
+                op.immediate = offset.wrapping_add(symbol.address as i64);
+                op.a = self.frame()?;
+                op.window |= memory::ADDRESS_32;
+                return Ok(());
+            }
+        }
         let narrow = matches!(base, Operand::Register(register)
             if self.kernel.registers[*register as usize] == RegisterKind::Bits32);
         op.a = self.source(base, if narrow { RegisterKind::Bits32 } else { RegisterKind::Bits64 })?;
