@@ -146,6 +146,33 @@ fn sqrt_toward(a: f32, toward: Toward) -> f32 {
     round(root, if rest.is_finite() { rest } else { 0.0 }, toward)
 }
 
+/// A sum in double precision with one directed rounding.
+#[inline(always)]
+fn add_toward_f64(a: f64, b: f64, toward: Toward) -> f64 {
+    let sum = a + b;
+    let part = sum - a;
+    let error = (a - (sum - part)) + (b - part);
+    if sum == 0.0 {
+        let negative = a.is_sign_negative() || b.is_sign_negative();
+        return if toward == Toward::Down && negative { -0.0 } else { sum };
+    }
+    let positive = sum > 0.0;
+    let (inward, outward) = match toward {
+        Toward::Zero => (true, false),
+        Toward::Down => (positive, !positive),
+        Toward::Up => (!positive, positive),
+    };
+    if sum.is_infinite() {
+        // Finite numbers whose sum is too large for the type.
+        let overflow = a.is_finite() && b.is_finite();
+        return if overflow && inward { f64::MAX.copysign(sum) } else { sum };
+    }
+    // Where the nearest number is too far out or too far in, it is the neighbour.
+    let magnitude = if positive { error } else { -error };
+    let step = if magnitude < 0.0 && inward { -1 } else { i64::from(magnitude > 0.0 && outward) };
+    f64::from_bits(sum.to_bits().wrapping_add_signed(step))
+}
+
 /// The upper half of `x`, as the approximations in double precision have it; subnormal numbers are zero.
 #[inline(always)]
 fn upper_half(x: f64) -> f64 {
@@ -214,6 +241,10 @@ macro_rules! directed {
             }),
             map!(concat!("sub.", $rounding, ".f32"), |a: f32, b: f32| -> f32 {
                 fma_toward(a, 1.0, -b, Toward::$toward)
+            }),
+            map!(concat!("add.", $rounding, ".f64"), |a: f64, b: f64| -> f64 { add_toward_f64(a, b, Toward::$toward) }),
+            map!(concat!("sub.", $rounding, ".f64"), |a: f64, b: f64| -> f64 {
+                add_toward_f64(a, -b, Toward::$toward)
             }),
             map!(concat!("mul.", $rounding, ".f32"), |a: f32, b: f32| -> f32 { mul_toward(a, b, Toward::$toward) }),
             map!(concat!("div.", $rounding, ".f32"), |a: f32, b: f32| -> f32 { div_toward(a, b, Toward::$toward) }),
@@ -315,6 +346,41 @@ mod tests {
         assert_eq!(fma_toward(3e38, 2.0, 0.0, Toward::Down), f32::MAX);
         assert_eq!(fma_toward(f32::INFINITY, 1.0, 1.0, Toward::Down), f32::INFINITY);
         assert!(fma_toward(f32::INFINITY, 1.0, f32::NEG_INFINITY, Toward::Up).is_nan());
+    }
+
+    #[test]
+    fn directed_sums_in_double_precision() {
+        // Sums of numbers m * 2^e with 53-bit m, exact in 128-bit integers.
+        let mut state = 1u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 11
+        };
+        for n in 0..100_000u32 {
+            // 53 bits, shifted: each is a number of the type
+            let a = (random() as i128) << (n % 60);
+            let b = ((random() as i128) << (random() % 60)) * [1, -1][n as usize % 2];
+            let sum = a + b;
+            for (toward, fits) in [
+                (Toward::Down, (|found, exact| found <= exact) as fn(i128, i128) -> bool),
+                (Toward::Up, |found, exact| found >= exact),
+                (Toward::Zero, |found, exact| found.abs() <= exact.abs()),
+            ] {
+                let found = add_toward_f64(a as f64, b as f64, toward);
+                assert!(fits(found as i128, sum), "{a} + {b}: {found}");
+                // and no number is nearer on that side
+                let distance = (found as i128 - sum).unsigned_abs();
+                let unit = (found.abs().next_up() - found.abs()) as u128;
+                assert!(distance == 0 || distance < unit, "{a} + {b}: {found}");
+            }
+        }
+        assert_eq!(add_toward_f64(f64::MAX, f64::MAX, Toward::Zero), f64::MAX);
+        assert_eq!(add_toward_f64(-f64::MAX, -f64::MAX, Toward::Down), f64::NEG_INFINITY);
+        assert_eq!(add_toward_f64(1.0, -1.0, Toward::Down).to_bits(), (-0.0f64).to_bits());
+        assert_eq!(add_toward_f64(1.0, f64::MIN_POSITIVE, Toward::Up), 1.0f64.next_up());
+        assert_eq!(add_toward_f64(1.0, -f64::MIN_POSITIVE, Toward::Zero), 1.0f64.next_down());
+        assert_eq!(add_toward_f64(f64::INFINITY, 1.0, Toward::Zero), f64::INFINITY);
+        assert!(add_toward_f64(f64::INFINITY, f64::NEG_INFINITY, Toward::Up).is_nan());
     }
 
     #[test]
