@@ -13,7 +13,7 @@ pub(crate) trait Arguments {
 /// The arguments that one call may have. Conversions after them are printed as they stand.
 const MAX_ARGUMENTS: i32 = 32;
 /// The widest that a field may be made, to bound what a format can ask for.
-const MAX_WIDTH: usize = 1 << 16;
+const MAX_WIDTH: usize = 1 << 15;
 
 /// A conversion, without its type.
 #[derive(Debug, Default, Clone, Copy)]
@@ -308,4 +308,127 @@ fn hexadecimal(value: f64, precision: Option<usize>, point: bool) -> String {
     };
     let point = if digits.is_empty() && !point { "" } else { "." };
     format!("{whole}{point}{digits}p{exponent:+}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arguments from a list, of which each is one word or one long.
+    struct List<'l>(std::slice::Iter<'l, u64>);
+
+    impl Arguments for List<'_> {
+        type Error = &'static str;
+        fn word(&mut self) -> Result<u32, Self::Error> {
+            self.0.next().map(|value| *value as u32).ok_or("too few arguments")
+        }
+        fn long(&mut self) -> Result<u64, Self::Error> {
+            self.0.next().copied().ok_or("too few arguments")
+        }
+        fn text(&mut self, address: u64) -> Result<Vec<u8>, Self::Error> {
+            if address == 77 { Ok(b"seventy-seven".to_vec()) } else { Err("a bad address") }
+        }
+    }
+
+    fn printed(format: &str, arguments: &[u64]) -> (String, i32) {
+        let (text, count) = print(format.as_bytes(), List(arguments.iter())).unwrap();
+        (String::from_utf8(text).unwrap(), count)
+    }
+
+    /// What the C library makes of one argument.
+    #[cfg(target_env = "gnu")]
+    fn of_c_library(format: &str, argument: impl FnOnce(*mut u8, usize, *const u8) -> i32) -> String {
+        let format = format!("{format}\0");
+        let mut text = vec![0; 4096];
+        let length = argument(text.as_mut_ptr(), text.len(), format.as_ptr());
+        text.truncate(length as usize);
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Every combination of flags with some widths and precisions.
+    #[cfg(target_env = "gnu")]
+    fn specs() -> impl Iterator<Item = String> {
+        let flags = (0..32).map(|bits| {
+            let flags = "-+ #0".chars().enumerate().filter(move |(n, _)| bits >> n & 1 == 1);
+            flags.map(|(_, flag)| flag).collect::<String>()
+        });
+        flags.flat_map(|flags| {
+            ["", "1", "8", "30"].into_iter().flat_map(move |width| {
+                let flags = flags.clone();
+                ["", ".", ".0", ".1", ".3", ".10", ".25"].map(|precision| format!("%{flags}{width}{precision}"))
+            })
+        })
+    }
+
+    /// Whether rounding makes a number have one digit more, after which the C library leaves out the zeros of `%#g`.
+    #[cfg(target_env = "gnu")]
+    fn carries(spec: &str, real: f64) -> bool {
+        let precision = spec.split_once('.').map_or(6, |(_, digits)| digits.parse().unwrap_or(0)).max(1);
+        let exponent = |text: String| text.split_once('e').map(|(_, exponent)| exponent.to_owned());
+        exponent(format!("{:.*e}", precision - 1, real)) != exponent(format!("{real:e}"))
+    }
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn numbers_are_as_the_c_library_prints_them() {
+        unsafe extern "C" {
+            fn snprintf(text: *mut u8, length: usize, format: *const u8, ...) -> i32;
+        }
+        let reals =
+            [0.0, -0.0, 1.0, -1.5, 0.1, 2.5, 3.5, 1e-5, 123_456.789, 999_999.5, 1e6, 1e15, 1e100, -1e-100, 5e-324];
+        let reals =
+            reals.into_iter().chain([f64::MAX, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.000_099_999_999, 9.5]);
+        let reals: Vec<f64> = reals.chain([1.0 / 3.0, 2.0f64.next_down(), 2.0f64.powi(-1074) * 3.0]).collect();
+        let integers = [0, 1, 7, 8, 255, 256, 65535, 70_000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 40, u64::MAX];
+        for spec in specs() {
+            for kind in ["f", "e", "g", "a", "F", "E", "G", "A"] {
+                let format = format!("{spec}{kind}|");
+                for &real in &reals {
+                    if spec.contains('#') && kind.eq_ignore_ascii_case("g") && carries(&spec, real) {
+                        continue;
+                    }
+                    // SAFETY: the text has room, and the format takes one number.
+                    let call = |text, length, format| unsafe { snprintf(text, length, format, real) };
+                    assert_eq!(printed(&format, &[real.to_bits()]).0, of_c_library(&format, call), "{format} {real:e}");
+                }
+            }
+            for kind in ["d", "i", "u", "x", "X", "o", "hd", "hu", "hhd", "hhx", "ld", "lu", "llx", "lo", "zu"] {
+                let format = format!("{spec}{kind}|");
+                for &value in &integers {
+                    // SAFETY: as above; a short number is the low half of a long one.
+                    let call = |text, length, format| unsafe { snprintf(text, length, format, value) };
+                    assert_eq!(printed(&format, &[value]).0, of_c_library(&format, call), "{format} {value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_characters_and_stars() {
+        assert_eq!(
+            printed("%s|%15s|%-15s|%.4s", &[77, 77, 77, 77]).0,
+            "seventy-seven|  seventy-seven|seventy-seven  |seve"
+        );
+        assert_eq!(printed("%c%3c%-3c.", &[65, 66, 67]), ("A  BC  .".to_owned(), 3));
+        assert_eq!(printed("%*d|%-*d|%.*f|%*.*e", &[5, 1, 4, 2, 1, 2.55f64.to_bits(), 9, 1, 10.0f64.to_bits()]).1, 9);
+        assert_eq!(printed("%*d|", &[(-4i32) as u64, 9]).0, "9   |");
+        assert_eq!(printed("%.*f", &[(-1i32) as u64, 1.0f64.to_bits()]).0, "1.000000");
+        assert_eq!(printed("%p %p %10s.", &[0xabc, 0, 0]), ("0xabc (nil)     (null).".to_owned(), 3));
+        assert_eq!(print(b"%s", List([5].iter())), Err("a bad address"));
+        assert_eq!(print(b"%d %d", List([5].iter())), Err("too few arguments"));
+    }
+
+    #[test]
+    fn what_is_no_conversion_stands_for_itself() {
+        for text in ["", "100%", "%", "%y", "%-5", "%5.", "%ll", "%#q %!"] {
+            assert_eq!(printed(text, &[]), (text.to_owned(), 0));
+        }
+        assert_eq!(printed("%%%d%%", &[3]), ("%3%".to_owned(), 1));
+        // More than 32 arguments are not looked at.
+        let (text, count) = printed(&"%d".repeat(40), &[1; 40]);
+        assert_eq!((text, count), ("1".repeat(32) + &"%d".repeat(8), 32));
+        // A width that nobody means is not taken at its word.
+        assert_eq!(printed("%99999999999999999999999d", &[1]).0.len(), MAX_WIDTH);
+        assert_eq!(printed("%.2147483647f", &[0]).0.len(), MAX_WIDTH + 2);
+    }
 }

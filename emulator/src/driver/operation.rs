@@ -224,3 +224,22 @@ impl Flag {
         self.0.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_have_the_codes_of_a_gpu() {
+        let code = |kind| {
+            let (kernel, instruction, ptx_line, source) = ("k".to_owned(), String::new(), 1, None);
+            code_of(&Fault { kind, kernel, instruction, ptx_line, source, block: [0; 3], thread: [0; 3] })
+        };
+        let (message, file, function) = ("x > 0".to_owned(), "a.cu".to_owned(), "f()".to_owned());
+        let assertion = code(FaultKind::Assertion { message, file, line: 3, function });
+        assert_eq!((assertion, assertion.name()), (Code(710), Some("CUDA_ERROR_ASSERT\0")));
+        assert_eq!(code(FaultKind::StackOverflow { bytes: 16 }), Code(700));
+        assert_eq!(code(FaultKind::NotAFunction { address: 0 }), Code(718));
+        assert_eq!(code(FaultKind::JumpIndex { index: 2, targets: 1 }), Code(718));
+    }
+}
