@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::exec::{Grid, GridError, Options, Pool, Statistics};
 use crate::fault::Fault;
 use crate::memory::{Memory, POISONED};
-use crate::program::{Functions, Parameter, Program, Symbol, decode};
+use crate::program::{Common, Parameter, Program, Symbol, decode};
 use crate::ptx::ast::{AddressOf, Space, Variable};
 use crate::ptx::{PtxError, parse};
 
@@ -84,9 +84,8 @@ impl Module {
     /// Parses and decodes a module, and makes its global variables in `memory`.
     pub(crate) fn load(source: &str, memory: &Arc<Memory>) -> Result<Self, PtxError> {
         let parsed = parse(source)?;
-        let functions = Functions::of(&parsed)?;
-        let (shared, globals): (Vec<Variable>, Vec<Variable>) =
-            parsed.variables.iter().cloned().partition(|variable| variable.space == Space::Shared);
+        let common = Common::of(&parsed)?;
+        let globals = || parsed.variables.iter().filter(|variable| variable.space != Space::Shared);
         let mut module = Self {
             version: parsed.version,
             target: parsed.target.clone(),
@@ -96,21 +95,21 @@ impl Module {
             memory: Arc::clone(memory),
         };
         let mut symbols = HashMap::new();
-        for (name, address) in functions.addresses() {
+        for (name, address) in common.addresses() {
             symbols.insert(name.to_owned(), Symbol { space: Space::Generic, address });
         }
-        for variable in &globals {
+        for variable in globals() {
             let Variable { name, space, size, line, .. } = variable;
             let too_large = |_| PtxError::new(*line, format!("there is no memory for the variable `{name}`"));
             let address = memory.allocate((*size).max(1)).map_err(too_large)?;
             symbols.insert(name.clone(), Symbol { space: *space, address });
             module.globals.insert(name.clone(), (address, *size));
         }
-        for variable in &globals {
+        for variable in globals() {
             module.initialize(variable, &symbols)?;
         }
         for kernel in &parsed.kernels {
-            module.programs.push(decode(kernel, &symbols, &shared, &functions)?);
+            module.programs.push(decode(kernel, &symbols, &common)?);
         }
         Ok(module)
     }

@@ -133,7 +133,10 @@ impl Grid<'_> {
             return Err(GridError::Dimensions);
         }
         let fits = self.program.required_block.is_none_or(|required| required == self.block)
-            && self.program.max_block.is_none_or(|max| threads <= max.iter().product());
+            && self
+                .program
+                .max_block
+                .is_none_or(|max| threads <= max.iter().fold(1, |all: u32, &size| all.saturating_mul(size)));
         if !fits {
             return Err(GridError::Block);
         }

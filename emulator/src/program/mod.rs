@@ -1,11 +1,13 @@
 //! A kernel decoded for execution: compact operations whose every operand is a slot.
 
 pub(crate) mod decode;
+#[cfg(test)]
+mod mutations;
 
 use std::fmt;
 use std::ops::Range;
 
-pub(crate) use decode::{Functions, Symbol, decode};
+pub(crate) use decode::{Common, Symbol, decode};
 
 use crate::ops::Exec;
 use crate::ptx::ast::Location;

@@ -5,7 +5,7 @@
 //! starts where the caller's ends. Calls copy arguments and results between the two frames, whether the PTX has them in
 //! `.param` variables or in registers.
 
-use super::functions::{Layout, Reached, Target};
+use super::common::{Layout, Reached, Target};
 use super::{Decoder, MAX_LOCAL, Result, STACK};
 use crate::ops::{Variants, call, control, memory};
 use crate::program::{Call, Callee, Copied, Op, Slot, Special};
@@ -87,7 +87,7 @@ impl<'k> Decoder<'k> {
         let start = self.reserve(0, align.unwrap_or(1))?;
         for (variable, offset) in &function.call_variables {
             let end = start.checked_add(*offset).and_then(|at| at.checked_add(variable.size));
-            let Some(end) = end.filter(|end| *end <= MAX_LOCAL) else { return self.does_not_fit(variable) };
+            let Some(end) = end.filter(|end| *end <= MAX_LOCAL) else { return super::does_not_fit(variable) };
             self.frame_end = self.frame_end.max(end);
             let symbol = super::Symbol { space: Space::Local, address: start + offset };
             self.symbols.insert(&variable.name, symbol);
@@ -100,7 +100,7 @@ impl<'k> Decoder<'k> {
 
     /// Decodes a function that the kernel reaches.
     pub(super) fn device_function(&mut self, place: usize, reached: Reached) -> Result<()> {
-        let function: &'k Function = &self.functions.all[reached.number];
+        let function: &'k Function = &self.common.all[reached.number];
         let layout = self.layout(Layout::of(&function.signature));
         let entry = self.code.len() as u32;
         self.callees.push(Callee { entry, layout, frame_bytes: 0, variables: 0..0, saved: None });
@@ -178,9 +178,9 @@ impl<'k> Decoder<'k> {
         for target in self.jump_tables[first_table..].iter_mut().flatten() {
             *target = starts[*target as usize];
         }
-        let room = self.functions.room.get().checked_sub(self.code.len() - start);
+        let room = self.common.room.get().checked_sub(self.code.len() - start);
         match room {
-            Some(room) => self.functions.room.set(room),
+            Some(room) => self.common.room.set(room),
             None => return self.failed("the kernels of the module have too many instructions with their functions"),
         }
         Ok(())
@@ -210,7 +210,7 @@ impl<'k> Decoder<'k> {
     pub(super) fn stack(&self, kernel: &'k Function, reached: &[Reached], frame_bytes: u64) -> Result<u64> {
         let mut needs: Vec<u64> = Vec::with_capacity(reached.len());
         for (place, function) in reached.iter().enumerate() {
-            let callees = self.functions.callees(&self.functions.all[function.number])?;
+            let callees = self.common.callees(&self.common.all[function.number])?;
             // Callees come first; where they do not, there is a cycle.
             let deepest = callees.iter().filter_map(|number| needs.get(self.places[number] as usize)).max();
             needs.push(self.callees[place].frame_bytes.saturating_add(deepest.copied().unwrap_or(0)));
@@ -235,7 +235,7 @@ impl<'k> Decoder<'k> {
 
     /// `call (results), function, (arguments), targets`
     pub(super) fn call(&mut self, instruction: &'k crate::ptx::ast::Instruction) -> Result<Op> {
-        let target = self.functions.target(self.kernel, instruction)?;
+        let target = self.common.target(self.kernel, instruction)?;
         let (results, rest) = match &instruction.operands[..] {
             [Operand::List(results), rest @ ..] => (&results[..], rest),
             all => (&all[..0], all),
@@ -245,7 +245,7 @@ impl<'k> Decoder<'k> {
             _ => &[],
         };
         let layout = match &target {
-            Target::Function(number) => Layout::of(&self.functions.all[*number].signature),
+            Target::Function(number) => Layout::of(&self.common.all[*number].signature),
             Target::Builtin(builtin) => builtin.layout(),
             Target::Any(_, layout) => layout.clone(),
         };

@@ -5,14 +5,14 @@
 
 mod calls;
 mod collective;
-mod functions;
+mod common;
 mod memory;
 mod special;
 
 use std::collections::HashMap;
 
-pub(crate) use self::functions::{Functions, Layout};
-use self::functions::{Reached, is_call};
+pub(crate) use self::common::{Common, Layout};
+use self::common::{Reached, is_call};
 use super::{CONSTANT, Call, Callee, NO_SLOT, Op, Parameter, Program, ROW, Rows, Saved, Slot, Special};
 use crate::ops::carry::carry;
 use crate::ops::control::BarrierReduction;
@@ -41,16 +41,10 @@ const MAX_LOCAL: u64 = 512 << 10;
 const STACK: u64 = 64 << 10;
 
 /// Decodes `kernel` and the functions that it may reach; others need not even be supported. `symbols` are the variables
-/// of its module that are in memory, and the functions; `shared` are the variables in shared memory, which every kernel
-/// lays out for itself.
-pub(crate) fn decode(
-    kernel: &Function,
-    symbols: &HashMap<String, Symbol>,
-    shared: &[Variable],
-    functions: &Functions<'_>,
-) -> Result<Program> {
-    let reached = functions.reached_from(kernel)?;
-    let mut decoder = Decoder::new(kernel, symbols, shared, functions, &reached)?;
+/// of its module that are in memory, and the functions.
+pub(crate) fn decode(kernel: &Function, symbols: &HashMap<String, Symbol>, common: &Common<'_>) -> Result<Program> {
+    let reached = common.reached_from(kernel)?;
+    let mut decoder = Decoder::new(kernel, symbols, common, &reached)?;
     for (place, reached) in reached.iter().enumerate() {
         decoder.device_function(place, *reached)?;
     }
@@ -111,7 +105,7 @@ struct Decoder<'k> {
     kernel: &'k Function,
     /// Whether that is not the kernel.
     in_callee: bool,
-    functions: &'k Functions<'k>,
+    common: &'k Common<'k>,
     code: Vec<Op>,
     sources: Vec<(String, Location)>,
     /// Operations that come before and after the one that is being decoded.
@@ -120,10 +114,9 @@ struct Decoder<'k> {
     labels: HashMap<&'k str, usize>,
     /// The variables of the function, and then those of the module.
     symbols: HashMap<&'k str, Symbol>,
-    module_shared: HashMap<&'k str, Symbol>,
     module_symbols: &'k HashMap<String, Symbol>,
     /// The addresses of the shared variables of each function, and last of the kernel.
-    shared_addresses: Vec<Vec<u64>>,
+    shared_addresses: Vec<Vec<Option<u64>>>,
     /// The sizes of the variables that pass arguments.
     call_sizes: HashMap<&'k str, u64>,
     /// The slot of each register, or its index for predicates.
@@ -164,25 +157,27 @@ fn lay_out(end: &mut u64, variable: &Variable) -> Option<u64> {
     Some(start)
 }
 
+fn does_not_fit<T>(variable: &Variable) -> Result<T> {
+    Err(PtxError::new(variable.line, format!("the variable `{}` does not fit in its memory", variable.name)))
+}
+
 impl<'k> Decoder<'k> {
     fn new(
         kernel: &'k Function,
         symbols: &'k HashMap<String, Symbol>,
-        shared: &'k [Variable],
-        functions: &'k Functions<'k>,
+        common: &'k Common<'k>,
         reached: &[Reached],
     ) -> Result<Self> {
         let mut decoder = Self {
             kernel,
             in_callee: false,
-            functions,
+            common,
             code: Vec::with_capacity(kernel.body.len() + 1),
             sources: Vec::with_capacity(kernel.body.len() + 1),
             before: Vec::new(),
             after: Vec::new(),
             labels: HashMap::new(),
             symbols: HashMap::new(),
-            module_shared: HashMap::new(),
             module_symbols: symbols,
             shared_addresses: Vec::new(),
             call_sizes: HashMap::new(),
@@ -208,48 +203,33 @@ impl<'k> Decoder<'k> {
             carry_flag: None,
             line: kernel.line,
         };
-        decoder.lay_out_shared(shared, reached)?;
+        decoder.lay_out_shared(reached)?;
         Ok(decoder)
     }
 
-    /// Shared memory: the variables of the module, of the functions that are reached, and of the kernel.
-    fn lay_out_shared(&mut self, shared: &'k [Variable], reached: &[Reached]) -> Result<()> {
-        let all = self.functions.all;
+    /// Shared memory: after the variables of the module come those of the functions that are reached and of the kernel.
+    fn lay_out_shared(&mut self, reached: &[Reached]) -> Result<()> {
+        let all = self.common.all;
         let functions: Vec<&Function> =
             reached.iter().map(|reached| &all[reached.number]).chain([self.kernel]).collect();
-        let lists = std::iter::once(shared).chain(functions.iter().map(|function| &function.variables[..]));
-        let mut end = 0;
-        let mut dynamic_align = 1;
-        let mut addresses: Vec<Vec<u64>> = Vec::new();
-        for variables in lists.clone() {
-            let mut of_list = Vec::new();
-            for variable in variables.iter().filter(|variable| variable.space == Space::Shared) {
-                let address = if variable.size == 0 { Some(0) } else { lay_out(&mut end, variable) };
-                match address.filter(|_| end <= MAX_SHARED) {
-                    Some(address) => of_list.push(address),
-                    None => return self.does_not_fit(variable),
-                }
+        let (mut end, mut dynamic_align) = (self.common.shared_bytes, self.common.dynamic_align);
+        for function in &functions {
+            let mut addresses = Vec::new();
+            for variable in function.variables.iter().filter(|variable| variable.space == Space::Shared) {
                 if variable.size == 0 {
                     dynamic_align = dynamic_align.max(variable.align);
+                    addresses.push(None);
+                    continue;
+                }
+                match lay_out(&mut end, variable).filter(|_| end <= MAX_SHARED) {
+                    Some(address) => addresses.push(Some(address)),
+                    None => return does_not_fit(variable),
                 }
             }
-            addresses.push(of_list);
+            self.shared_addresses.push(addresses);
         }
         // Arrays without a size are dynamic shared memory: all of them start where the others end.
-        let end = end.next_multiple_of(dynamic_align);
-        for (variables, addresses) in lists.zip(&mut addresses) {
-            let of_list = variables.iter().filter(|variable| variable.space == Space::Shared);
-            for (variable, address) in of_list.zip(addresses) {
-                if variable.size == 0 {
-                    *address = end;
-                }
-            }
-        }
-        self.shared_bytes = end;
-        for (variable, address) in shared.iter().zip(addresses.remove(0)) {
-            self.module_shared.insert(&variable.name, Symbol { space: Space::Shared, address });
-        }
-        self.shared_addresses = addresses;
+        self.shared_bytes = end.next_multiple_of(dynamic_align.max(1));
         if !reached.is_empty() {
             let aligns = functions.iter().flat_map(|function| {
                 let local = function.variables.iter().filter(|variable| variable.space == Space::Local);
@@ -258,10 +238,6 @@ impl<'k> Decoder<'k> {
             self.frame_align = aligns.max().unwrap_or(1).max(16);
         }
         Ok(())
-    }
-
-    fn does_not_fit<T>(&self, variable: &Variable) -> Result<T> {
-        Err(PtxError::new(variable.line, format!("the variable `{}` does not fit in its memory", variable.name)))
     }
 
     /// Starts to decode a function, whose place among those of the program is `place`.
@@ -280,7 +256,8 @@ impl<'k> Decoder<'k> {
             self.slots.push(slot);
         }
         let shared = function.variables.iter().filter(|variable| variable.space == Space::Shared);
-        for (variable, &address) in shared.zip(&self.shared_addresses[place]) {
+        for (variable, address) in shared.zip(&self.shared_addresses[place]) {
+            let address = address.unwrap_or(self.shared_bytes);
             self.symbols.insert(&variable.name, Symbol { space: Space::Shared, address });
         }
         self.frame_end = 0;
@@ -292,7 +269,7 @@ impl<'k> Decoder<'k> {
         let variables = self.frame_end;
         for variable in function.variables.iter().filter(|variable| variable.space == Space::Local) {
             let address = lay_out(&mut self.frame_end, variable).filter(|_| self.frame_end <= MAX_LOCAL);
-            let Some(address) = address else { return self.does_not_fit(variable) };
+            let Some(address) = address else { return does_not_fit(variable) };
             self.symbols.insert(&variable.name, Symbol { space: Space::Local, address });
         }
         if let Some(callee) = self.callees.get_mut(place) {
@@ -390,9 +367,11 @@ impl<'k> Decoder<'k> {
     }
 
     fn symbol(&self, name: &str) -> Result<Symbol> {
-        let symbol = self.symbols.get(name).or_else(|| self.module_shared.get(name));
-        match symbol.or_else(|| self.module_symbols.get(name)) {
-            Some(symbol) => Ok(*symbol),
+        if let Some(symbol) = self.symbols.get(name).or_else(|| self.module_symbols.get(name)) {
+            return Ok(*symbol);
+        }
+        match self.common.shared.get(name) {
+            Some(address) => Ok(Symbol { space: Space::Shared, address: address.unwrap_or(self.shared_bytes) }),
             None => self.failed(format!("`{name}` is not defined")),
         }
     }

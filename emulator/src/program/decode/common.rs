@@ -1,16 +1,26 @@
-//! The device functions of a module: their addresses, and which of them a kernel may reach.
+//! What the kernels of a module share: its variables in shared memory, and its device functions, with their addresses
+//! and which of them a kernel may reach.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::{MAX_SHARED, does_not_fit, lay_out};
 use crate::ops::print::Builtin;
 use crate::program::{FUNCTION_BASE, FUNCTION_STEP};
 use crate::ptx::PtxError;
-use crate::ptx::ast::{Function, Instruction, Module, Operand, Signature, Variable};
+use crate::ptx::ast::{Function, Instruction, Module, Operand, Signature, Space, Variable};
 
-/// The device functions of a module.
+/// What the kernels of a module share.
 #[derive(Default)]
-pub(crate) struct Functions<'m> {
+pub(crate) struct Common<'m> {
+    /// The variables of the module in shared memory: their addresses, `None` for those without a size, which are where
+    /// all others of a kernel end.
+    pub(super) shared: HashMap<&'m str, Option<u64>>,
+    /// Where these end, and what those without a size are aligned to.
+    pub(super) shared_bytes: u64,
+    pub(super) dynamic_align: u64,
+    /// The device functions.
     pub(super) all: &'m [Function],
     by_name: HashMap<&'m str, usize>,
     /// Those whose address something takes, which a call through a register may reach if the layout is the same.
@@ -68,8 +78,7 @@ pub(super) enum Target {
     Any(Rc<[usize]>, Layout),
 }
 
-impl<'m> Functions<'m> {
-    /// The functions of a module, which the addresses in initialisers and instructions refer to.
+impl<'m> Common<'m> {
     pub(crate) fn of(module: &'m Module) -> Result<Self, PtxError> {
         let all = &module.functions[..];
         let mut by_name: HashMap<&str, usize> =
@@ -100,7 +109,24 @@ impl<'m> Functions<'m> {
         };
         let taken = by_layout.into_iter().map(|(layout, numbers)| (layout, sorted(numbers))).collect();
         let room = std::cell::Cell::new(MIN_ROOM + ROOM_PER_INSTRUCTION * instructions);
-        Ok(Self { all, by_name, taken, room })
+        let mut common = Self { dynamic_align: 1, all, by_name, taken, room, ..Self::default() };
+        for variable in module.variables.iter().filter(|variable| variable.space == Space::Shared) {
+            let address = common.shared_address(variable);
+            common.shared.insert(&variable.name, address?);
+        }
+        Ok(common)
+    }
+
+    fn shared_address(&mut self, variable: &Variable) -> Result<Option<u64>, PtxError> {
+        if variable.size == 0 {
+            self.dynamic_align = self.dynamic_align.max(variable.align);
+            return Ok(None);
+        }
+        let address = lay_out(&mut self.shared_bytes, variable).filter(|_| self.shared_bytes <= MAX_SHARED);
+        match address {
+            Some(address) => Ok(Some(address)),
+            None => does_not_fit(variable),
+        }
     }
 
     /// The address of each function, by name.
@@ -147,14 +173,16 @@ impl<'m> Functions<'m> {
 
     /// The functions that a function calls, or could through registers.
     pub(super) fn callees(&self, function: &'m Function) -> Result<Vec<usize>, PtxError> {
-        let (mut callees, mut seen) = (Vec::new(), HashSet::new());
+        // Lists that were looked at stay alive, so that no other one can be where they are.
+        let (mut callees, mut seen) = (Vec::new(), HashMap::new());
         for instruction in function.body.iter().filter(|instruction| is_call(&instruction.opcode)) {
             match self.target(function, instruction)? {
                 Target::Function(number) => callees.push(number),
                 Target::Builtin(_) => {}
                 Target::Any(numbers, _) => {
-                    if seen.insert(numbers.as_ptr()) {
+                    if let Entry::Vacant(new) = seen.entry(numbers.as_ptr()) {
                         callees.extend_from_slice(&numbers);
+                        new.insert(numbers);
                     }
                 }
             }
