@@ -46,7 +46,7 @@ fn formals_and_arguments_may_be_registers() {
           setp.lt.u32 p, a, 8; @p ret; add.u32 r, r, 100; }
         .func nothing () { ret; }
         .func (.param .b32 r) sum (.param .b32 a, .param .b32 b)
-        { .reg .u32 %r<4>; ld.param.u32 %r1, [a]; ld.param.u32 %r2, [b]; add.u32 %r3, %r1, %r2; st.param.u32 [r], %r3; }";
+        { .reg .u32 %r<4>; ld.param::func.u32 %r1, [a]; ld.param.u32 %r2, [b]; add.u32 %r3, %r1, %r2; st.param.u32 [r], %r3; }";
     let body = "mov.u32 %r1, %tid.x; mov.u64 %rd5, 3; mov.u16 %rs1, 9; call nothing;
         call (%r9), weigh, (%r1, %rd5, %rs1); call (_), weigh, (%r1, %rd5, 1);
         call (%r9), sum, (%r9, 1000);";

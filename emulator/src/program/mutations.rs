@@ -339,7 +339,8 @@ fn mutate(text: &mut String, random: &mut Random) {
             text.insert_str(start, &piece.repeat(times));
         }
         _ => {
-            text.replace_range(start..end, &random.word(&["{", "}", "(", "[", "-", "@"]).repeat(1 + random.below(600)))
+            let mark = random.word(&["{", "}", "(", "[", "-", "@"]);
+            text.replace_range(start..end, &mark.repeat(1 + random.below(600)));
         }
     }
 }

@@ -32,7 +32,7 @@ impl Decoder<'_> {
                 "const" => space = Space::Constant,
                 "shared" | "shared::cta" => space = Space::Shared,
                 "local" => space = Space::Local,
-                "param" => space = Space::Param,
+                "param" | "param::entry" | "param::func" => space = Space::Param,
                 "acquire" | "release" => ordered = true,
                 "v2" => lanes = 2,
                 "v4" => lanes = 4,

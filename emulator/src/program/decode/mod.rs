@@ -565,7 +565,7 @@ impl<'k> Decoder<'k> {
         let base = match space {
             "shared" => access::SHARED_BASE,
             "local" => access::LOCAL_BASE,
-            "param" => access::PARAMETER_BASE,
+            "param" | "param::entry" => access::PARAMETER_BASE,
             _ => return Ok(None),
         };
         let Some(form) = form(if to { "sub.u64" } else { "add.u64" }) else { return Ok(None) };
