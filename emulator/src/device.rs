@@ -205,7 +205,8 @@ impl Device {
     /// Parses and decodes a PTX module.
     ///
     /// # Errors
-    /// What in it is not PTX, or not supported, with its line.
+    /// What in it is not PTX, or not supported, with its line. Instructions of functions that no kernel can reach are not
+    /// looked at.
     pub fn load(&self, ptx: &str) -> Result<Module, PtxError> {
         Module::load(ptx, &self.memory)
     }

@@ -168,6 +168,16 @@ fn calls_through_registers() {
 }
 
 #[test]
+fn an_argument_may_be_the_address_of_a_function() {
+    let functions = ".func (.reg .u32 r) ten () { mov.u32 r, 10; } .func (.reg .u32 r) six () { mov.u32 r, 6; }
+        .func (.reg .u32 r) apply (.reg .u64 f) { P: .callprototype (.param .b32 _) _ (); call (r), f, P; }";
+    let body =
+        "call (%r1), apply, (ten); .local .align 16 .u64 both[2]; .reg .b64 f; st.local.v2.u64 [both], {six, ten};
+        ld.local.u64 f, [both]; call (%r2), apply, (f); mad.lo.u32 %r9, %r1, 100, %r2;";
+    assert_eq!(run(functions, body), vec![1006; 64]);
+}
+
+#[test]
 fn functions_call_one_another_through_a_table() {
     // even and odd find each other in global memory: recursion that only addresses show.
     let functions = |table: &str| {

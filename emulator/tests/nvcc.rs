@@ -258,6 +258,25 @@ fn printf() {
 }
 
 #[test]
+fn what_is_printed_comes_on_the_standard_output() {
+    const CHILD: &str = "WARPWRIGHT_TEST_PRINTS";
+    if std::env::var_os(CHILD).is_some() {
+        let program = programs(fixtures!("print")).next().unwrap();
+        let launch =
+            Launch { blocks: [3, 1, 1], threads: [2, 1, 1], dynamic_shared: 0, parameters: &2u32.to_le_bytes() };
+        program.device.launch(&program.module, "many", &launch).unwrap();
+        return;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let name = "what_is_printed_comes_on_the_standard_output";
+    let child = command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let text = String::from_utf8(child.stdout).unwrap();
+    // Block by block, and each round of a warp before the next.
+    let expected: String = (0..12).map(|n| format!("block {} thread {} round {}\n", n / 4, n % 2, n / 2 % 2)).collect();
+    assert!(child.status.success() && text.contains(&expected), "{text}");
+}
+
+#[test]
 fn assertions_traps_and_breakpoints() {
     for program in programs(fixtures!("assertion")) {
         let target = program.target;

@@ -88,10 +88,21 @@ impl Lanes {
         if lanes != 0 {
             self.groups.push(Group { pc: entry, lanes, state: State::Ready, ran: 0 });
         }
-        self.calls.iter_mut().for_each(Vec::clear);
+        // A program without functions starts with its first operation, and has no calls.
+        if entry != 0 {
+            self.calls.iter_mut().for_each(Vec::clear);
+        }
         self.poison = poison;
         self.live = lanes;
         self.fault = None;
+    }
+
+    /// Where all of these lanes jump to, if that is one operation.
+    #[inline(never)]
+    fn common_target(&self, active: u32) -> Option<u32> {
+        let target = self.targets[active.trailing_zeros() as usize];
+        let same = (0..32).all(|lane| active >> lane & 1 == 0 || self.targets[lane] == target);
+        same.then_some(target)
     }
 
     pub(super) fn done(&self) -> bool {
@@ -396,11 +407,7 @@ impl<'a> Warp<'a> {
     fn common_target(&self, op: &Op, next: Next, active: u32) -> Option<u32> {
         match next {
             Next::Branch => Some(op.immediate as u32),
-            Next::Jump => {
-                let target = self.lanes.targets[active.trailing_zeros() as usize];
-                let same = (0..32).all(|lane| active >> lane & 1 == 0 || self.lanes.targets[lane] == target);
-                same.then_some(target)
-            }
+            Next::Jump => self.lanes.common_target(active),
             _ => None,
         }
     }

@@ -292,9 +292,16 @@ pub(super) fn is_call(opcode: &str) -> bool {
 
 /// The names in an instruction whose address it may take: all but the function that a call calls.
 fn symbols_taken(instruction: &Instruction) -> impl Iterator<Item = &str> {
-    let operands = if is_call(&instruction.opcode) { &[] } else { &instruction.operands[..] };
-    operands.iter().filter_map(|operand| match operand {
-        Operand::Symbol(name, _) => Some(name.as_str()),
-        _ => None,
+    let call = is_call(&instruction.opcode);
+    instruction.operands.iter().flat_map(move |operand| {
+        let parts = match operand {
+            Operand::List(parts) | Operand::Vector(parts) => &parts[..],
+            _ if call => &[],
+            single => std::slice::from_ref(single),
+        };
+        parts.iter().filter_map(|part| match part {
+            Operand::Symbol(name, _) => Some(name.as_str()),
+            _ => None,
+        })
     })
 }
