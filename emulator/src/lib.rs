@@ -23,11 +23,13 @@
 //! launch with a [`Fault`] that names the instruction, the thread, the address and the nearest allocation.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod checks;
 mod device;
 pub mod driver;
 mod exec;
 mod fault;
 mod memory;
+mod observe;
 mod ops;
 mod print;
 mod program;
@@ -35,7 +37,7 @@ mod ptx;
 
 pub use device::{Device, Launch, LaunchError, Module};
 pub use exec::{Options, Statistics};
-pub use fault::{Access, Fault, FaultKind};
+pub use fault::{Access, Conflict, Fault, FaultKind};
 pub use memory::Nearest;
 pub use program::Parameter;
 pub use ptx::PtxError;

@@ -35,7 +35,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts the engine's thread.
     pub(crate) fn start(memory: u64) -> Arc<Self> {
-        let memory = Arc::new(Memory::new(memory));
+        let memory = Arc::new(Memory::new(memory, false));
         let engine = Arc::new(Self {
             queue: Mutex::default(),
             submitted: Condvar::new(),

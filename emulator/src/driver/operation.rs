@@ -126,7 +126,7 @@ impl KernelLaunch {
         }
         let grid =
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
-        runner.pool.run(&grid, &runner.memory).map(|_| ()).map_err(|fault| {
+        runner.pool.run(&grid, &runner.memory, crate::checks::Checks::NONE).map(|_| ()).map_err(|fault| {
             report(&*fault);
             code_of(&fault)
         })
@@ -160,9 +160,12 @@ fn code_of(fault: &Fault) -> Code {
         | FaultKind::UndefinedShuffle { .. }
         | FaultKind::NotAMember { .. }
         | FaultKind::BarrierNumber => Code::ILLEGAL_INSTRUCTION,
-        FaultKind::WarpDeadlock { .. } | FaultKind::BarrierDivergence { .. } | FaultKind::InstructionLimit { .. } => {
-            Code::LAUNCH_FAILED
-        }
+        FaultKind::Uninitialised { .. }
+        | FaultKind::UninitialisedRegister
+        | FaultKind::Race { .. }
+        | FaultKind::WarpDeadlock { .. }
+        | FaultKind::BarrierDivergence { .. }
+        | FaultKind::InstructionLimit { .. } => Code::LAUNCH_FAILED,
     }
 }
 

@@ -53,6 +53,9 @@ impl<'a> Warp<'a> {
                 let bytes = (variables.end - variables.start) as usize;
                 at(new + variables.start).write_bytes(self.lanes.poison, bytes);
             }
+            if let Some(observer) = self.observer() {
+                observer.open_frame(lane, new..new + function.frame_bytes, new + variables.start..new + variables.end);
+            }
             if let Some(saved) = saved {
                 self.save(saved, lane, at(new + saved.at));
             }
@@ -82,6 +85,9 @@ impl<'a> Warp<'a> {
             copy(&site.results, at(new), at(old));
             if let Some(saved) = &function.saved {
                 self.restore(saved, lane, at(new + saved.at));
+                if let Some((observed, observer)) = self.watched() {
+                    observer.define(observed, saved, 1 << lane);
+                }
             }
             frames[lane as usize] = old as u32;
             self.lanes.targets[lane as usize] = site.return_to;

@@ -4,6 +4,7 @@ mod block;
 mod call;
 mod grid;
 mod output;
+mod schedule;
 mod warp;
 
 pub(crate) use grid::{Grid, GridError, Pool};

@@ -5,16 +5,27 @@
 //! instructions that need other lanes (shuffles, barriers) block their group until those have come. Branches backward
 //! are counted, and a group that has made many lets the others have a turn, so that one lane may wait for another.
 
+use super::schedule::Schedule;
 use crate::fault::FaultKind;
 use crate::memory::{Memory, Window};
+use crate::observe::{Observed, Observer};
 use crate::ops::shuffle::{Collective, Part, execute, member_mask_slot};
 use crate::ops::{Lane, Next};
 use crate::program::{CONSTANT, NO_SLOT, Op, Program, Slot};
 
-/// Backward branches after which a group lets the other groups of its warp run.
-const GROUP_TURN: u32 = 1 << 10;
-/// Backward branches after which a warp lets the other warps of its block run.
-const WARP_TURN: u32 = 1 << 16;
+/// Backward branches after which a warp lets the other warps of its block run, and a group the other groups of its warp.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turns {
+    pub(super) warp: u32,
+    pub(super) group: u32,
+}
+
+impl Turns {
+    /// For what most probably comes to an end.
+    pub(super) const LONG: Self = Self { warp: 1 << 13, group: 1 << 10 };
+    /// For what waits for others.
+    pub(super) const SHORT: Self = Self { warp: 1 << 8, group: 1 << 6 };
+}
 
 /// What a group of lanes does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +156,9 @@ impl Lanes {
 /// A warp while it runs.
 pub(crate) struct Warp<'a> {
     pub(super) program: &'a Program,
+    /// What is executed: the program's code, or that of the observed program.
+    code: &'a [Op],
+    observed: Option<(&'a Observed, &'a mut Observer)>,
     memory: &'a Memory,
     pub(super) lanes: &'a mut Lanes,
     /// The register file, and the constants of the program.
@@ -186,9 +200,12 @@ impl<'a> Warp<'a> {
         windows: &'a mut [Window],
         parameters: *const u8,
         shared: Window,
+        observed: Option<(&'a Observed, &'a mut Observer)>,
     ) -> Self {
         Self {
             program,
+            code: observed.as_ref().map_or(&program.code, |(observed, _)| &observed.code),
+            observed,
             memory,
             lanes,
             banks: [at.registers, program.constants.as_ptr().cast_mut()],
@@ -196,7 +213,7 @@ impl<'a> Warp<'a> {
             windows,
             parameters,
             shared,
-            local: Window { base: 0, size: program.local_bytes, host: at.local },
+            local: Window::new(0, program.local_bytes, at.local),
         }
     }
 
@@ -264,6 +281,25 @@ impl<'a> Warp<'a> {
         }
     }
 
+    /// What watches this warp, if anything does.
+    pub(crate) fn observer(&mut self) -> Option<&mut Observer> {
+        self.observed.as_mut().map(|(_, observer)| &mut **observer)
+    }
+
+    /// The observed program, with what watches it.
+    #[inline(always)]
+    pub(crate) fn watched(&mut self) -> Option<(&'a Observed, &mut Observer)> {
+        self.observed.as_mut().map(|(observed, observer)| (*observed, &mut **observer))
+    }
+
+    /// The bytes of a row, in the registers or the constants.
+    pub(crate) fn row_bytes(&self, slot: Slot, length: usize) -> &'a [u8] {
+        let bank = self.banks[(slot >> 31) as usize];
+        // SAFETY: as in `read_raw`. Whoever holds the slice while operations write to the row reads one state or another of
+        // plain bytes; the observer holds it only between operations.
+        unsafe { std::slice::from_raw_parts(bank.add((slot & !CONSTANT) as usize), length) }
+    }
+
     /// The window that a memory access hit last.
     #[inline(always)]
     pub(crate) fn window(&self, index: u32) -> Window {
@@ -287,7 +323,7 @@ impl<'a> Warp<'a> {
     /// The parameter block, at address 0.
     #[inline(always)]
     pub(crate) fn parameters(&self) -> Window {
-        Window { base: 0, size: self.program.parameter_bytes() as u64, host: self.parameters.cast_mut() }
+        Window::new(0, self.program.parameter_bytes() as u64, self.parameters.cast_mut())
     }
 
     /// The local memory of a lane, at address 0.
@@ -323,16 +359,16 @@ impl<'a> Warp<'a> {
     // --- running ---
 
     /// Runs until no lane can go on by itself.
-    pub(super) fn run(&mut self) -> Pause {
-        let mut warp_turn = WARP_TURN;
+    pub(super) fn run(&mut self, turns: Turns, schedule: &mut Schedule) -> Pause {
+        let mut warp_turn = turns.warp;
         let mut starved = false;
-        while let Some(index) = self.next_group(starved) {
+        while let Some(index) = self.next_group(starved, schedule) {
             self.lanes.clock += 1;
             let mut group = self.lanes.groups.swap_remove(index);
             group.ran = self.lanes.clock;
             let at = group.pc;
             let lane = group.lanes.trailing_zeros();
-            starved = match self.run_group(group, &mut warp_turn) {
+            starved = match self.run_group(group, &mut warp_turn, turns.group) {
                 Step::Next => false,
                 Step::Starved => true,
                 Step::Pause(pause) => return pause,
@@ -348,17 +384,16 @@ impl<'a> Warp<'a> {
 
     /// Runs one group until it meets another, diverges, blocks or ends.
     #[inline(always)]
-    fn run_group(&mut self, mut group: Group, warp_turn: &mut u32) -> Step {
-        let program = self.program;
+    fn run_group(&mut self, mut group: Group, warp_turn: &mut u32, mut turn: u32) -> Step {
+        let code = self.code;
         // Where the next group of this warp waits to merge; nothing is there if there is none.
         let meets = self.merge(&mut group);
-        let mut turn = GROUP_TURN;
         let width = u64::from(group.lanes.count_ones());
         let mut executed = 0;
         let step = loop {
-            debug_assert!((group.pc as usize) < program.code.len());
+            debug_assert!((group.pc as usize) < code.len());
             // SAFETY: branches go to operations of the program, and the decoder ends it with one that is not stepped past.
-            let op = unsafe { program.code.get_unchecked(group.pc as usize) };
+            let op = unsafe { code.get_unchecked(group.pc as usize) };
             let mut active = group.lanes;
             if op.guard == NO_SLOT {
                 executed += width;
@@ -457,9 +492,18 @@ impl<'a> Warp<'a> {
         Step::Next
     }
 
-    /// The group to run: the lowest, or the one that has waited longest if another has had too many turns.
-    fn next_group(&mut self, starved: bool) -> Option<usize> {
+    /// The group to run: the lowest, or the one that has waited longest if another has had too many turns. Or any, if the
+    /// order is drawn.
+    fn next_group(&mut self, starved: bool, schedule: &mut Schedule) -> Option<usize> {
         loop {
+            let count = self.lanes.groups.iter().filter(|group| group.state == State::Ready).count();
+            if count > 1
+                && !starved
+                && let Some(drawn) = schedule.draw(count as u64)
+            {
+                let ready = |(_, group): &(usize, &Group)| group.state == State::Ready;
+                return self.lanes.groups.iter().enumerate().filter(ready).nth(drawn as usize).map(|(index, _)| index);
+            }
             let ready = self.lanes.groups.iter().enumerate().filter(|(_, group)| group.state == State::Ready);
             let next = if starved {
                 ready.min_by_key(|(_, group)| group.ran)

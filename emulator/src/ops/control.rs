@@ -70,13 +70,44 @@ struct OrderMemory;
 
 impl Operation for OrderMemory {
     #[inline(always)]
-    fn run(_: &mut Warp<'_>, _: &Op, _: u32) -> Next {
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        if let Some(observer) = warp.observer() {
+            observer.fence(mask, op.immediate != 0);
+        }
         Next::Step
     }
 }
 
-/// `membar` and `fence`
+struct WaitForDependencies;
+struct LaunchDependents;
+
+impl Operation for WaitForDependencies {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, _: &Op, _: u32) -> Next {
+        if let Some(observer) = warp.observer() {
+            observer.dependencies_waited();
+        }
+        Next::Step
+    }
+}
+
+impl Operation for LaunchDependents {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, _: &Op, _: u32) -> Next {
+        if let Some(observer) = warp.observer() {
+            observer.dependents_launched();
+        }
+        Next::Step
+    }
+}
+
+/// `griddepcontrol.wait`
+pub(crate) const DEPENDENCY_WAIT: Variants = Variants::of::<WaitForDependencies>();
+/// `griddepcontrol.launch_dependents`
+pub(crate) const DEPENDENTS_LAUNCH: Variants = Variants::of::<LaunchDependents>();
+
+/// `membar` and `fence`; 1 in [`Op::immediate`] if the scope is more than the block.
 pub(crate) const FENCE: Variants = Variants::of::<OrderMemory>();
 
 /// `mov.b32 d, {a, b}` and `mov.b64 d, {a, b}`: the first part is the low one.

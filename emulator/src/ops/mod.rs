@@ -1,7 +1,7 @@
 //! What each instruction does, 32 lanes at a time.
 //!
-//! An operation is a function over the rows of its operands, compiled once for any processor and once with AVX2 and
-//! FMA; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
+//! An operation is a function over the rows of its operands, compiled for any processor, for those with AVX2 and FMA, and
+//! for those with AVX-512; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
 //! [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles, branches) have decoders.
 
 pub(crate) mod atomic;
@@ -63,6 +63,8 @@ pub(crate) struct Variants {
     baseline: Exec,
     #[cfg(target_arch = "x86_64")]
     avx2: Exec,
+    #[cfg(target_arch = "x86_64")]
+    avx512: Exec,
 }
 
 impl Variants {
@@ -71,33 +73,67 @@ impl Variants {
             baseline: baseline::<O>,
             #[cfg(target_arch = "x86_64")]
             avx2: avx2::<O>,
+            #[cfg(target_arch = "x86_64")]
+            avx512: avx512::<O>,
         }
     }
 
     /// The one to use on this processor.
     pub(crate) fn select(self) -> Exec {
         #[cfg(target_arch = "x86_64")]
-        if has_avx2() {
-            return self.avx2;
-        }
+        return match Isa::of_this_processor() {
+            Isa::Baseline => self.baseline,
+            Isa::Avx2 => self.avx2,
+            Isa::Avx512 => self.avx512,
+        };
+        #[cfg(not(target_arch = "x86_64"))]
         self.baseline
     }
 }
 
-/// Whether the processor has what the faster variants are compiled for, and `WARPWRIGHT_EMULATOR_ISA=baseline` does not
-/// ask for the others.
+/// The vector extensions that operations are compiled for.
 #[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| {
-        std::env::var_os("WARPWRIGHT_EMULATOR_ISA").is_none_or(|isa| isa != "baseline")
-            && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt")
-    })
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Isa {
+    Baseline,
+    Avx2,
+    Avx512,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Isa {
+    /// The most that the processor has, and `WARPWRIGHT_EMULATOR_ISA` (`baseline`, `avx2`) allows.
+    fn of_this_processor() -> Self {
+        static ISA: OnceLock<Isa> = OnceLock::new();
+        *ISA.get_or_init(|| {
+            let allowed = match std::env::var("WARPWRIGHT_EMULATOR_ISA").as_deref() {
+                Ok("baseline") => Self::Baseline,
+                Ok("avx2") => Self::Avx2,
+                _ => Self::Avx512,
+            };
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("popcnt");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512cd")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            let has = if avx512 {
+                Self::Avx512
+            } else if avx2 {
+                Self::Avx2
+            } else {
+                Self::Baseline
+            };
+            has.min(allowed)
+        })
+    }
 }
 
 unsafe fn baseline<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
@@ -105,8 +141,14 @@ unsafe fn baseline<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Nex
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn avx2<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+    O::run(warp, op, mask)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn avx512<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
     O::run(warp, op, mask)
 }
 

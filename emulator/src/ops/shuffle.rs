@@ -117,7 +117,12 @@ pub(crate) fn execute(warp: &mut Warp<'_>, parts: &[Part<'_>]) -> Next {
             }
             Next::Step
         }
-        Collective::Barrier => Next::Step,
+        Collective::Barrier => {
+            if let Some(observer) = warp.observer() {
+                observer.warp_barrier();
+            }
+            Next::Step
+        }
         Collective::ReduceAdd => reduce(warp, parts, active, u32::wrapping_add),
         Collective::ReduceMinUnsigned => reduce(warp, parts, active, u32::min),
         Collective::ReduceMaxUnsigned => reduce(warp, parts, active, u32::max),

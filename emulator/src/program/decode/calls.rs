@@ -8,7 +8,7 @@
 use super::common::{Layout, Reached, Target};
 use super::{Decoder, MAX_LOCAL, Result, STACK};
 use crate::ops::{Variants, call, control, memory};
-use crate::program::{Call, Callee, Copied, Op, Slot, Special};
+use crate::program::{Call, Callee, Copied, Op, PREDICATE, Slot, Special, Uses};
 use crate::ptx::ast::{Function, Operand, RegisterKind, Space};
 
 impl<'k> Decoder<'k> {
@@ -36,7 +36,8 @@ impl<'k> Decoder<'k> {
             _ => Variants::of::<call::FrameAddress32>(),
         };
         let (a, d) = (self.frame()?, self.new_register(kind)?);
-        self.before.push(Op { a, d, immediate: offset as i64, ..Op::new(variants) });
+        // What reads the register is told of nothing: it is always written just before.
+        self.before.push((Op { a, d, immediate: offset as i64, ..Op::new(variants) }, Uses::default()));
         Ok(d)
     }
 
@@ -111,7 +112,8 @@ impl<'k> Decoder<'k> {
             let size = function.signature.params[formal - returns].size;
             let slot = self.slots[register as usize];
             let op = self.frame_access(memory::Kind::LoadLocal, slot, size, offsets[formal])?;
-            self.push(op, "ld.param", function.line);
+            let uses = Uses { writes: vec![slot], ..Uses::default() };
+            self.push(op, uses, "ld.param", function.line);
         }
         self.body()?;
         if reached.recursive {
@@ -126,8 +128,9 @@ impl<'k> Decoder<'k> {
         Ok(())
     }
 
-    fn push(&mut self, op: Op, opcode: &str, line: u32) {
+    fn push(&mut self, op: Op, uses: Uses, opcode: &str, line: u32) {
         self.code.push(op);
+        self.use_list.push(uses);
         let location = crate::ptx::ast::Location { ptx_line: line, ..Default::default() };
         self.sources.push((opcode.to_owned(), location));
     }
@@ -145,9 +148,11 @@ impl<'k> Decoder<'k> {
             // What comes before writes nothing that lanes would miss which do not execute the instruction.
             let before = std::mem::take(&mut self.before);
             let mut after = std::mem::take(&mut self.after);
+            let mut uses = std::mem::take(&mut self.uses);
             if let Some((register, negated)) = instruction.guard {
                 op.guard = self.slots[register as usize] * 2 + u32::from(negated);
-                after.iter_mut().for_each(|other| other.guard = op.guard);
+                uses.reads.push(self.slots[register as usize] | PREDICATE);
+                after.iter_mut().for_each(|(other, _)| other.guard = op.guard);
             }
             let at = self.code.len() + before.len();
             match instruction.opcode.as_str() {
@@ -159,16 +164,18 @@ impl<'k> Decoder<'k> {
                 }
                 _ => {}
             }
-            for op in before.into_iter().chain([op]).chain(after) {
+            for (op, uses) in before.into_iter().chain([(op, uses)]).chain(after) {
                 self.code.push(op);
+                self.use_list.push(uses);
                 self.sources.push((instruction.opcode.clone(), instruction.location));
             }
         }
         starts.push(self.code.len() as u32);
         let op = self.return_to_caller()?;
         let location = function.body.last().map(|last| last.location).unwrap_or_default();
-        for op in std::mem::take(&mut self.before).into_iter().chain([op]) {
+        for (op, uses) in std::mem::take(&mut self.before).into_iter().chain([(op, Uses::default())]) {
             self.code.push(op);
+            self.use_list.push(uses);
             self.sources.push(("ret".to_owned(), location));
         }
         for at in branches {
@@ -309,7 +316,7 @@ impl<'k> Decoder<'k> {
         let slot = self.source(operand, register)?;
         let offset = self.reserve(bytes, bytes)?;
         let store = self.frame_access(memory::Kind::StoreLocal, slot, bytes, offset)?;
-        self.before.push(store);
+        self.before.push((store, Uses::default()));
         Ok(offset)
     }
 
@@ -322,9 +329,11 @@ impl<'k> Decoder<'k> {
         };
         let offset = self.reserve(bytes, bytes)?;
         if *operand != Operand::Sink {
+            let writes = std::mem::take(&mut self.uses.writes);
             let slot = self.destination(operand, register)?;
+            let writes = std::mem::replace(&mut self.uses.writes, writes);
             let load = self.frame_access(memory::Kind::LoadLocal, slot, bytes, offset)?;
-            self.after.push(load);
+            self.after.push((load, Uses { writes, ..Uses::default() }));
         }
         Ok(offset)
     }
@@ -340,7 +349,7 @@ impl<'k> Decoder<'k> {
             if let Some(result) = function.signature.returns.get(formal) {
                 let slot = self.slots[register as usize];
                 let store = self.frame_access(memory::Kind::StoreLocal, slot, result.size, offsets[formal])?;
-                self.before.push(store);
+                self.before.push((store, Uses::default()));
             }
         }
         Ok(Op::new(Variants::of::<call::Return>()))

@@ -2,7 +2,7 @@
 
 use super::{Decoder, Result};
 use crate::ops::{atomic, memory};
-use crate::program::{NO_SLOT, Op};
+use crate::program::{MemoryKind, MemoryUse, NO_SLOT, Op, Strength};
 use crate::ptx::ast::{Operand, RegisterKind, Space};
 
 impl Decoder<'_> {
@@ -22,10 +22,11 @@ impl Decoder<'_> {
         self.memory(opcode, &access, source, base, *offset, false)
     }
 
-    /// Reads the modifiers of a load or store. How they cache, for whom they are ordered, and weak or relaxed order change
-    /// no result.
+    /// Reads the modifiers of a load or store. How they cache changes no result; how strong they are is for the check of
+    /// races.
     fn access<'m>(&self, opcode: &str, modifiers: &[&'m str]) -> Result<MemoryAccess<'m>> {
         let (mut space, mut lanes, mut ty, mut ordered) = (Space::Generic, 1, None, false);
+        let strength = strength(modifiers);
         for &modifier in modifiers {
             match modifier {
                 "global" => space = Space::Global,
@@ -44,7 +45,7 @@ impl Decoder<'_> {
             }
         }
         match ty {
-            Some(ty) => Ok(MemoryAccess { space, lanes, ty, ordered }),
+            Some(ty) => Ok(MemoryAccess { space, lanes, ty, ordered, strength }),
             None => self.failed(format!("`{opcode}` has no type")),
         }
     }
@@ -58,9 +59,9 @@ impl Decoder<'_> {
         offset: i64,
         load: bool,
     ) -> Result<Op> {
-        let &MemoryAccess { space, lanes, ty, ordered } = access;
+        let &MemoryAccess { space: stated, lanes, ty, ordered, strength } = access;
         // What a function takes and returns, and what calls pass, is in its frame.
-        let space = if space == Space::Param && self.in_frame(base) { Space::Local } else { space };
+        let space = if stated == Space::Param && self.in_frame(base) { Space::Local } else { stated };
         let parts = match value {
             Operand::Vector(parts) => &parts[..],
             single => std::slice::from_ref(single),
@@ -105,6 +106,13 @@ impl Decoder<'_> {
         if ordered {
             op.window |= memory::ORDERED;
         }
+        let kind = if load { MemoryKind::Load } else { MemoryKind::Store };
+        let (acquires, releases) = (ordered && load, ordered && !load);
+        let bytes = (size * lanes as u64) as u32;
+        let (values, wide) = (lanes as u32, register == RegisterKind::Bits64);
+        // Compilers pass the padding of structs, which nothing writes: what is in `.param` is not watched.
+        let space = if stated == Space::Param { stated } else { space };
+        self.uses.memory = Some(MemoryUse { space, bytes, values, wide, kind, strength, acquires, releases });
         Ok(op)
     }
 
@@ -133,7 +141,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// `atom` and `red`. In which order and for whom they are seen changes no result.
+    /// `atom` and `red`. In which order and for whom they are seen is for the check of races.
     pub(super) fn atomic(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
         let reduction = opcode.starts_with("red.");
         let (mut space, mut operation) = (Space::Generic, Vec::new());
@@ -145,6 +153,17 @@ impl Decoder<'_> {
                 _ => operation.push(modifier),
             }
         }
+        let given = |orders: [&str; 2]| modifiers.iter().any(|modifier| orders.contains(modifier));
+        let memory = MemoryUse {
+            space,
+            bytes: 0,
+            values: 1,
+            wide: false,
+            kind: if modifiers.contains(&"cas") { MemoryKind::CompareAndSwap } else { MemoryKind::Atomic },
+            strength: if modifiers.contains(&"cta") { Strength::Block } else { Strength::Device },
+            acquires: given(["acquire", "acq_rel"]),
+            releases: given(["release", "acq_rel"]),
+        };
         let Some((variants, kind, count)) = atomic::atomic(&operation.join("."), space) else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
@@ -163,6 +182,15 @@ impl Decoder<'_> {
         op.b = self.source(&sources[0], kind)?;
         op.c = if count == 2 { self.source(&sources[1], kind)? } else { NO_SLOT };
         self.address(&mut op, base, *offset)?;
+        let bits =
+            operation.last().and_then(|ty| ty.trim_start_matches(|letter: char| !letter.is_ascii_digit()).get(..2));
+        let bytes = match bits {
+            Some("16") if !operation.iter().any(|part| part.ends_with("x2")) => 2,
+            Some("64") => 8,
+            Some("12") => 16,
+            _ => 4,
+        };
+        self.uses.memory = Some(MemoryUse { bytes, ..memory });
         Ok(op)
     }
 
@@ -181,10 +209,23 @@ impl Decoder<'_> {
     }
 }
 
+/// With whose accesses one with these modifiers makes no race if theirs is strong too.
+fn strength(modifiers: &[&str]) -> Strength {
+    let given = |names: &[&str]| modifiers.iter().any(|modifier| names.contains(modifier));
+    if !given(&["volatile", "relaxed", "acquire", "release", "mmio"]) {
+        Strength::Weak
+    } else if given(&["cta"]) {
+        Strength::Block
+    } else {
+        Strength::Device
+    }
+}
+
 struct MemoryAccess<'m> {
     space: Space,
     lanes: usize,
     ty: &'m str,
     /// Whether it acquires or releases.
     ordered: bool,
+    strength: Strength,
 }

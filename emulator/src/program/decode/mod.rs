@@ -13,7 +13,9 @@ use std::collections::HashMap;
 
 pub(crate) use self::common::{Common, Layout};
 use self::common::{Reached, is_call};
-use super::{CONSTANT, Call, Callee, NO_SLOT, Op, Parameter, Program, ROW, Rows, Saved, Slot, Special};
+use super::{
+    CONSTANT, Call, Callee, NO_SLOT, Op, PREDICATE, Parameter, Program, ROW, Register, Rows, Saved, Slot, Special, Uses,
+};
 use crate::ops::carry::carry;
 use crate::ops::control::BarrierReduction;
 use crate::ops::shuffle::Collective;
@@ -69,6 +71,8 @@ pub(crate) fn decode(kernel: &Function, symbols: &HashMap<String, Symbol>, commo
         calls: decoder.calls,
         jump_tables: decoder.jump_tables,
         frame: decoder.frame.unwrap_or(NO_SLOT),
+        uses: decoder.use_list,
+        observed: Default::default(),
         constants,
         register_bytes: decoder.register_bytes,
         predicates: decoder.predicates,
@@ -108,9 +112,11 @@ struct Decoder<'k> {
     common: &'k Common<'k>,
     code: Vec<Op>,
     sources: Vec<(String, Location)>,
+    /// What each operation of `code` reads and writes.
+    use_list: Vec<Uses>,
     /// Operations that come before and after the one that is being decoded.
-    before: Vec<Op>,
-    after: Vec<Op>,
+    before: Vec<(Op, Uses)>,
+    after: Vec<(Op, Uses)>,
     labels: HashMap<&'k str, usize>,
     /// The variables of the function, and then those of the module.
     symbols: HashMap<&'k str, Symbol>,
@@ -146,8 +152,9 @@ struct Decoder<'k> {
     windows: u32,
     /// The predicate that is the carry flag, once an instruction has used it.
     carry_flag: Option<Slot>,
-    /// The line of the instruction that is being decoded.
+    /// The line of the instruction that is being decoded, and what it reads and writes.
     line: u32,
+    uses: Uses,
 }
 
 /// Gives variables addresses, one after the other.
@@ -174,6 +181,7 @@ impl<'k> Decoder<'k> {
             common,
             code: Vec::with_capacity(kernel.body.len() + 1),
             sources: Vec::with_capacity(kernel.body.len() + 1),
+            use_list: Vec::with_capacity(kernel.body.len() + 1),
             before: Vec::new(),
             after: Vec::new(),
             labels: HashMap::new(),
@@ -202,6 +210,7 @@ impl<'k> Decoder<'k> {
             windows: 0,
             carry_flag: None,
             line: kernel.line,
+            uses: Uses::default(),
         };
         decoder.lay_out_shared(reached)?;
         Ok(decoder)
@@ -334,7 +343,9 @@ impl<'k> Decoder<'k> {
     fn source(&mut self, operand: &Operand, kind: RegisterKind) -> Result<Slot> {
         match operand {
             Operand::Register(register) if self.kernel.registers[*register as usize] == kind => {
-                Ok(self.slots[*register as usize])
+                let slot = self.slots[*register as usize];
+                self.uses.reads.push(register_of(slot, kind));
+                Ok(slot)
             }
             Operand::Immediate(value) => Ok(self.constant(*value, kind)),
             Operand::Special(name) if kind == RegisterKind::Bits32 => self.special(name),
@@ -354,7 +365,9 @@ impl<'k> Decoder<'k> {
     fn destination(&mut self, operand: &Operand, kind: RegisterKind) -> Result<Slot> {
         match operand {
             Operand::Register(register) if self.kernel.registers[*register as usize] == kind => {
-                Ok(self.slots[*register as usize])
+                let slot = self.slots[*register as usize];
+                self.uses.writes.push(register_of(slot, kind));
+                Ok(slot)
             }
             Operand::Sink => self.new_register(kind),
             _ => self.failed(format!("expected a {} register to write", describe(kind))),
@@ -424,10 +437,11 @@ impl<'k> Decoder<'k> {
             ("trap", [], []) => Op::new(control::TRAP),
             // A breakpoint stops nothing where there is no debugger.
             ("brkpt", [], []) => Op::new(control::NOTHING),
-            // Streams run in order, so what a launch depends on has ended; waiting and fetching ahead change no result.
-            ("griddepcontrol", ["wait"] | ["launch_dependents"], [])
-            | ("nanosleep", ["u32"], [_])
-            | ("prefetch", ..) => Op::new(control::NOTHING),
+            // Streams run in order, so what a launch depends on has ended: to wait changes no result, and what comes before
+            // the wait is for the check of races to see. To fetch ahead or to sleep changes nothing at all.
+            ("griddepcontrol", ["wait"], []) => Op::new(control::DEPENDENCY_WAIT),
+            ("griddepcontrol", ["launch_dependents"], []) => Op::new(control::DEPENDENTS_LAUNCH),
+            ("nanosleep", ["u32"], [_]) | ("prefetch", ..) => Op::new(control::NOTHING),
             ("membar" | "fence", ..) => self.fence(opcode, &modifiers, operands)?,
             ("bar", ["sync"], _) | ("barrier", ["sync"] | ["sync", "aligned"], _) => self.barrier(operands)?,
             ("bar", ["red", operation, _], _)
@@ -465,7 +479,7 @@ impl<'k> Decoder<'k> {
         if !modifiers.iter().all(known) || !operands.is_empty() {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         }
-        Ok(Op::new(control::FENCE))
+        Ok(Op { immediate: i64::from(!modifiers.contains(&"cta")), ..Op::new(control::FENCE) })
     }
 
     fn barrier(&mut self, operands: &[Operand]) -> Result<Op> {
@@ -578,6 +592,11 @@ impl<'k> Decoder<'k> {
         op.b = self.constant(base, RegisterKind::Bits64);
         Ok(Some(op))
     }
+}
+
+/// The name of a register under which its uses are noted.
+fn register_of(slot: Slot, kind: RegisterKind) -> Register {
+    if kind == RegisterKind::Predicate { slot | PREDICATE } else { slot }
 }
 
 fn describe(kind: RegisterKind) -> &'static str {
