@@ -3,7 +3,8 @@
 mod common;
 
 use common::{Bench, kernel};
-use warpwright_emulator::{Device, FaultKind};
+use warpwright_emulator::checks::Checks;
+use warpwright_emulator::{Device, FaultKind, Launch, LaunchError};
 
 /// Stores `%r9` of every thread of one block to the first parameter.
 const STORE: &str = "ld.param.u64 %rd1, [p0]; mov.u32 %r31, %tid.x; mul.wide.u32 %rd2, %r31, 4;
@@ -253,8 +254,23 @@ fn local_variables_are_fresh_in_every_call() {
     // A function returns what its array holds and then writes to it: no call finds what another has left.
     let functions = ".func (.param .b32 r) f () { .local .align 4 .b8 own[16]; .reg .u32 v; ld.local.u32 v, [own+4];
         st.param.b32 [r], v; st.local.u32 [own+4], 1; ret; }";
-    let found = run(functions, "call (%r9), f; call (%r9), f;");
-    assert_eq!(found, vec![u32::MAX; 64]);
+    let twice = "call (%r9), f; call (%r9), f;";
+    assert_eq!(run(functions, twice), vec![u32::MAX; 64]);
+    // The check of what is read before it is written knows frames: each call reads what nothing has written, and its
+    // twin, which writes first, does not.
+    let checked = |functions: &str| {
+        let device = Device::with_checks(1 << 20, 1, Checks::ALL);
+        let module = device.load(&kernel(0, functions, &format!("{twice} ret;"))).unwrap();
+        let launch = Launch { blocks: [1; 3], threads: [64, 1, 1], dynamic_shared: 0, parameters: &[] };
+        device.launch(&module, "k", &launch)
+    };
+    match checked(functions) {
+        Err(LaunchError::Fault(fault)) => {
+            assert!(matches!(fault.kind, FaultKind::Uninitialised { .. }), "{fault}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(checked(&functions.replace(".reg .u32 v;", ".reg .u32 v; st.local.u32 [own+4], 3;")).is_ok());
 }
 
 #[test]

@@ -57,10 +57,9 @@ fn run(blocks: u32, threads: u32, directives: &str, body: &str) -> Result<Vec<u3
             bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<u32>>()
         }));
     }
-    assert!(ends.iter().all(Result::is_ok) || ends.iter().all(Result::is_err), "{ends:?}");
-    if ends[0].is_ok() {
-        assert!(ends.iter().all(|end| end.as_ref().ok() == ends[0].as_ref().ok()), "{ends:?}");
-    }
+    let errors: Vec<String> = ends.iter().filter_map(|end| end.as_ref().err()).map(ToString::to_string).collect();
+    assert!(errors.is_empty() || errors.len() == ends.len(), "{errors:?} under some schedules only");
+    assert!(ends.iter().all(|end| end.as_ref().ok() == ends[0].as_ref().ok()), "it depends on the schedule");
     ends.swap_remove(0)
 }
 
@@ -76,7 +75,8 @@ fn races(blocks: u32, threads: u32, directives: &str, body: &str) -> Box<Fault> 
             assert!(fault.conflict.is_some(), "{fault}");
             fault
         }
-        other => panic!("expected a race, found {other:?}\n{body}"),
+        Err(fault) => panic!("expected a race, found {fault}\n{body}"),
+        Ok(_) => panic!("expected a race\n{body}"),
     }
 }
 

@@ -8,6 +8,7 @@ mod common;
 use std::sync::Mutex;
 
 use common::FromValues;
+use warpwright_emulator::checks::Checks;
 use warpwright_emulator::{Access, Device, Fault, FaultKind, Launch, LaunchError, Module, Options};
 
 /// The PTX of one source for each target.
@@ -28,11 +29,15 @@ struct Program {
 }
 
 fn programs(fixtures: [(&'static str, &'static str); 3]) -> impl Iterator<Item = Program> {
-    fixtures.into_iter().map(|(target, ptx)| {
-        let device = Device::new(1 << 28, 2);
-        let module = device.load(ptx).unwrap_or_else(|error| panic!("{target}: {error}"));
-        Program { target, device, module }
-    })
+    // Each with no checks, and with all of them: what a compiler writes raises no false alarm.
+    fixtures.into_iter().flat_map(|fixture| [(fixture, Checks::NONE), (fixture, Checks::ALL)]).map(
+        |(fixture, checks)| {
+            let (target, ptx) = fixture;
+            let device = Device::with_checks(1 << 28, 2, checks);
+            let module = device.load(ptx).unwrap_or_else(|error| panic!("{target}: {error}"));
+            Program { target, device, module }
+        },
+    )
 }
 
 impl Program {

@@ -236,7 +236,8 @@ mod tests {
     fn faults_have_the_codes_of_a_gpu() {
         let code = |kind| {
             let (kernel, instruction, ptx_line, source) = ("k".to_owned(), String::new(), 1, None);
-            code_of(&Fault { kind, kernel, instruction, ptx_line, source, block: [0; 3], thread: [0; 3] })
+            let (block, thread, conflict) = ([0; 3], [0; 3], None);
+            code_of(&Fault { kind, kernel, instruction, ptx_line, source, block, thread, conflict })
         };
         let (message, file, function) = ("x > 0".to_owned(), "a.cu".to_owned(), "f()".to_owned());
         let assertion = code(FaultKind::Assertion { message, file, line: 3, function });

@@ -56,6 +56,19 @@ pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse,
     true
 }
 
+/// Notes what an access learned that has been executed: a strong read sees what was released there. Whoever writes releases
+/// before the value is there, so what is read now is at least what came with the value.
+pub(super) fn learn(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) {
+    let Some((_, observer)) = warp.watched() else { return };
+    let now = memory.acquires || memory.kind != MemoryKind::Load;
+    for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
+        let space = space_of(memory.space, addresses[lane]);
+        let base = if memory.space == Space::Generic { base_of(space) } else { 0 };
+        let Observer { order, tracker, warp, .. } = &mut *observer;
+        order.strong_read(tracker, *warp, addresses[lane] - base, space == Space::Shared, now);
+    }
+}
+
 fn space_of(space: Space, address: u64) -> Space {
     let within = |base: u64| address.wrapping_sub(base) < WINDOW_SIZE;
     match space {
@@ -123,8 +136,18 @@ fn watch_shared(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, add
         return true;
     }
     let shared = std::mem::replace(&mut observer.shared, Shadow::new(0));
-    let found =
-        Lanes { observer, shadow: &shared, offsets: addresses, memory, values, host, skew: 0, pc, shared: true };
+    let found = Lanes {
+        observer,
+        shadow: &shared,
+        addresses,
+        offsets: addresses,
+        memory,
+        values,
+        host,
+        skew: 0,
+        pc,
+        shared: true,
+    };
     let found = found.check(mask);
     observer.shared = shared;
     finish(warp, Space::Shared, memory, addresses, found)
@@ -162,7 +185,8 @@ fn watch_global(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, add
             offsets[lane] = addresses[lane].wrapping_sub(window.base).wrapping_add(skew);
         }
         let (offsets, host) = (&offsets, window.host);
-        let found = Lanes { observer, shadow, offsets, memory, values, host, skew, pc, shared: false }.check(lanes);
+        let found =
+            Lanes { observer, shadow, addresses, offsets, memory, values, host, skew, pc, shared: false }.check(lanes);
         if !finish(warp, Space::Global, memory, addresses, found) {
             return false;
         }
@@ -255,6 +279,7 @@ fn extremes(cells: &[u64]) -> (u64, u64) {
 struct Lanes<'o, 'a> {
     observer: &'o mut Observer,
     shadow: &'o Shadow,
+    addresses: &'o [u64; 32],
     /// Where each lane's bytes are in the shadow.
     offsets: &'o [u64; 32],
     memory: &'o MemoryUse,
@@ -387,7 +412,8 @@ impl Lanes<'_, '_> {
         }
         // What many blocks read stays so. A strong read among them is left to the slow way.
         let by_many = |cell: u64| by(cell) == Readers::Blocks as u64 && cell & STRONG_READ << 19 == 0;
-        reads.iter().all(|read| by_many(*read) && !is_before(*read))
+        let newest = before(warp.acquired_when());
+        reads.iter().all(|read| by_many(*read) && !is_before(*read) && *read >= newest)
     }
 
     fn check_lane(&mut self, lane: usize, mask: u32) -> Result<(), Wrong> {
@@ -395,7 +421,7 @@ impl Lanes<'_, '_> {
         let (kind, bytes) = (self.memory.kind, self.memory.bytes as usize);
         let thread = self.observer.warp * 32 + lane as u32;
         if self.observer.races && self.is_strong() {
-            self.synchronise(lane);
+            self.release(lane);
         }
         let mut page = self.shadow.page(offset).lock();
         let range = page.cells().range((offset % PAGE) as usize, bytes, bytes);
@@ -410,19 +436,15 @@ impl Lanes<'_, '_> {
         Ok(())
     }
 
-    /// What a strong access makes known or learns.
-    fn synchronise(&mut self, lane: usize) {
+    /// What a strong write makes known. What a strong read learns is noted when it is done.
+    fn release(&mut self, lane: usize) {
         let Observer { order, tracker, warp, .. } = &mut *self.observer;
-        let MemoryUse { kind, acquires, releases, strength, .. } = *self.memory;
-        let (address, shared) = (self.host.wrapping_add((self.offsets[lane] - self.skew) as usize) as u64, self.shared);
+        let MemoryUse { kind, releases, strength, .. } = *self.memory;
         if kind != MemoryKind::Load {
             if releases {
                 order.fence(tracker, *warp, 1 << lane, strength == Strength::Device);
             }
-            order.strong_write(tracker, *warp, lane as u32, address, shared);
-        }
-        if kind != MemoryKind::Store {
-            order.strong_read(tracker, *warp, address, shared, acquires || kind != MemoryKind::Load);
+            order.strong_write(tracker, *warp, lane as u32, self.addresses[lane], self.shared);
         }
     }
 

@@ -22,7 +22,7 @@ use crate::checks::Checks;
 use crate::exec::Warp;
 use crate::fault::FaultKind;
 use crate::ops::{Exec, Next, Operation, Variants};
-use crate::program::{CONSTANT, MemoryUse, Op, PREDICATE, Program, Register, Saved, Slot};
+use crate::program::{CONSTANT, MemoryKind, MemoryUse, Op, PREDICATE, Program, Register, Saved, Slot, Strength};
 use crate::ptx::ast::Space;
 
 /// An operation that is watched.
@@ -287,8 +287,13 @@ impl Operation for Watch {
         if entry.memory.is_some_and(|memory| !access::watch(warp, op, pc, &memory, mask)) {
             return Next::Fault;
         }
+        let learns = |memory: &MemoryUse| memory.strength != Strength::Weak && memory.kind != MemoryKind::Store;
+        let strong = entry.memory.filter(learns).map(|memory| (memory, warp.addresses(op)));
         // SAFETY: the operation is of this warp's program, and was chosen for this processor.
         let next = unsafe { (entry.exec)(warp, op, mask) };
+        if let Some((memory, addresses)) = strong {
+            access::learn(warp, &memory, &addresses, mask);
+        }
         if let Some((_, observer)) = warp.watched() {
             for write in &entry.writes {
                 let defined = observer.defined(*write);

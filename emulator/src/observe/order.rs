@@ -317,6 +317,13 @@ pub(super) struct BlockOrder {
     let_begin_early: bool,
 }
 
+impl WarpOrder {
+    /// The segments that had begun when it last acquired something are below this.
+    pub(super) fn acquired_when(&self) -> u32 {
+        self.acquired.when
+    }
+}
+
 impl BlockOrder {
     pub(super) fn new(tracker: &Tracker, order: &LaunchOrder, block: u64, warps: u32) -> Self {
         let typical = tracker.typical.load(Ordering::Relaxed).max(4 * warps);

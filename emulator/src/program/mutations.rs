@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Program;
+use crate::checks::Checks;
 use crate::device::{Device, Launch, LaunchError, Module};
 use crate::exec::Options;
 use crate::memory::{Memory, POISONED};
@@ -448,7 +449,7 @@ fn hash(program: &Program, state: &mut DefaultHasher) {
 /// Loads a text twice. Returns a number for what it became, or its error.
 fn load(text: &str) -> Result<u64, PtxError> {
     let load = || {
-        let module = Module::load(text, &Arc::new(Memory::new(1 << 30)))?;
+        let module = Module::load(text, &Arc::new(Memory::new(1 << 30, false)))?;
         let mut state = DefaultHasher::new();
         (0..module.kernels().count()).for_each(|index| hash(module.program_at(index), &mut state));
         Ok(state.finish())
@@ -461,7 +462,7 @@ fn load(text: &str) -> Result<u64, PtxError> {
 /// The time and memory that loading a text may take. The time is for a machine that has much else to do. The memory is
 /// the poison of a variable (larger ones are mapped), the operations that a module may have at least, and some bytes for
 /// each one of the text.
-const MAX_TIME: Duration = Duration::from_secs(10);
+const MAX_TIME: Duration = Duration::from_secs(60);
 const MAX_BYTES: isize = POISONED as isize + (64 << 20);
 const BYTES_PER_BYTE: isize = 500;
 
@@ -521,7 +522,8 @@ fn random_modules_run_to_an_end() {
     let (mut ended, mut faults) = (0, std::collections::HashSet::new());
     for seed in 100_000..104_000 {
         let text = grammar(&mut Random(seed));
-        let device = Device::new(1 << 26, 1);
+        let checks = if seed % 2 == 0 { Checks::ALL } else { Checks::NONE };
+        let device = Device::with_checks(1 << 26, 1, checks);
         let Ok(module) = device.load(&text) else { continue };
         for kernel in module.kernels() {
             let launch = Launch { blocks: [2, 1, 1], threads: [48, 1, 1], dynamic_shared: 64, parameters: &[0; 8] };
