@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::checks::Checks;
 use crate::exec::{Grid, GridError, Options, Pool, Statistics};
 use crate::fault::Fault;
-use crate::memory::Memory;
-use crate::program::{Parameter, Program, Symbol, decode};
-use crate::ptx::ast::{Space, Variable};
+use crate::memory::{Memory, POISONED};
+use crate::program::{Common, Parameter, Program, Symbol, decode};
+use crate::ptx::ast::{AddressOf, Space, Variable};
 use crate::ptx::{PtxError, parse};
 
 /// Memory, and threads to run kernels on.
@@ -86,34 +86,61 @@ impl Module {
     /// Parses and decodes a module, and makes its global variables in `memory`.
     pub(crate) fn load(source: &str, memory: &Arc<Memory>) -> Result<Self, PtxError> {
         let parsed = parse(source)?;
-        let (shared, globals): (Vec<Variable>, Vec<Variable>) =
-            parsed.variables.into_iter().partition(|variable| variable.space == Space::Shared);
+        let common = Common::of(&parsed)?;
+        let globals = || parsed.variables.iter().filter(|variable| variable.space != Space::Shared);
         let mut module = Self {
             version: parsed.version,
-            target: parsed.target,
+            target: parsed.target.clone(),
             programs: Vec::new(),
-            files: parsed.files,
+            files: parsed.files.clone(),
             globals: HashMap::new(),
             memory: Arc::clone(memory),
         };
         let mut symbols = HashMap::new();
-        for variable in globals {
-            let Variable { name, space, size, mut init, .. } = variable;
-            let too_large = |_| PtxError::new(0, format!("there is no memory for the variable `{name}`"));
-            let address = memory.allocate(size.max(1)).map_err(too_large)?;
-            symbols.insert(name.clone(), Symbol { space, address });
-            init.resize(size as usize, 0);
-            module.globals.insert(name, (address, size));
-            if let Some(at) = memory.resolve(address, size) {
-                // SAFETY: `resolve` found `size` bytes, which nothing else knows of yet.
-                unsafe { at.copy_from_nonoverlapping(init.as_ptr(), init.len()) };
-                memory.set_written(address, size, true);
-            }
+        for (name, address) in common.addresses() {
+            symbols.insert(name.to_owned(), Symbol { space: Space::Generic, address });
+        }
+        for variable in globals() {
+            let Variable { name, space, size, line, .. } = variable;
+            let too_large = |_| PtxError::new(*line, format!("there is no memory for the variable `{name}`"));
+            let address = memory.allocate((*size).max(1)).map_err(too_large)?;
+            symbols.insert(name.clone(), Symbol { space: *space, address });
+            module.globals.insert(name.clone(), (address, *size));
+        }
+        for variable in globals() {
+            module.initialize(variable, &symbols)?;
         }
         for kernel in &parsed.kernels {
-            module.programs.push(decode(kernel, &symbols, &shared)?);
+            module.programs.push(decode(kernel, &symbols, &common)?);
         }
         Ok(module)
+    }
+
+    /// Writes the first value of a variable that has its memory.
+    fn initialize(&self, variable: &Variable, symbols: &HashMap<String, Symbol>) -> Result<(), PtxError> {
+        let mut init = variable.init.clone();
+        for AddressOf { at, bytes, symbol, offset, mask, line } in &variable.addresses {
+            let Some(Symbol { address, .. }) = symbols.get(symbol) else {
+                return Err(PtxError::new(*line, format!("`{symbol}` is not defined")));
+            };
+            // The mask says which bytes, and they come as the low ones.
+            let value = (address.wrapping_add(*offset as u64) & mask) >> mask.trailing_zeros();
+            init[*at as usize..][..*bytes as usize].copy_from_slice(&value.to_le_bytes()[..*bytes as usize]);
+        }
+        let address = self.globals[&variable.name].0;
+        if let Some(to) = self.memory.resolve(address, variable.size) {
+            let rest = variable.size as usize - init.len();
+            // SAFETY: `resolve` found the bytes of the variable, which nothing else knows of yet.
+            unsafe {
+                to.copy_from_nonoverlapping(init.as_ptr(), init.len());
+                // What is larger is zero already, and writing to it would make the host give it memory.
+                if variable.size <= POISONED {
+                    to.add(init.len()).write_bytes(0, rest);
+                }
+            }
+            self.memory.set_written(address, variable.size, true);
+        }
+        Ok(())
     }
 
     /// `.version`
@@ -188,7 +215,8 @@ impl Device {
     /// Parses and decodes a PTX module.
     ///
     /// # Errors
-    /// What in it is not PTX, or not supported, with its line.
+    /// What in it is not PTX, or not supported, with its line. Instructions of functions that no kernel can reach are not
+    /// looked at.
     pub fn load(&self, ptx: &str) -> Result<Module, PtxError> {
         Module::load(ptx, &self.memory)
     }

@@ -57,7 +57,7 @@ impl fmt::Display for Conflict {
 }
 
 /// The kinds of [`Fault`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
     /// An access outside every allocation of its state space.
     OutOfBounds {
@@ -146,6 +146,34 @@ pub enum FaultKind {
     BarrierNumber,
     /// The kernel executed `trap`.
     Trap,
+    /// An `assert` in the kernel failed.
+    Assertion {
+        /// The condition, as the source has it.
+        message: String,
+        /// The file.
+        file: String,
+        /// The line there.
+        line: u32,
+        /// The function.
+        function: String,
+    },
+    /// Calls are nested so deep that local memory has no room for another one.
+    StackOverflow {
+        /// The local memory of a thread.
+        bytes: u64,
+    },
+    /// A call of an address where no function is that takes and returns what this call passes and expects.
+    NotAFunction {
+        /// The address.
+        address: u64,
+    },
+    /// A jump through a list of targets (`brx.idx`) with an index past its end.
+    JumpIndex {
+        /// The index.
+        index: u32,
+        /// The length of the list.
+        targets: u32,
+    },
     /// A block executed more instructions than [`Options`](crate::Options) allow.
     InstructionLimit {
         /// What was allowed, each instruction counted once a thread.
@@ -247,6 +275,16 @@ impl fmt::Display for FaultKind {
             }
             Self::BarrierNumber => f.write_str("the barrier's number is over 15 or differs within the warp"),
             Self::Trap => f.write_str("trap"),
+            Self::Assertion { message, file, line, function } => {
+                write!(f, "assertion `{message}` failed in {function} ({file}:{line})")
+            }
+            Self::StackOverflow { bytes } => {
+                write!(f, "stack overflow: the {bytes} bytes of local memory have no room for another call")
+            }
+            Self::NotAFunction { address } => {
+                write!(f, "call of {address:#x}, where no function with these parameters and results is")
+            }
+            Self::JumpIndex { index, targets } => write!(f, "jump with index {index} into a list of {targets} targets"),
             Self::InstructionLimit { limit } => write!(f, "the block has not ended after {limit} thread-instructions"),
         }
     }

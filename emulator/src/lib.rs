@@ -15,6 +15,10 @@
 //! diverges, meets another one, or needs lanes that have not arrived. Warps of a block take turns on one thread and
 //! change over at barriers; the blocks of a grid are spread over the processor's cores.
 //!
+//! Each kernel is decoded with the device functions that it can reach; what no kernel reaches need not be supported.
+//! A function has a frame in each lane's local memory, and each lane a stack of calls of its own, so lanes may be in one
+//! function at different depths. `vprintf` and `__assertfail`, which the driver has on a GPU, are part of the emulator.
+//!
 //! Memory is checked at every access (`memory`): an address that is not aligned, or that lies in no allocation, ends the
 //! launch with a [`Fault`] that names the instruction, the thread, the address and the nearest allocation.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -27,6 +31,7 @@ mod fault;
 mod memory;
 mod observe;
 mod ops;
+mod print;
 mod program;
 mod ptx;
 

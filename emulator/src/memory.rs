@@ -31,7 +31,7 @@ const END: u64 = 1 << 44;
 
 /// Allocations up to this size are filled with [`POISON`], so that reading what nothing wrote shows; larger ones are
 /// mapped, and zero until they are written.
-const POISONED: u64 = 16 << 20;
+pub(crate) const POISONED: u64 = 16 << 20;
 /// Makes NaN of every floating-point type and a large number of every integer type.
 const POISON: u8 = 0xFF;
 

@@ -151,7 +151,10 @@ pub(crate) fn resident_blocks(threads: u32, shared: u64) -> u32 {
 /// The code that a GPU would give for a fault.
 fn code_of(fault: &Fault) -> Code {
     match fault.kind {
-        FaultKind::OutOfBounds { .. } => Code::ILLEGAL_ADDRESS,
+        // A stack that is full is found by the access to what is past its end.
+        FaultKind::OutOfBounds { .. } | FaultKind::StackOverflow { .. } => Code::ILLEGAL_ADDRESS,
+        FaultKind::Assertion { .. } => Code::ASSERT,
+        FaultKind::NotAFunction { .. } | FaultKind::JumpIndex { .. } => Code::INVALID_PC,
         FaultKind::Misaligned { .. } => Code::MISALIGNED_ADDRESS,
         FaultKind::Trap
         | FaultKind::UndefinedShuffle { .. }
@@ -224,5 +227,25 @@ impl Flag {
 
     pub(crate) fn raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_have_the_codes_of_a_gpu() {
+        let code = |kind| {
+            let (kernel, instruction, ptx_line, source) = ("k".to_owned(), String::new(), 1, None);
+            let (block, thread, conflict) = ([0; 3], [0; 3], None);
+            code_of(&Fault { kind, kernel, instruction, ptx_line, source, block, thread, conflict })
+        };
+        let (message, file, function) = ("x > 0".to_owned(), "a.cu".to_owned(), "f()".to_owned());
+        let assertion = code(FaultKind::Assertion { message, file, line: 3, function });
+        assert_eq!((assertion, assertion.name()), (Code(710), Some("CUDA_ERROR_ASSERT\0")));
+        assert_eq!(code(FaultKind::StackOverflow { bytes: 16 }), Code(700));
+        assert_eq!(code(FaultKind::NotAFunction { address: 0 }), Code(718));
+        assert_eq!(code(FaultKind::JumpIndex { index: 2, targets: 1 }), Code(718));
     }
 }

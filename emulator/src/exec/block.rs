@@ -4,6 +4,7 @@
 //! gone on with later, by the same thread or by another one.
 
 use super::grid::Grid;
+use super::output::Output;
 use super::schedule::Schedule;
 use super::warp::{Lanes, Pause, Turns, Warp, WarpMemory};
 use crate::fault::{Conflict, Fault, FaultKind};
@@ -28,6 +29,8 @@ pub(super) enum Progress {
 pub(super) struct Block {
     /// `blockIdx`
     at: [u32; 3],
+    /// Its number among those of the grid.
+    number: u64,
     registers: Rows,
     predicates: Vec<u32>,
     shared: Rows,
@@ -91,15 +94,21 @@ impl Block {
         let program = grid.program;
         let (warps, threads) = (grid.warps(), grid.threads());
         self.at = at;
+        self.number = number;
         self.slices = if waits { SLICES + 1 } else { 0 };
         self.schedule = Schedule::new(grid.options.schedule, number);
         self.shared.bytes_mut()[..grid.shared_bytes() as usize].fill(grid.options.poison);
-        self.local.bytes_mut()[..warps as usize * 32 * program.local_bytes as usize].fill(grid.options.poison);
+        let (local_bytes, frame_bytes) = (program.local_bytes as usize, program.frame_bytes as usize);
+        if frame_bytes > 0 {
+            // The frames of functions are filled when they are called.
+            let local = &mut self.local.bytes_mut()[..warps as usize * 32 * local_bytes];
+            local.chunks_exact_mut(local_bytes).for_each(|local| local[..frame_bytes].fill(grid.options.poison));
+        }
         for warp in 0..warps {
             self.set_specials(grid, warp, Some(at));
             let lanes = (threads - warp * 32).min(32);
             let lanes_of_warp = &mut self.lanes[warp as usize];
-            lanes_of_warp.start(u32::MAX >> (32 - lanes));
+            lanes_of_warp.start(u32::MAX >> (32 - lanes), program.entry, grid.options.poison);
             lanes_of_warp.instructions = 0;
         }
         match (&mut self.observer, watched) {
@@ -132,7 +141,11 @@ impl Block {
         for &(special, slot) in &grid.program.specials {
             let of_block = matches!(
                 special,
-                Special::Block(_) | Special::Cluster(_) | Special::BlockOfCluster(_) | Special::ClusterRank
+                Special::Block(_)
+                    | Special::Cluster(_)
+                    | Special::BlockOfCluster(_)
+                    | Special::ClusterRank
+                    | Special::Frame
             );
             if of_block != block.is_some() {
                 continue;
@@ -167,6 +180,7 @@ impl Block {
                 }
                 Special::DynamicShared => grid.dynamic_shared,
                 Special::TotalShared => grid.shared_bytes() as u32,
+                Special::Frame => 0,
             };
             let row = &mut self.registers.bytes_mut()[start + slot as usize..][..ROW as usize];
             for (lane, bytes) in row.chunks_exact_mut(4).enumerate() {
@@ -176,7 +190,12 @@ impl Block {
     }
 
     /// Runs the block for a while, or to its end.
-    pub(super) fn run(&mut self, grid: &Grid<'_>, memory: &Memory) -> Result<Progress, Box<Fault>> {
+    pub(super) fn run(
+        &mut self,
+        grid: &Grid<'_>,
+        memory: &Memory,
+        output: &Output<'_>,
+    ) -> Result<Progress, Box<Fault>> {
         let program = grid.program;
         let warps = grid.warps();
         let shared_bytes = grid.shared_bytes();
@@ -213,7 +232,9 @@ impl Block {
                         observed.zip(observer),
                     )
                 };
-                match running.run(turns, &mut self.schedule) {
+                let pause = running.run(turns, &mut self.schedule);
+                output.of_block(self.number).take(&mut self.lanes[warp as usize].printed);
+                match pause {
                     Pause::Done | Pause::Barrier => {}
                     Pause::Yield => yielded = true,
                     Pause::Fault => return Err(Box::new(self.fault(grid, warp))),

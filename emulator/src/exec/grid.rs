@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::block::{Block, Progress};
+use super::output::Output;
 use super::schedule::Schedule;
 use crate::checks::Checks;
 use crate::fault::Fault;
@@ -47,6 +48,9 @@ pub struct Options<'a> {
     pub instruction_limit: u64,
     /// What every byte of shared and local memory holds when a block starts.
     pub poison: u8,
+    /// Where what the kernel prints goes; `None` is the standard output of the process. It comes when the launch ends or
+    /// a megabyte has gathered, block by block, and what a thread prints at once stays together.
+    pub output: Option<&'a Mutex<Vec<u8>>>,
     /// A seed for an order of blocks, warps and diverged lanes that is drawn at random, the same each time, on one thread of
     /// the host. `None` is the order that is fast.
     pub schedule: Option<u64>,
@@ -60,8 +64,8 @@ pub struct Options<'a> {
 impl Default for Options<'_> {
     /// All blocks, without a limit. The poison is NaN of every floating-point type.
     fn default() -> Self {
-        let (schedule, overlaps, counters) = (None, false, false);
-        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF, schedule, overlaps, counters }
+        let (schedule, overlaps, counters, output) = (None, false, false, None);
+        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF, output, schedule, overlaps, counters }
     }
 }
 
@@ -156,7 +160,10 @@ impl Grid<'_> {
             return Err(GridError::Dimensions);
         }
         let fits = self.program.required_block.is_none_or(|required| required == self.block)
-            && self.program.max_block.is_none_or(|max| threads <= max.iter().product());
+            && self
+                .program
+                .max_block
+                .is_none_or(|max| threads <= max.iter().fold(1, |all: u32, &size| all.saturating_mul(size)));
         if !fits {
             return Err(GridError::Block);
         }
@@ -182,6 +189,7 @@ struct Job {
     instructions: AtomicU64,
     blocks: AtomicU64,
     fault: Mutex<Option<(u64, Box<Fault>)>>,
+    output: Output<'static>,
     counts: Mutex<Vec<OperationCount>>,
     /// Blocks that may wait for others, with the place of each in the order of blocks.
     turned: Mutex<VecDeque<(u64, Block)>>,
@@ -225,7 +233,7 @@ impl Job {
         free.iter_mut().for_each(|block| block.prepare(&self.grid));
         while !self.stop.load(Ordering::Relaxed) {
             let Some((index, mut block)) = self.take(free) else { break };
-            match block.run(&self.grid, self.memory) {
+            match block.run(&self.grid, self.memory, &self.output) {
                 Ok(Progress::Turned) => {
                     self.waits.store(true, Ordering::Relaxed);
                     self.turned.lock().unwrap_or_else(PoisonError::into_inner).push_back((index, block));
@@ -328,6 +336,7 @@ impl Pool {
             instructions: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             fault: Mutex::new(None),
+            output: Output::new(grid.options.output),
             counts: Mutex::default(),
             turned: Mutex::default(),
             waits: AtomicBool::new(false),
@@ -344,6 +353,7 @@ impl Pool {
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut self.free)));
         job.stop.fetch_or(worked.is_err(), Ordering::Relaxed);
         job.close();
+        job.output.flush();
         if let Err(panic) = worked {
             std::panic::resume_unwind(panic);
         }

@@ -1,7 +1,9 @@
 //! Execution: lanes into warps, warps into blocks, blocks into grids.
 
 mod block;
+mod call;
 mod grid;
+mod output;
 mod schedule;
 mod warp;
 

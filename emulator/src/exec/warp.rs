@@ -86,21 +86,42 @@ pub(super) struct Lanes {
     pub(super) fault: Option<(FaultKind, u32, u32)>,
     /// Instructions executed, each counted once a lane.
     pub(super) instructions: u64,
+    /// For each lane the calls that it is in, innermost last: the call, and the function.
+    pub(super) calls: [Vec<(u32, u32)>; 32],
+    /// Where each lane goes whose operation says [`Next::Jump`].
+    pub(super) targets: [u32; 32],
+    /// What local variables hold before anything is written to them, in every byte.
+    pub(super) poison: u8,
+    /// What was printed and not passed on yet.
+    pub(super) printed: Vec<u8>,
     /// What [`Lanes::instructions`] may not pass for the block to keep to its limit, and that limit.
     pub(super) limit: (u64, u64),
 }
 
 impl Lanes {
     /// A warp before its first instruction.
-    pub(super) fn start(&mut self, lanes: u32) {
+    pub(super) fn start(&mut self, lanes: u32, entry: u32, poison: u8) {
         self.groups.clear();
         if lanes != 0 {
-            self.groups.push(Group { pc: 0, lanes, state: State::Ready, ran: 0 });
+            self.groups.push(Group { pc: entry, lanes, state: State::Ready, ran: 0 });
         }
+        // A program without functions starts with its first operation, and has no calls.
+        if entry != 0 {
+            self.calls.iter_mut().for_each(Vec::clear);
+        }
+        self.poison = poison;
         self.live = lanes;
         self.copies.clear();
         self.arrivals.clear();
         self.fault = None;
+    }
+
+    /// Where all of these lanes jump to, if that is one operation.
+    #[inline(never)]
+    fn common_target(&self, active: u32) -> Option<u32> {
+        let target = self.targets[active.trailing_zeros() as usize];
+        let same = (0..32).all(|lane| active >> lane & 1 == 0 || self.targets[lane] == target);
+        same.then_some(target)
     }
 
     pub(super) fn done(&self) -> bool {
@@ -158,14 +179,14 @@ impl Lanes {
 
 /// A warp while it runs.
 pub(crate) struct Warp<'a> {
-    program: &'a Program,
+    pub(super) program: &'a Program,
     /// What is executed: the program's code, or that of the observed program.
     code: &'a [Op],
     observed: Option<(&'a Observed, &'a mut Observer)>,
     memory: &'a Memory,
-    lanes: &'a mut Lanes,
+    pub(super) lanes: &'a mut Lanes,
     /// The register file, and the constants of the program.
-    banks: [*mut u8; 2],
+    pub(super) banks: [*mut u8; 2],
     predicates: *mut u32,
     windows: &'a mut [Window],
     parameters: *const u8,
@@ -364,6 +385,11 @@ impl<'a> Warp<'a> {
         self.lanes.live
     }
 
+    /// Prints a text that stays together.
+    pub(crate) fn print(&mut self, text: &[u8]) {
+        self.lanes.printed.extend_from_slice(text);
+    }
+
     /// Says what went wrong in a lane; the operation returns [`Next::Fault`].
     #[cold]
     pub(crate) fn fault(&mut self, kind: FaultKind, lane: u32) {
@@ -424,8 +450,7 @@ impl<'a> Warp<'a> {
             };
             if next == Next::Step {
                 group.pc += 1;
-            } else if next == Next::Branch && active == group.lanes {
-                let target = op.immediate as u32;
+            } else if let Some(target) = self.common_target(op, next, active).filter(|_| active == group.lanes) {
                 let backward = target <= group.pc;
                 group.pc = target;
                 if backward {
@@ -452,6 +477,16 @@ impl<'a> Warp<'a> {
         step
     }
 
+    /// Where all active lanes go, if they branch or jump to one operation.
+    #[inline(always)]
+    fn common_target(&self, op: &Op, next: Next, active: u32) -> Option<u32> {
+        match next {
+            Next::Branch => Some(op.immediate as u32),
+            Next::Jump => self.lanes.common_target(active),
+            _ => None,
+        }
+    }
+
     /// What becomes of a group whose active lanes do something else than step or branch together.
     #[inline(never)]
     fn divide(&mut self, op: &Op, group: Group, active: u32, next: Next) -> Step {
@@ -459,6 +494,17 @@ impl<'a> Warp<'a> {
             Next::Branch => {
                 let target = op.immediate as u32;
                 self.lanes.groups.push(Group { pc: target, lanes: active, ..group });
+                Ok(())
+            }
+            Next::Jump => {
+                let mut left = active;
+                while left != 0 {
+                    let target = self.lanes.targets[left.trailing_zeros() as usize];
+                    let same = (0..32).filter(|&lane| left >> lane & 1 != 0 && self.lanes.targets[lane] == target);
+                    let lanes = same.fold(0u32, |all, lane| all | 1 << lane);
+                    self.lanes.groups.push(Group { pc: target, lanes, ..group });
+                    left &= !lanes;
+                }
                 Ok(())
             }
             Next::Exit => {

@@ -10,6 +10,7 @@ pub(crate) mod order;
 mod registers;
 pub(crate) mod shadow;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use counts::OperationCount;
@@ -21,7 +22,7 @@ use crate::checks::Checks;
 use crate::exec::Warp;
 use crate::fault::FaultKind;
 use crate::ops::{Exec, Next, Operation, Variants};
-use crate::program::{CONSTANT, MemoryKind, MemoryUse, Op, PREDICATE, Program, Register, Slot, Strength};
+use crate::program::{CONSTANT, MemoryKind, MemoryUse, Op, PREDICATE, Program, Register, Saved, Slot, Strength};
 use crate::ptx::ast::Space;
 
 /// An operation that is watched.
@@ -212,6 +213,28 @@ impl Observer {
 
     pub(crate) fn dependents_launched(&mut self) {
         self.order.let_begin();
+    }
+
+    /// A function begins in a lane: nothing has written its local variables, and the rest of its frame is not for it to
+    /// write.
+    pub(crate) fn open_frame(&mut self, lane: u32, frame: Range<u64>, variables: Range<u64>) {
+        let start = (self.warp as usize * 32 + lane as usize) * self.local_bytes;
+        if self.initialised {
+            let local = &mut self.local[start..start + self.local_bytes];
+            local[frame.start as usize..frame.end as usize].fill(true);
+            local[variables.start as usize..variables.end as usize].fill(false);
+        }
+    }
+
+    /// Registers have the values that another activation of their function gave them: whether those were defined is not
+    /// known any more, and is not doubted.
+    pub(crate) fn define(&mut self, observed: &Observed, saved: &Saved, lanes: u32) {
+        let predicates = saved.predicates.iter().map(|predicate| predicate | PREDICATE);
+        for register in saved.words.iter().chain(&saved.longs).copied().chain(predicates) {
+            if let Ok(place) = observed.registers.binary_search(&register) {
+                *self.defined(place as u32) |= lanes;
+            }
+        }
     }
 
     fn defined(&mut self, register: u32) -> &mut u32 {

@@ -7,6 +7,7 @@
 pub(crate) mod async_copy;
 pub(crate) mod atomic;
 pub(crate) mod bits;
+pub(crate) mod call;
 pub(crate) mod carry;
 pub(crate) mod clock;
 pub(crate) mod compare;
@@ -25,6 +26,7 @@ pub(crate) mod memory;
 pub(crate) mod moves;
 pub(crate) mod narrow;
 pub(crate) mod predicate;
+pub(crate) mod print;
 pub(crate) mod shuffle;
 pub(crate) mod video;
 pub(crate) mod wide;
@@ -44,6 +46,8 @@ pub(crate) enum Next {
     Step,
     /// The active lanes go to the target.
     Branch,
+    /// The active lanes go to targets of their own, which the warp was told.
+    Jump,
     /// The active lanes have ended.
     Exit,
     /// The active lanes wait for others of their warp.

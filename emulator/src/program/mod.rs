@@ -1,11 +1,14 @@
 //! A kernel decoded for execution: compact operations whose every operand is a slot.
 
-mod decode;
+pub(crate) mod decode;
+#[cfg(test)]
+mod mutations;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::OnceLock;
 
-pub(crate) use decode::{Symbol, decode};
+pub(crate) use decode::{Common, Symbol, decode};
 
 use crate::observe::Observed;
 use crate::ops::Exec;
@@ -129,6 +132,8 @@ pub(crate) enum Special {
     DynamicShared,
     /// `%total_smem_size`
     TotalShared,
+    /// Where the frame of the running function starts in local memory: 0 in the kernel itself.
+    Frame,
 }
 
 /// Which lanes a lane mask holds, compared with the lane itself.
@@ -150,10 +155,70 @@ pub struct Parameter {
     pub size: u64,
 }
 
-/// A kernel, decoded.
+/// A call as an instruction says it: what is copied between the frames of caller and callee.
+#[derive(Debug, Default)]
+pub(crate) struct Call {
+    /// The bytes of the caller's frame: the callee's starts after it.
+    pub(crate) frame_bytes: u64,
+    pub(crate) arguments: Vec<Copied>,
+    /// From the callee's frame to the caller's.
+    pub(crate) results: Vec<Copied>,
+    /// The number of the layout of arguments and results; a function called by its address has to have the same.
+    pub(crate) layout: u32,
+    /// The operation after the call.
+    pub(crate) return_to: u32,
+}
+
+/// Bytes that a call copies, by their offsets in two frames.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Copied {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A device function that a program may call.
+#[derive(Debug)]
+pub(crate) struct Callee {
+    pub(crate) entry: u32,
+    /// The number of the layout of its parameters and results.
+    pub(crate) layout: u32,
+    pub(crate) frame_bytes: u64,
+    /// Where in its frame its local variables are, which nothing has written when it starts.
+    pub(crate) variables: Range<u64>,
+    /// If it can be called while it is active: what an activation leaves in registers to the one that called it.
+    pub(crate) saved: Option<Saved>,
+}
+
+/// The registers of a function, and where in the frame of a new activation those of the one before are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    pub(crate) at: u64,
+    pub(crate) words: Vec<Slot>,
+    pub(crate) longs: Vec<Slot>,
+    pub(crate) predicates: Vec<Slot>,
+}
+
+/// The address of the first function of a module. The others follow, [`FUNCTION_STEP`] apart.
+pub(crate) const FUNCTION_BASE: u64 = 1 << 35;
+pub(crate) const FUNCTION_STEP: u64 = 16;
+
+/// A kernel, decoded, with the functions that it may call.
 pub(crate) struct Program {
     pub(crate) name: String,
+    /// The functions, callees before their callers as far as that is possible, and then the kernel: lanes in a function
+    /// are at lower operations than those that did not call it, so they run first and catch up with them.
     pub(crate) code: Vec<Op>,
+    /// The first operation of the kernel.
+    pub(crate) entry: u32,
+    pub(crate) callees: Vec<Callee>,
+    /// Callees by their address: their place in `callees`, sorted by the number of the function in the module.
+    pub(crate) callee_of: Vec<(u32, u32)>,
+    pub(crate) calls: Vec<Call>,
+    /// The targets of `brx.idx` instructions.
+    pub(crate) jump_tables: Vec<Vec<u32>>,
+    /// The slot of [`Special::Frame`], if the program calls functions.
+    pub(crate) frame: Slot,
     /// For each operation of `code`, its opcode and where it stands.
     pub(crate) sources: Vec<(String, Location)>,
     /// For each operation of `code`, what it reads and writes.
@@ -176,8 +241,10 @@ pub(crate) struct Program {
     pub(crate) parameters: Vec<Parameter>,
     /// Static shared memory in bytes, where dynamic shared memory starts.
     pub(crate) shared_bytes: u64,
-    /// Local memory of a thread in bytes.
+    /// Local memory of a thread in bytes, with the frames of the functions that are called.
     pub(crate) local_bytes: u64,
+    /// What of that is the kernel's own.
+    pub(crate) frame_bytes: u64,
     pub(crate) required_block: Option<[u32; 3]>,
     pub(crate) max_block: Option<[u32; 3]>,
     /// The blocks of a cluster.
@@ -185,6 +252,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The place in `callees` of the function at an address.
+    pub(crate) fn callee_at(&self, address: u64) -> Option<u32> {
+        let distance = address.checked_sub(FUNCTION_BASE).filter(|distance| distance % FUNCTION_STEP == 0)?;
+        let number = u32::try_from(distance / FUNCTION_STEP).ok()?;
+        let place = self.callee_of.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(self.callee_of[place].1)
+    }
+
     /// The code under observation.
     pub(crate) fn observed(&self, counting: bool) -> &Observed {
         self.observed[usize::from(counting)].get_or_init(|| Observed::new(self, counting))

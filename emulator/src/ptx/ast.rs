@@ -1,5 +1,7 @@
 //! The syntax tree of a PTX module.
 
+use std::collections::HashMap;
+
 /// A module: what one PTX text declares.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
@@ -10,17 +12,23 @@ pub(crate) struct Module {
     /// Variables of module scope.
     pub(crate) variables: Vec<Variable>,
     /// The kernels.
-    pub(crate) kernels: Vec<Kernel>,
+    pub(crate) kernels: Vec<Function>,
+    /// The device functions that have a body.
+    pub(crate) functions: Vec<Function>,
+    /// `.alias`: another name of a function, that function, and the line.
+    pub(crate) aliases: Vec<(String, String, u32)>,
     /// `.file` numbers and paths.
     pub(crate) files: Vec<(u32, String)>,
 }
 
-/// An `.entry` function.
+/// A kernel (`.entry`) or a device function (`.func`).
 #[derive(Debug)]
-pub(crate) struct Kernel {
+pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) line: u32,
-    pub(crate) params: Vec<Variable>,
+    pub(crate) signature: Signature,
+    /// Formals that are registers: their place among returns and then parameters, and the register.
+    pub(crate) register_formals: Vec<(usize, u32)>,
     /// `.reqntid`: the block dimensions that a launch must have.
     pub(crate) required_block: Option<[u32; 3]>,
     /// `.maxntid`: a launch's block may not have more threads than their product.
@@ -29,11 +37,25 @@ pub(crate) struct Kernel {
     pub(crate) cluster: [u32; 3],
     /// The register declared for each index that operands use.
     pub(crate) registers: Vec<RegisterKind>,
-    /// Variables declared in the body.
+    /// Variables declared in the body, in shared and local memory.
     pub(crate) variables: Vec<Variable>,
+    /// `.param` variables declared in the body, which pass arguments to calls and take results, each with its offset in
+    /// the room for them. Those of scopes that are closed share it with later ones.
+    pub(crate) call_variables: Vec<(Variable, u64)>,
     pub(crate) body: Vec<Instruction>,
     /// Where each label points: the index in `body` of the instruction after it.
     pub(crate) labels: Vec<(String, usize)>,
+    /// `.callprototype`: what a call through a register passes and takes.
+    pub(crate) prototypes: HashMap<String, Signature>,
+    /// `.branchtargets` and `.calltargets`: labels of this function, or functions.
+    pub(crate) targets: HashMap<String, Vec<String>>,
+}
+
+/// What a function takes and returns.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signature {
+    pub(crate) returns: Vec<Variable>,
+    pub(crate) params: Vec<Variable>,
 }
 
 /// How a register is held: by its width alone.
@@ -69,6 +91,23 @@ pub(crate) struct Variable {
     pub(crate) size: u64,
     /// The first bytes of its value; the rest is zero.
     pub(crate) init: Vec<u8>,
+    /// What of its value is addresses, which are zero in `init`.
+    pub(crate) addresses: Vec<AddressOf>,
+    /// The line of its declaration.
+    pub(crate) line: u32,
+}
+
+/// The address of a variable or function in an initialiser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AddressOf {
+    /// Where it goes, in bytes from the start of the variable, and how many bytes of it.
+    pub(crate) at: u64,
+    pub(crate) bytes: u64,
+    pub(crate) symbol: String,
+    pub(crate) offset: i64,
+    /// Which bits of the address are meant: `0xFF00(symbol)` is its second byte.
+    pub(crate) mask: u64,
+    pub(crate) line: u32,
 }
 
 /// Where in the source a line of PTX comes from.
@@ -95,7 +134,7 @@ pub(crate) struct Instruction {
 /// An operand.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operand {
-    /// An index in [`Kernel::registers`].
+    /// An index in [`Function::registers`].
     Register(u32),
     /// A predicate register, negated.
     NotRegister(u32),
@@ -111,6 +150,8 @@ pub(crate) enum Operand {
     Vector(Vec<Operand>),
     /// `d|p`: a value and a predicate.
     Pair(Box<Operand>, Box<Operand>),
+    /// `(a, b, …)`: the arguments or results of a call.
+    List(Vec<Operand>),
     /// `_`: a result that is not wanted.
     Sink,
 }

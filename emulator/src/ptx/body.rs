@@ -1,45 +1,81 @@
-//! Parses what stands between the braces of a kernel: registers, variables, labels, instructions.
+//! Parses what stands between the braces of a function: registers, variables, labels, instructions.
 
 use std::collections::{HashMap, HashSet};
 
 use super::PtxError;
-use super::ast::{Instruction, Location, Operand, RegisterKind, Variable};
+use super::ast::{Instruction, Location, Operand, RegisterKind, Signature, Space, Variable};
 use super::lexer::Kind;
 use super::parser::{Parser, Result, type_size};
 
-/// Registers declared in one `{ }`.
+/// How deep `{ }` may be nested: what looks a name up goes through all that are around it.
+const MAX_DEPTH: u32 = 256;
+
+/// What is declared in one `{ }`.
 #[derive(Default)]
 struct Scope<'a> {
-    /// Name, or prefix of a family, with the number of registers of the family.
-    declared: Vec<(&'a str, Option<u64>, RegisterKind)>,
-    /// Those that were used: the index in the kernel's registers.
+    /// The scope around this one.
+    parent: Option<usize>,
+    depth: u32,
+    registers: HashMap<&'a str, RegisterKind>,
+    /// By prefix: how many registers there are, and of which kind.
+    families: HashMap<&'a str, (u64, RegisterKind)>,
+    /// Registers that were used: the index in the function's registers.
     resolved: HashMap<&'a str, u32>,
+    /// Variables, by the name that is theirs alone in the function.
+    variables: HashMap<String, String>,
+    /// Labels, likewise.
+    labels: HashMap<&'a str, String>,
+    /// Where the room for call variables ended when the scope was opened.
+    call_bytes: u64,
 }
 
 impl Scope<'_> {
     fn kind_of(&self, name: &str) -> Option<RegisterKind> {
-        let matches = |&&(declared, count, _): &&(&str, Option<u64>, RegisterKind)| match count {
-            None => name == declared,
-            Some(count) => name.strip_prefix(declared).is_some_and(|digits| {
-                digits.bytes().all(|byte| byte.is_ascii_digit())
-                    && (digits == "0" || !digits.starts_with('0'))
-                    && digits.parse().is_ok_and(|number: u64| number < count)
-            }),
-        };
-        self.declared.iter().find(matches).map(|&(.., kind)| kind)
+        if let Some(kind) = self.registers.get(name) {
+            return Some(*kind);
+        }
+        // The digits at the end are the number, or only the last of them are.
+        let digits = name.bytes().rev().take_while(u8::is_ascii_digit).count().min(20);
+        (name.len() - digits..name.len()).find_map(|start| {
+            let (prefix, number) = name.split_at(start);
+            let &(count, kind) = self.families.get(prefix)?;
+            let plain = number == "0" || !number.starts_with('0');
+            (plain && number.parse::<u64>().is_ok_and(|number| number < count)).then_some(kind)
+        })
     }
 }
 
-/// Parses what stands between the braces of a kernel.
+/// Parses what stands between the braces of a function.
 pub(super) struct Body<'p, 't, 'a> {
     parser: &'p mut Parser<'t, 'a>,
     scopes: Vec<Scope<'a>>,
+    /// The innermost scope that is open.
+    scope: usize,
     pub(super) registers: Vec<RegisterKind>,
     pub(super) variables: Vec<Variable>,
+    pub(super) call_variables: Vec<(Variable, u64)>,
+    call_bytes: u64,
     pub(super) instructions: Vec<Instruction>,
     pub(super) labels: Vec<(String, usize)>,
-    names: HashSet<&'a str>,
+    pub(super) prototypes: HashMap<String, Signature>,
+    pub(super) targets: HashMap<String, Vec<String>>,
+    /// Instructions and target lists with a name that may be a label's, and the scope in which they stand.
+    naming: Vec<(Naming, usize)>,
+    /// How many names were made for variables and labels of scopes.
+    renamed: usize,
+    /// The names that variables and labels have.
+    names: HashSet<String>,
+    /// The formals of the function that are registers.
+    formals: HashMap<String, u32>,
     location: Location,
+}
+
+/// What may name a label.
+enum Naming {
+    /// An instruction, by its index.
+    Instruction(usize),
+    /// A list of targets, by its name.
+    Targets(String),
 }
 
 impl<'p, 't, 'a> Body<'p, 't, 'a> {
@@ -47,36 +83,58 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
         Self {
             parser,
             scopes: vec![Scope::default()],
+            scope: 0,
             registers: Vec::new(),
             variables: Vec::new(),
+            call_variables: Vec::new(),
+            call_bytes: 0,
             instructions: Vec::new(),
             labels: Vec::new(),
+            prototypes: HashMap::new(),
+            targets: HashMap::new(),
+            naming: Vec::new(),
+            renamed: 0,
             names: HashSet::new(),
+            formals: HashMap::new(),
             location: Location::default(),
         }
     }
 
+    /// Declares a formal that is a register, and returns its index.
+    pub(super) fn formal_register(&mut self, name: String, kind: RegisterKind) -> u32 {
+        let index = self.registers.len() as u32;
+        self.registers.push(kind);
+        self.formals.insert(name, index);
+        index
+    }
+
     pub(super) fn parse(mut self) -> Result<Self> {
-        while !self.scopes.is_empty() {
+        loop {
             match self.parser.peek() {
                 Kind::Mark('{') => {
+                    let depth = self.scopes[self.scope].depth + 1;
+                    if depth > MAX_DEPTH {
+                        return self.parser.error(format!("scopes are nested over {MAX_DEPTH} deep"));
+                    }
                     self.parser.at += 1;
-                    self.scopes.push(Scope::default());
+                    let (parent, call_bytes) = (Some(self.scope), self.call_bytes);
+                    self.scope = self.scopes.len();
+                    self.scopes.push(Scope { parent, depth, call_bytes, ..Scope::default() });
                 }
                 Kind::Mark('}') => {
                     self.parser.at += 1;
-                    self.scopes.pop();
+                    self.call_bytes = self.scopes[self.scope].call_bytes;
+                    match self.scopes[self.scope].parent {
+                        Some(parent) => self.scope = parent,
+                        None => break,
+                    }
                 }
                 Kind::Mark('@') => self.instruction()?,
                 Kind::Word(word) if word.starts_with('.') => self.directive(word)?,
                 Kind::Word(word) => {
-                    let labelled = self.parser.tokens[self.parser.at + 1].kind == Kind::Mark(':');
-                    if labelled {
-                        if !self.names.insert(word) {
-                            return self.parser.error(format!("the label `{word}` is defined twice"));
-                        }
-                        self.parser.at += 2;
-                        self.labels.push((word.to_owned(), self.instructions.len()));
+                    // The text ends with a token that is no word, so there is one after this.
+                    if self.parser.tokens[self.parser.at + 1].kind == Kind::Mark(':') {
+                        self.label(word)?;
                     } else {
                         self.instruction()?;
                     }
@@ -84,7 +142,110 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
                 _ => return self.parser.expected("an instruction"),
             }
         }
+        self.resolve_labels();
         Ok(self)
+    }
+
+    /// A name that no other variable or label of the function has.
+    fn unique(&mut self, name: &str) -> String {
+        let mut unique = name.to_owned();
+        while self.names.contains(&unique) {
+            self.renamed += 1;
+            // No name of PTX has an `@` in it.
+            unique = format!("{name}@{}", self.renamed);
+        }
+        self.names.insert(unique.clone());
+        unique
+    }
+
+    fn defined_twice<T>(&self, name: &str, line: u32) -> Result<T> {
+        Err(PtxError::new(line, format!("`{name}` is defined twice")))
+    }
+
+    /// A label, and what stands after it if that is a prototype or a list of targets.
+    fn label(&mut self, word: &'a str) -> Result<()> {
+        let line = self.parser.line();
+        if self.scopes[self.scope].labels.contains_key(word) {
+            return self.defined_twice(word, line);
+        }
+        let unique = self.unique(word);
+        self.scopes[self.scope].labels.insert(word, unique.clone());
+        self.parser.at += 2;
+        match self.parser.peek() {
+            Kind::Word(".callprototype") => {
+                self.parser.at += 1;
+                let prototype = self.parser.prototype()?;
+                self.prototypes.insert(unique, prototype);
+                self.parser.expect(';')
+            }
+            Kind::Word(".branchtargets" | ".calltargets") => {
+                self.parser.at += 1;
+                let mut targets = Vec::new();
+                loop {
+                    targets.push(self.parser.word("a target")?.to_owned());
+                    if self.parser.take(';') {
+                        break;
+                    }
+                    self.parser.expect(',')?;
+                }
+                self.naming.push((Naming::Targets(unique.clone()), self.scope));
+                self.targets.insert(unique, targets);
+                Ok(())
+            }
+            _ => {
+                self.labels.push((unique, self.instructions.len()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Replaces names of labels by the names that are theirs alone, where those differ.
+    fn resolve_labels(&mut self) {
+        if self.renamed == 0 {
+            return;
+        }
+        for (naming, scope) in std::mem::take(&mut self.naming) {
+            let find = |name: &str| {
+                let mut at = Some(scope);
+                while let Some(scope) = at {
+                    if let Some(unique) = self.scopes[scope].labels.get(name) {
+                        return Some(unique.clone());
+                    }
+                    at = self.scopes[scope].parent;
+                }
+                None
+            };
+            match naming {
+                Naming::Instruction(index) => {
+                    for operand in &mut self.instructions[index].operands {
+                        if let Operand::Symbol(name, _) = operand
+                            && let Some(unique) = find(name)
+                        {
+                            *name = unique;
+                        }
+                    }
+                }
+                Naming::Targets(list) => {
+                    for name in self.targets.entry(list).or_default() {
+                        if let Some(unique) = find(name) {
+                            *name = unique;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The name that a variable around here has for itself alone.
+    fn variable_name(&self, name: &str) -> Option<&String> {
+        let mut at = Some(self.scope);
+        while let Some(scope) = at {
+            if let Some(unique) = self.scopes[scope].variables.get(name) {
+                return Some(unique);
+            }
+            at = self.scopes[scope].parent;
+        }
+        None
     }
 
     fn directive(&mut self, word: &'a str) -> Result<()> {
@@ -100,14 +261,28 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
                 self.parser.at += 1;
                 self.registers(&word[".reg".len()..])
             }
-            ".shared" | ".local" => {
+            ".shared" | ".local" | ".param" => {
                 let line = self.parser.line();
-                let variable = self.parser.variable()?;
-                if self.variables.iter().any(|other| other.name == variable.name) {
-                    return Err(PtxError::new(line, format!("`{}` is defined twice", variable.name)));
+                let mut variable = self.parser.variable()?;
+                self.parser.expect(';')?;
+                let unique = self.unique(&variable.name);
+                let name = std::mem::replace(&mut variable.name, unique.clone());
+                if self.scopes[self.scope].variables.insert(name.clone(), unique).is_some() {
+                    return self.defined_twice(&name, line);
                 }
-                self.variables.push(variable);
-                self.parser.expect(';')
+                if variable.space != Space::Param {
+                    self.variables.push(variable);
+                    return Ok(());
+                }
+                let offset = self.call_bytes.checked_next_multiple_of(variable.align.max(1));
+                match offset.and_then(|offset| Some((offset, offset.checked_add(variable.size)?))) {
+                    Some((offset, end)) => {
+                        self.call_bytes = end;
+                        self.call_variables.push((variable, offset));
+                        Ok(())
+                    }
+                    None => Err(PtxError::new(line, format!("the variable `{name}` is too large"))),
+                }
             }
             ".loc" => {
                 self.parser.at += 1;
@@ -136,7 +311,7 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
                 self.parser.at += 1;
                 self.parser.pragma()
             }
-            _ => self.parser.error(format!("the directive `{word}` in a kernel is not supported")),
+            _ => self.parser.error(format!("the directive `{word}` in a function is not supported")),
         }
     }
 
@@ -157,8 +332,14 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
             } else {
                 None
             };
-            if let Some(scope) = self.scopes.last_mut() {
-                scope.declared.push((name, count, kind));
+            let line = self.parser.line();
+            let scope = &mut self.scopes[self.scope];
+            let known = match count {
+                Some(count) => scope.families.insert(name, (count, kind)).is_some(),
+                None => scope.registers.insert(name, kind).is_some(),
+            };
+            if known {
+                return self.defined_twice(name, line);
             }
             if self.parser.take(';') {
                 return Ok(());
@@ -169,7 +350,9 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
 
     /// The index of a register that is declared in a scope around here.
     fn resolve(&mut self, name: &'a str) -> Option<u32> {
-        for scope in self.scopes.iter_mut().rev() {
+        let mut at = Some(self.scope);
+        while let Some(scope) = at {
+            let scope = &mut self.scopes[scope];
             if let Some(&index) = scope.resolved.get(name) {
                 return Some(index);
             }
@@ -179,8 +362,9 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
                 scope.resolved.insert(name, index);
                 return Some(index);
             }
+            at = scope.parent;
         }
-        None
+        self.formals.get(name).copied()
     }
 
     fn instruction(&mut self) -> Result<()> {
@@ -208,6 +392,9 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
                 self.parser.expect(',')?;
             }
         }
+        if operands.iter().any(|operand| matches!(operand, Operand::Symbol(..))) {
+            self.naming.push((Naming::Instruction(self.instructions.len()), self.scope));
+        }
         self.instructions.push(Instruction { guard, opcode, operands, location });
         Ok(())
     }
@@ -228,6 +415,22 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
                 parts.push(self.simple_operand()?);
                 if self.parser.take('}') {
                     return Ok(Operand::Vector(parts));
+                }
+                self.parser.expect(',')?;
+            }
+        }
+        if self.parser.take('(') {
+            let mut parts = Vec::new();
+            if self.parser.take(')') {
+                return Ok(Operand::List(parts));
+            }
+            loop {
+                match self.simple_operand()? {
+                    Operand::Address(..) => return self.parser.error("an argument has no offset"),
+                    part => parts.push(part),
+                }
+                if self.parser.take(')') {
+                    return Ok(Operand::List(parts));
                 }
                 self.parser.expect(',')?;
             }
@@ -268,29 +471,19 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
             Kind::Word(name) if !negative => {
                 self.parser.at += 1;
                 let register = self.resolve(name);
-                let offset = self.offset()?;
+                let offset = self.parser.offset()?;
                 match (register, offset) {
                     (Some(index), None) => Ok(Operand::Register(index)),
                     (Some(index), Some(offset)) => Ok(Operand::Address(Box::new(Operand::Register(index)), offset)),
                     (None, None) if name.starts_with('%') => Ok(Operand::Special(name.to_owned())),
                     (None, offset) if !name.starts_with('%') => {
-                        Ok(Operand::Symbol(name.to_owned(), offset.unwrap_or(0)))
+                        let name = self.variable_name(name).cloned().unwrap_or_else(|| name.to_owned());
+                        Ok(Operand::Symbol(name, offset.unwrap_or(0)))
                     }
                     _ => self.parser.error(format!("the register `{name}` is not declared")),
                 }
             }
             _ => self.parser.expected("an operand"),
         }
-    }
-
-    /// `+4`, `-4` or `+-4` after a name.
-    fn offset(&mut self) -> Result<Option<i64>> {
-        let plus = self.parser.take('+');
-        let minus = self.parser.take('-');
-        if !plus && !minus {
-            return Ok(None);
-        }
-        let value = self.parser.integer("an offset")? as i64;
-        Ok(Some(if minus { value.wrapping_neg() } else { value }))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::PtxError;
-use super::ast::{Kernel, Module, Space, Variable};
+use super::ast::{AddressOf, Function, Module, RegisterKind, Signature, Space, Variable};
 use super::body::Body;
 use super::lexer::{Kind, Token, tokens};
 
@@ -112,8 +112,14 @@ impl<'a> Parser<'_, 'a> {
     fn module(&mut self) -> Result<Module> {
         let mut module = Module::default();
         let mut names = HashSet::new();
+        // Functions and variables that are declared here and defined elsewhere may be declared again.
+        let mut external = false;
         loop {
             let line = self.line();
+            let mut define = |name: &str| match names.insert(name.to_owned()) {
+                true => Ok(()),
+                false => Err(PtxError::new(line, format!("`{name}` is defined twice"))),
+            };
             let Kind::Word(word) = self.peek() else {
                 if self.peek() == Kind::End {
                     break;
@@ -136,26 +142,54 @@ impl<'a> Parser<'_, 'a> {
                     }
                 }
                 ".file" => module.files.push(self.file()?),
+                ".pragma" => {
+                    self.at += 1;
+                    self.pragma()?;
+                }
                 ".section" => self.skip_section()?,
-                ".visible" | ".weak" | ".extern" | ".common" => self.at += 1,
+                ".extern" => {
+                    external = true;
+                    self.at += 1;
+                    continue;
+                }
+                ".visible" | ".weak" | ".common" => {
+                    self.at += 1;
+                    continue;
+                }
                 ".entry" => {
-                    let kernel = self.kernel()?;
-                    if !names.insert(kernel.name.clone()) {
-                        return Err(PtxError::new(line, format!("`{}` is defined twice", kernel.name)));
+                    if let Some(kernel) = self.function(true)? {
+                        define(&kernel.name)?;
+                        module.kernels.push(kernel);
                     }
-                    module.kernels.push(kernel);
+                }
+                ".func" => {
+                    if let Some(function) = self.function(false)? {
+                        define(&function.name)?;
+                        module.functions.push(function);
+                    }
+                }
+                ".alias" => {
+                    self.at += 1;
+                    let alias = self.word("a name")?;
+                    self.expect(',')?;
+                    let function = self.word("the name of a function")?;
+                    self.expect(';')?;
+                    define(alias)?;
+                    module.aliases.push((alias.to_owned(), function.to_owned(), line));
                 }
                 ".global" | ".const" | ".shared" => {
                     let variable = self.variable()?;
                     self.expect(';')?;
-                    if !names.insert(variable.name.clone()) {
-                        return Err(PtxError::new(line, format!("`{}` is defined twice", variable.name)));
+                    if external && variable.space != Space::Shared {
+                        let name = variable.name;
+                        return Err(PtxError::new(line, format!("the variable `{name}` is defined in another module")));
                     }
+                    define(&variable.name)?;
                     module.variables.push(variable);
                 }
-                ".func" => return self.error("device functions (`.func`) are not supported"),
                 _ => return self.error(format!("the directive `{word}` is not supported here")),
             }
+            external = false;
         }
         if module.version == (0, 0) {
             return self.error("there is no `.version`: this is not PTX");
@@ -216,6 +250,7 @@ impl<'a> Parser<'_, 'a> {
 
     /// A declaration from its state space to before its `;`, `,` or `)`.
     pub(super) fn variable(&mut self) -> Result<Variable> {
+        let line = self.line();
         let space = match self.word("a state space")? {
             ".global" => Space::Global,
             ".const" => Space::Constant,
@@ -226,6 +261,9 @@ impl<'a> Parser<'_, 'a> {
         };
         let (mut align, mut element, mut vector) = (None, None, 1);
         let name = loop {
+            if self.take('_') {
+                break "_";
+            }
             let word = self.word("a type, an alignment or a name")?;
             match word {
                 ".align" => {
@@ -266,31 +304,34 @@ impl<'a> Parser<'_, 'a> {
         let Some(size) = size.filter(|&size| size <= MAX_VARIABLE) else {
             return self.error(format!("the variable `{name}` is too large"));
         };
-        let mut init = Vec::new();
+        let mut variable = Variable {
+            name: name.to_owned(),
+            space,
+            align: align.unwrap_or(element * vector),
+            size,
+            init: Vec::new(),
+            addresses: Vec::new(),
+            line,
+        };
         if self.take('=') {
-            self.initializer(element, size, &mut init)?;
+            self.initializer(element, &mut variable)?;
         }
-        Ok(Variable { name: name.to_owned(), space, align: align.unwrap_or(element * vector), size, init })
+        Ok(variable)
     }
 
-    fn initializer(&mut self, element: u64, size: u64, init: &mut Vec<u8>) -> Result<()> {
+    fn initializer(&mut self, element: u64, variable: &mut Variable) -> Result<()> {
         let mut depth = 0;
         loop {
             if self.take('{') {
                 depth += 1;
                 continue;
             }
-            let negative = self.take('-');
-            let value = match self.peek() {
-                Kind::Integer(value) | Kind::Float(value) => value,
-                _ => return self.expected("a number (addresses in initialisers are not supported)"),
-            };
-            self.at += 1;
-            let value = if negative { value.wrapping_neg() } else { value };
-            if init.len() as u64 + element > size {
+            let at = variable.init.len() as u64;
+            if at + element > variable.size {
                 return self.error("the initialiser is longer than the variable");
             }
-            init.extend_from_slice(&value.to_le_bytes()[..element as usize]);
+            let value = self.initial_value(at, element, variable)?;
+            variable.init.extend_from_slice(&value.to_le_bytes()[..element as usize]);
             while depth > 0 && self.take('}') {
                 depth -= 1;
             }
@@ -301,21 +342,112 @@ impl<'a> Parser<'_, 'a> {
         }
     }
 
-    // --- kernels ---
+    /// A number, or zero for what becomes an address: `symbol`, `symbol+4`, `generic(symbol)`, `0xFF(symbol)`.
+    fn initial_value(&mut self, at: u64, bytes: u64, variable: &mut Variable) -> Result<u64> {
+        let line = self.line();
+        let negative = self.take('-');
+        let mut mask = u64::MAX;
+        if let Kind::Integer(value) | Kind::Float(value) = self.peek() {
+            self.at += 1;
+            if negative || self.peek() != Kind::Mark('(') {
+                return Ok(if negative { value.wrapping_neg() } else { value });
+            }
+            mask = value;
+        }
+        let mut enclosed = self.take('(');
+        let mut symbol = match self.peek() {
+            Kind::Word(word) if !negative && mask != 0 && !word.starts_with(['.', '%']) => word,
+            _ => return self.expected("a number or an address"),
+        };
+        self.at += 1;
+        if symbol == "generic" && !enclosed && self.take('(') {
+            enclosed = true;
+            symbol = self.word("the name of a variable")?;
+        }
+        let mut offset = self.offset()?.unwrap_or(0);
+        if enclosed {
+            self.expect(')')?;
+            offset = offset.wrapping_add(self.offset()?.unwrap_or(0));
+        }
+        variable.addresses.push(AddressOf { at, bytes, symbol: symbol.to_owned(), offset, mask, line });
+        Ok(0)
+    }
 
-    fn kernel(&mut self) -> Result<Kernel> {
+    /// `+4`, `-4` or `+-4` after a name.
+    pub(super) fn offset(&mut self) -> Result<Option<i64>> {
+        let plus = self.take('+');
+        let minus = self.take('-');
+        if !plus && !minus {
+            return Ok(None);
+        }
+        let value = self.integer("an offset")? as i64;
+        Ok(Some(if minus { value.wrapping_neg() } else { value }))
+    }
+
+    // --- functions ---
+
+    /// `(a, b, …)` of a signature, if there is one. Registers among them come with their kind.
+    fn formals(&mut self) -> Result<Vec<(Variable, Option<RegisterKind>)>> {
+        let mut formals = Vec::new();
+        if !self.take('(') || self.take(')') {
+            return Ok(formals);
+        }
+        loop {
+            formals.push(self.formal()?);
+            if self.take(')') {
+                return Ok(formals);
+            }
+            self.expect(',')?;
+        }
+    }
+
+    fn formal(&mut self) -> Result<(Variable, Option<RegisterKind>)> {
+        if self.peek() != Kind::Word(".reg") {
+            let formal = self.variable()?;
+            return match formal.space {
+                Space::Param => Ok((formal, None)),
+                _ => self.error(format!("`{}` is not a parameter", formal.name)),
+            };
+        }
         let line = self.line();
         self.at += 1;
-        let name = self.word("the name of a kernel")?.to_owned();
-        let mut params = Vec::new();
-        if self.take('(') && !self.take(')') {
-            loop {
-                params.push(self.variable()?);
-                if self.take(')') {
-                    break;
-                }
-                self.expect(',')?;
-            }
+        let type_name = self.word("a register type")?;
+        let (size, kind) = match type_size(type_name) {
+            Some(Some(8)) => (8, RegisterKind::Bits64),
+            Some(Some(size)) => (size, RegisterKind::Bits32),
+            _ => return self.error(format!("`{type_name}` is not a type of parameters that is supported")),
+        };
+        let name = if self.take('_') { "_" } else { self.word("a name")? }.to_owned();
+        let (init, addresses) = (Vec::new(), Vec::new());
+        Ok((Variable { name, space: Space::Param, align: size, size, init, addresses, line }, Some(kind)))
+    }
+
+    /// `(returns) name (parameters)`; the name of a prototype is `_`.
+    pub(super) fn prototype(&mut self) -> Result<Signature> {
+        let plain = |formals: Vec<(Variable, _)>| formals.into_iter().map(|(variable, _)| variable).collect();
+        let returns = plain(self.formals()?);
+        if !self.take('_') {
+            self.word("`_`")?;
+        }
+        let params = plain(self.formals()?);
+        if self.peek() == Kind::Word(".noreturn") {
+            self.at += 1;
+        }
+        Ok(Signature { returns, params })
+    }
+
+    /// A kernel or device function. `None` if it is only declared.
+    fn function(&mut self, kernel: bool) -> Result<Option<Function>> {
+        let line = self.line();
+        self.at += 1;
+        if self.peek() == Kind::Word(".attribute") {
+            self.attribute()?;
+        }
+        let returns = if kernel { Vec::new() } else { self.formals()? };
+        let name = self.word("the name of a function")?.to_owned();
+        let params = self.formals()?;
+        if kernel && params.iter().any(|(_, register)| register.is_some()) {
+            return Err(PtxError::new(line, "the parameters of a kernel are no registers"));
         }
         let (mut required_block, mut max_block, mut cluster) = (None, None, [1; 3]);
         while let Kind::Word(word) = self.peek() {
@@ -333,24 +465,59 @@ impl<'a> Parser<'_, 'a> {
                 ".minnctapersm" | ".maxnreg" | ".maxnctapersm" | ".maxclusterrank" => {
                     self.integer("a number")?;
                 }
+                ".abi_preserve" | ".abi_preserve_control" if !kernel => {
+                    self.integer("a number")?;
+                }
+                ".noreturn" if !kernel => {}
                 ".pragma" => self.pragma()?,
-                _ => return self.error(format!("the directive `{word}` of a kernel is not supported")),
+                _ => return self.error(format!("the directive `{word}` of a function is not supported")),
             }
         }
+        if self.take(';') {
+            return Ok(None);
+        }
         self.expect('{')?;
-        let body = Body::new(self).parse()?;
-        Ok(Kernel {
+        let mut body = Body::new(self);
+        let mut register_formals = Vec::new();
+        for (place, (formal, register)) in returns.iter().chain(&params).enumerate() {
+            if let Some(kind) = register {
+                register_formals.push((place, body.formal_register(formal.name.clone(), *kind)));
+            }
+        }
+        let body = body.parse()?;
+        let plain = |formals: Vec<(Variable, _)>| formals.into_iter().map(|(variable, _)| variable).collect();
+        Ok(Some(Function {
             name,
             line,
-            params,
+            signature: Signature { returns: plain(returns), params: plain(params) },
+            register_formals,
             required_block,
             max_block,
             cluster,
             registers: body.registers,
             variables: body.variables,
+            call_variables: body.call_variables,
             body: body.instructions,
             labels: body.labels,
-        })
+            prototypes: body.prototypes,
+            targets: body.targets,
+        }))
+    }
+
+    /// `.attribute(…)`, of which nothing is used.
+    fn attribute(&mut self) -> Result<()> {
+        self.at += 1;
+        self.expect('(')?;
+        let mut depth = 1;
+        while depth > 0 {
+            match self.next() {
+                Kind::Mark('(') => depth += 1,
+                Kind::Mark(')') => depth -= 1,
+                Kind::End => return self.error("an attribute is not closed"),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn dimensions(&mut self) -> Result<[u32; 3]> {
@@ -384,7 +551,7 @@ mod tests {
 
     const HEAD: &str = ".version 8.0\n.target sm_90a, debug\n.address_size 64\n";
 
-    fn kernel(body: &str) -> Result<Kernel> {
+    fn kernel(body: &str) -> Result<Function> {
         let module = parse(&format!("{HEAD}.visible .entry k(.param .u64 p)\n{{\n{body}\n}}"))?;
         Ok(module.kernels.into_iter().next().expect("one kernel"))
     }
@@ -444,6 +611,8 @@ mod tests {
             (".reg .b128 %q;", 6, ".b128"),
             ("@%r1 ret;", 6, "not a predicate"),
             (".branchtargets a;", 6, ".branchtargets"),
+            ("{ A: ret; }\n{ A: ret; A: }", 7, "`A` is defined twice"),
+            (".reg .b32 a;\n{ .reg .b32 a; }\n.reg .b64 a;", 8, "`a` is defined twice"),
         ];
         for (body, line, message) in cases {
             let error = kernel(body).unwrap_err();
@@ -451,7 +620,6 @@ mod tests {
             assert_eq!(error.line, line, "{body}: {error}");
         }
         assert!(parse("").unwrap_err().message.contains(".version"));
-        assert!(parse(&format!("{HEAD}.func f() {{ ret; }}")).unwrap_err().message.contains(".func"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Decoder<'_> {
                 "const" => space = Space::Constant,
                 "shared" | "shared::cta" => space = Space::Shared,
                 "local" => space = Space::Local,
-                "param" | "param::entry" => space = Space::Param,
+                "param" | "param::entry" | "param::func" => space = Space::Param,
                 "acquire" | "release" => ordered = true,
                 "v2" => lanes = 2,
                 "v4" => lanes = 4,
@@ -60,7 +60,9 @@ impl Decoder<'_> {
         offset: i64,
         load: bool,
     ) -> Result<Op> {
-        let &MemoryAccess { space, lanes, ty, ordered, strength } = access;
+        let &MemoryAccess { space: stated, lanes, ty, ordered, strength } = access;
+        // What a function takes and returns, and what calls pass, is in its frame.
+        let space = if stated == Space::Param && self.in_frame(base) { Space::Local } else { stated };
         let parts = match value {
             Operand::Vector(parts) => &parts[..],
             single => std::slice::from_ref(single),
@@ -117,6 +119,8 @@ impl Decoder<'_> {
         let (acquires, releases) = (ordered && load, ordered && !load);
         let bytes = (size * lanes as u64) as u32;
         let (values, wide) = (lanes as u32, register == RegisterKind::Bits64);
+        // Compilers pass the padding of structs, which nothing writes: what is in `.param` is not watched.
+        let space = if stated == Space::Param { stated } else { space };
         self.uses.memory = Some(MemoryUse { space, bytes, values, wide, kind, strength, acquires, releases });
         Ok(op)
     }
@@ -126,6 +130,17 @@ impl Decoder<'_> {
         op.window = self.windows;
         self.windows += 1;
         op.immediate = offset;
+        if let Operand::Symbol(name, _) = base
+            && self.in_callee
+        {
+            let symbol = self.symbol(name)?;
+            if symbol.space == Space::Local {
+                op.immediate = offset.wrapping_add(symbol.address as i64);
+                op.a = self.frame()?;
+                op.window |= memory::ADDRESS_32;
+                return Ok(());
+            }
+        }
         let narrow = matches!(base, Operand::Register(register)
             if self.kernel.registers[*register as usize] == RegisterKind::Bits32);
         op.a = self.source(base, if narrow { RegisterKind::Bits32 } else { RegisterKind::Bits64 })?;

@@ -4,7 +4,9 @@
 //! here, so execution meets neither.
 
 mod async_copy;
+mod calls;
 mod collective;
+mod common;
 mod matrix;
 mod memory;
 mod predicate;
@@ -14,13 +16,17 @@ mod wide;
 
 use std::collections::HashMap;
 
-use super::{CONSTANT, NO_SLOT, Op, PREDICATE, Parameter, Program, ROW, Register, Rows, Slot, Special, Uses};
+pub(crate) use self::common::{Common, Layout};
+use self::common::{Reached, is_call};
+use super::{
+    CONSTANT, Call, Callee, NO_SLOT, Op, PREDICATE, Parameter, Program, ROW, Register, Rows, Saved, Slot, Special, Uses,
+};
 use crate::ops::carry::carry;
 use crate::ops::control::BarrierReduction;
 use crate::ops::shuffle::Collective;
 use crate::ops::{Variants, async_copy as copies, control, form, memory as access, shuffle};
 use crate::ptx::PtxError;
-use crate::ptx::ast::{Instruction, Kernel, Operand, RegisterKind, Space, Variable};
+use crate::ptx::ast::{Function, Instruction, Location, Operand, RegisterKind, Space, Variable};
 
 type Result<T> = std::result::Result<T, PtxError>;
 
@@ -38,34 +44,39 @@ const MAX_PARAMETERS: u64 = 32764;
 const MAX_SHARED: u64 = 227 << 10;
 const MAX_LOCAL: u64 = 512 << 10;
 
-/// Decodes `kernel`. `symbols` are the variables of its module that are in memory; `shared` are those in shared
-/// memory, which every kernel lays out for itself.
-pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared: &[Variable]) -> Result<Program> {
-    let mut decoder = Decoder::new(kernel, symbols, shared)?;
-    let mut code = Vec::with_capacity(kernel.body.len() + 1);
-    let mut sources = Vec::with_capacity(kernel.body.len() + 1);
-    let mut uses = Vec::with_capacity(kernel.body.len() + 1);
-    for instruction in &kernel.body {
-        let mut op = decoder.instruction(instruction)?;
-        if let Some((register, negated)) = instruction.guard {
-            op.guard = decoder.slots[register as usize] * 2 + u32::from(negated);
-            decoder.uses.reads.push(decoder.slots[register as usize] | PREDICATE);
-        }
-        uses.push(std::mem::take(&mut decoder.uses));
-        code.push(op);
-        sources.push((instruction.opcode.clone(), instruction.location));
+/// The stack that functions have which call themselves, directly or not, in bytes of local memory of a thread.
+const STACK: u64 = 64 << 10;
+
+/// Decodes `kernel` and the functions that it may reach; others need not even be supported. `symbols` are the variables
+/// of its module that are in memory, and the functions.
+pub(crate) fn decode(kernel: &Function, symbols: &HashMap<String, Symbol>, common: &Common<'_>) -> Result<Program> {
+    let reached = common.reached_from(kernel)?;
+    let mut decoder = Decoder::new(kernel, symbols, common, &reached)?;
+    for (place, reached) in reached.iter().enumerate() {
+        decoder.device_function(place, *reached)?;
     }
-    code.push(Op::new(control::EXIT));
-    uses.push(Uses::default());
-    sources.push(("ret".to_owned(), kernel.body.last().map(|last| last.location).unwrap_or_default()));
+    decoder.begin(kernel, reached.len())?;
+    let entry = decoder.code.len() as u32;
+    decoder.body()?;
+    let frame_bytes = decoder.finish_frame()?;
+    decoder.link_calls();
+    let local_bytes = decoder.stack(kernel, &reached, frame_bytes)?;
 
     let mut constants = Rows::zeroed(decoder.constants.len());
     constants.bytes_mut()[..decoder.constants.len()].copy_from_slice(&decoder.constants);
+    let mut callee_of: Vec<(u32, u32)> = (0..).zip(&reached).map(|(place, r)| (r.number as u32, place)).collect();
+    callee_of.sort_unstable();
     Ok(Program {
         name: kernel.name.clone(),
-        code,
-        sources,
-        uses,
+        code: decoder.code,
+        sources: decoder.sources,
+        entry,
+        callees: decoder.callees,
+        callee_of,
+        calls: decoder.calls,
+        jump_tables: decoder.jump_tables,
+        frame: decoder.frame.unwrap_or(NO_SLOT),
+        uses: decoder.use_list,
         observed: Default::default(),
         constants,
         register_bytes: decoder.register_bytes,
@@ -76,7 +87,8 @@ pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared:
         parts: decoder.parts,
         parameters: decoder.parameters,
         shared_bytes: decoder.shared_bytes,
-        local_bytes: decoder.local_bytes,
+        local_bytes,
+        frame_bytes,
         required_block: kernel.required_block,
         max_block: kernel.max_block,
         cluster: kernel.cluster,
@@ -100,11 +112,30 @@ impl Op {
 }
 
 struct Decoder<'k> {
-    kernel: &'k Kernel,
+    /// The function that is being decoded: the kernel, or one that it reaches.
+    kernel: &'k Function,
+    /// Whether that is not the kernel.
+    in_callee: bool,
+    common: &'k Common<'k>,
+    code: Vec<Op>,
+    sources: Vec<(String, Location)>,
+    /// What each operation of `code` reads and writes.
+    use_list: Vec<Uses>,
+    /// Operations that come before and after the one that is being decoded.
+    before: Vec<(Op, Uses)>,
+    after: Vec<(Op, Uses)>,
     labels: HashMap<&'k str, usize>,
+    /// The variables of the function, and then those of the module.
     symbols: HashMap<&'k str, Symbol>,
+    module_symbols: &'k HashMap<String, Symbol>,
+    /// The addresses of the shared variables of each function, and last of the kernel.
+    shared_addresses: Vec<Vec<Option<u64>>>,
+    /// The sizes of the variables that pass arguments.
+    call_sizes: HashMap<&'k str, u64>,
     /// The slot of each register, or its index for predicates.
     slots: Vec<Slot>,
+    /// The registers that the function has for itself.
+    own: Saved,
     register_bytes: u32,
     predicates: u32,
     constants: Vec<u8>,
@@ -114,7 +145,19 @@ struct Decoder<'k> {
     parts: Vec<Op>,
     parameters: Vec<Parameter>,
     shared_bytes: u64,
-    local_bytes: u64,
+    /// The end of the function's frame so far, and what frames are a multiple of.
+    frame_end: u64,
+    frame_align: u64,
+    /// The slot of [`Special::Frame`], once something needs it.
+    frame: Option<Slot>,
+    callees: Vec<Callee>,
+    /// For each function of the module that is reached, its place in `callees`.
+    places: HashMap<usize, u32>,
+    calls: Vec<Call>,
+    /// The operations that call, and the place of what they call.
+    direct_calls: Vec<(usize, u32)>,
+    layouts: HashMap<Layout, u32>,
+    jump_tables: Vec<Vec<u32>>,
     windows: u32,
     /// The predicate that is the carry flag, once an instruction has used it.
     carry_flag: Option<Slot>,
@@ -130,13 +173,33 @@ fn lay_out(end: &mut u64, variable: &Variable) -> Option<u64> {
     Some(start)
 }
 
+fn does_not_fit<T>(variable: &Variable) -> Result<T> {
+    Err(PtxError::new(variable.line, format!("the variable `{}` does not fit in its memory", variable.name)))
+}
+
 impl<'k> Decoder<'k> {
-    fn new(kernel: &'k Kernel, symbols: &'k HashMap<String, Symbol>, shared: &'k [Variable]) -> Result<Self> {
+    fn new(
+        kernel: &'k Function,
+        symbols: &'k HashMap<String, Symbol>,
+        common: &'k Common<'k>,
+        reached: &[Reached],
+    ) -> Result<Self> {
         let mut decoder = Self {
             kernel,
-            labels: kernel.labels.iter().map(|(name, index)| (name.as_str(), *index)).collect(),
-            symbols: symbols.iter().map(|(name, symbol)| (name.as_str(), *symbol)).collect(),
-            slots: Vec::with_capacity(kernel.registers.len()),
+            in_callee: false,
+            common,
+            code: Vec::with_capacity(kernel.body.len() + 1),
+            sources: Vec::with_capacity(kernel.body.len() + 1),
+            use_list: Vec::with_capacity(kernel.body.len() + 1),
+            before: Vec::new(),
+            after: Vec::new(),
+            labels: HashMap::new(),
+            symbols: HashMap::new(),
+            module_symbols: symbols,
+            shared_addresses: Vec::new(),
+            call_sizes: HashMap::new(),
+            slots: Vec::new(),
+            own: Saved::default(),
             register_bytes: 0,
             predicates: 2,
             constants: Vec::new(),
@@ -146,47 +209,103 @@ impl<'k> Decoder<'k> {
             parts: Vec::new(),
             parameters: Vec::new(),
             shared_bytes: 0,
-            local_bytes: 0,
+            frame_end: 0,
+            frame_align: 16,
+            frame: None,
+            callees: Vec::new(),
+            places: (0..).zip(reached).map(|(place, reached)| (reached.number, place)).collect(),
+            calls: Vec::new(),
+            direct_calls: Vec::new(),
+            layouts: HashMap::new(),
+            jump_tables: Vec::new(),
             windows: 0,
             carry_flag: None,
             line: kernel.line,
             uses: Uses::default(),
         };
-        for &kind in &kernel.registers {
-            let slot = decoder.new_register(kind)?;
-            decoder.slots.push(slot);
-        }
-        decoder.lay_out_variables(shared)?;
+        decoder.lay_out_shared(reached)?;
         Ok(decoder)
     }
 
-    fn lay_out_variables(&mut self, shared: &'k [Variable]) -> Result<()> {
-        let (mut parameters, mut shared_bytes, mut local_bytes) = (0, 0, 0);
-        for parameter in &self.kernel.params {
-            let offset = lay_out(&mut parameters, parameter).filter(|_| parameters <= MAX_PARAMETERS);
+    /// Shared memory: after the variables of the module come those of the functions that are reached and of the kernel.
+    fn lay_out_shared(&mut self, reached: &[Reached]) -> Result<()> {
+        let all = self.common.all;
+        let functions: Vec<&Function> =
+            reached.iter().map(|reached| &all[reached.number]).chain([self.kernel]).collect();
+        let (mut end, mut dynamic_align) = (self.common.shared_bytes, self.common.dynamic_align);
+        for function in &functions {
+            let mut addresses = Vec::new();
+            for variable in function.variables.iter().filter(|variable| variable.space == Space::Shared) {
+                if variable.size == 0 {
+                    dynamic_align = dynamic_align.max(variable.align);
+                    addresses.push(None);
+                    continue;
+                }
+                match lay_out(&mut end, variable).filter(|_| end <= MAX_SHARED) {
+                    Some(address) => addresses.push(Some(address)),
+                    None => return does_not_fit(variable),
+                }
+            }
+            self.shared_addresses.push(addresses);
+        }
+        // Arrays without a size are dynamic shared memory: all of them start where the others end.
+        self.shared_bytes = end.next_multiple_of(dynamic_align.max(1));
+        if !reached.is_empty() {
+            let aligns = functions.iter().flat_map(|function| {
+                let local = function.variables.iter().filter(|variable| variable.space == Space::Local);
+                local.chain(function.call_variables.iter().map(|(variable, _)| variable)).map(|v| v.align)
+            });
+            self.frame_align = aligns.max().unwrap_or(1).max(16);
+        }
+        Ok(())
+    }
+
+    /// Starts to decode a function, whose place among those of the program is `place`.
+    fn begin(&mut self, function: &'k Function, place: usize) -> Result<()> {
+        self.kernel = function;
+        self.in_callee = place + 1 < self.shared_addresses.len();
+        self.line = function.line;
+        self.labels = function.labels.iter().map(|(name, index)| (name.as_str(), *index)).collect();
+        self.symbols.clear();
+        self.call_sizes.clear();
+        self.carry_flag = None;
+        self.own = Saved::default();
+        self.slots = Vec::with_capacity(function.registers.len());
+        for &kind in &function.registers {
+            let slot = self.new_register(kind)?;
+            self.slots.push(slot);
+        }
+        let shared = function.variables.iter().filter(|variable| variable.space == Space::Shared);
+        for (variable, address) in shared.zip(&self.shared_addresses[place]) {
+            let address = address.unwrap_or(self.shared_bytes);
+            self.symbols.insert(&variable.name, Symbol { space: Space::Shared, address });
+        }
+        self.frame_end = 0;
+        if self.in_callee {
+            self.lay_out_formals()?;
+        } else {
+            self.lay_out_parameters()?;
+        }
+        let variables = self.frame_end;
+        for variable in function.variables.iter().filter(|variable| variable.space == Space::Local) {
+            let address = lay_out(&mut self.frame_end, variable).filter(|_| self.frame_end <= MAX_LOCAL);
+            let Some(address) = address else { return does_not_fit(variable) };
+            self.symbols.insert(&variable.name, Symbol { space: Space::Local, address });
+        }
+        if let Some(callee) = self.callees.get_mut(place) {
+            callee.variables = variables..self.frame_end;
+        }
+        self.lay_out_call_variables()
+    }
+
+    fn lay_out_parameters(&mut self) -> Result<()> {
+        let mut end = 0;
+        for parameter in &self.kernel.signature.params {
+            let offset = lay_out(&mut end, parameter).filter(|_| end <= MAX_PARAMETERS);
             let offset = offset.ok_or_else(|| self.error("the parameters are too large"))?;
             self.parameters.push(Parameter { offset, size: parameter.size });
             self.symbols.insert(&parameter.name, Symbol { space: Space::Param, address: offset });
         }
-        // Arrays without a size are dynamic shared memory: all of them start where the others end.
-        let (dynamic, fixed): (Vec<_>, Vec<_>) =
-            shared.iter().chain(&self.kernel.variables).partition(|v| v.space == Space::Shared && v.size == 0);
-        for variable in fixed {
-            let end = if variable.space == Space::Shared { &mut shared_bytes } else { &mut local_bytes };
-            let address = lay_out(end, variable);
-            if shared_bytes > MAX_SHARED || local_bytes > MAX_LOCAL {
-                return self.failed(format!("the variable `{}` does not fit in its memory", variable.name));
-            }
-            let address = address.ok_or_else(|| self.error("a variable is too large"))?;
-            self.symbols.insert(&variable.name, Symbol { space: variable.space, address });
-        }
-        let align = dynamic.iter().map(|variable| variable.align).max().unwrap_or(1);
-        shared_bytes = shared_bytes.next_multiple_of(align.max(1));
-        for variable in dynamic {
-            self.symbols.insert(&variable.name, Symbol { space: Space::Shared, address: shared_bytes });
-        }
-        self.shared_bytes = shared_bytes;
-        self.local_bytes = local_bytes.next_multiple_of(16);
         Ok(())
     }
 
@@ -201,13 +320,14 @@ impl<'k> Decoder<'k> {
     // --- slots ---
 
     fn new_register(&mut self, kind: RegisterKind) -> Result<Slot> {
-        let (counter, size) = match kind {
-            RegisterKind::Predicate => (&mut self.predicates, 1),
-            RegisterKind::Bits32 => (&mut self.register_bytes, ROW),
-            RegisterKind::Bits64 => (&mut self.register_bytes, 2 * ROW),
+        let (counter, size, own) = match kind {
+            RegisterKind::Predicate => (&mut self.predicates, 1, &mut self.own.predicates),
+            RegisterKind::Bits32 => (&mut self.register_bytes, ROW, &mut self.own.words),
+            RegisterKind::Bits64 => (&mut self.register_bytes, 2 * ROW, &mut self.own.longs),
         };
         let slot = *counter;
         *counter += size;
+        own.push(slot);
         if slot >= CONSTANT / 64 {
             return self.failed("the kernel has too many registers");
         }
@@ -243,7 +363,11 @@ impl<'k> Decoder<'k> {
             Operand::Symbol(name, 0) if name == "WARP_SZ" => Ok(self.constant(32, kind)),
             Operand::Symbol(name, offset) if kind == RegisterKind::Bits64 || kind == RegisterKind::Bits32 => {
                 let symbol = self.symbol(name)?;
-                Ok(self.constant(symbol.address.wrapping_add(*offset as u64), kind))
+                let address = symbol.address.wrapping_add(*offset as u64);
+                if symbol.space == Space::Local && self.in_callee {
+                    return self.frame_address(address, kind);
+                }
+                Ok(self.constant(address, kind))
             }
             _ => self.failed(format!("expected a {} operand", describe(kind))),
         }
@@ -267,17 +391,23 @@ impl<'k> Decoder<'k> {
     }
 
     fn symbol(&self, name: &str) -> Result<Symbol> {
-        match self.symbols.get(name) {
-            Some(symbol) => Ok(*symbol),
+        if let Some(symbol) = self.symbols.get(name).or_else(|| self.module_symbols.get(name)) {
+            return Ok(*symbol);
+        }
+        match self.common.shared.get(name) {
+            Some(address) => Ok(Symbol { space: Space::Shared, address: address.unwrap_or(self.shared_bytes) }),
             None => self.failed(format!("`{name}` is not defined")),
         }
     }
 
     // --- instructions ---
 
-    fn instruction(&mut self, instruction: &Instruction) -> Result<Op> {
+    fn instruction(&mut self, instruction: &'k Instruction) -> Result<Op> {
         self.line = instruction.location.ptx_line;
         let Instruction { opcode, operands, .. } = instruction;
+        if is_call(opcode) {
+            return self.call(instruction);
+        }
         if let Some(special) = self.special_instruction(opcode, operands)? {
             return Ok(special);
         }
@@ -321,8 +451,12 @@ impl<'k> Decoder<'k> {
                 };
                 Op { immediate: target as i64, ..Op::new(control::BRANCH) }
             }
-            ("ret", [] | ["uni"], []) | ("exit", [], []) => Op::new(control::EXIT),
+            ("brx", ["idx"] | ["idx", "uni"], [index, Operand::Symbol(list, 0)]) => self.indexed_branch(index, list)?,
+            ("ret", [] | ["uni"], []) => self.return_to_caller()?,
+            ("exit", [], []) => Op::new(control::EXIT),
             ("trap", [], []) => Op::new(control::TRAP),
+            // A breakpoint stops nothing where there is no debugger.
+            ("brkpt", [], []) => Op::new(control::NOTHING),
             // Streams run in order, so what a launch depends on has ended: to wait changes no result, and what comes before
             // the wait is for the check of races to see. To sleep changes nothing at all.
             ("griddepcontrol", ["wait"], []) => Op::new(control::DEPENDENCY_WAIT),
@@ -515,7 +649,7 @@ impl<'k> Decoder<'k> {
         let base = match space {
             "shared" => access::SHARED_BASE,
             "local" => access::LOCAL_BASE,
-            "param" => access::PARAMETER_BASE,
+            "param" | "param::entry" => access::PARAMETER_BASE,
             _ => return Ok(None),
         };
         let Some(form) = form(if to { "sub.u64" } else { "add.u64" }, 2) else { return Ok(None) };

@@ -72,10 +72,16 @@ impl Decoder<'_> {
             return self
                 .failed(format!("the register `{name}` is not declared, and no special register supported here"));
         };
+        self.special_slot(special)
+    }
+
+    pub(super) fn special_slot(&mut self, special: Special) -> Result<Slot> {
         if let Some(&(_, slot)) = self.specials.iter().find(|(known, _)| *known == special) {
             return Ok(slot);
         }
         let slot = self.new_register(RegisterKind::Bits32)?;
+        // All functions share it.
+        self.own.words.pop();
         self.specials.push((special, slot));
         Ok(slot)
     }

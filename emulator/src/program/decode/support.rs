@@ -6,8 +6,11 @@
 pub(super) const SPELLINGS: &[&str] = &[
     "bra.{uni}?",
     "ret.{uni}?",
+    "brx.idx.{uni}?",
+    "call.{uni}?",
     "exit",
     "trap",
+    "brkpt",
     "griddepcontrol.{wait,launch_dependents}",
     "nanosleep.u32",
     "pmevent.{mask}?",
@@ -32,7 +35,7 @@ pub(super) const SPELLINGS: &[&str] = &[
     "match.{any,all}.sync.{b32,b64}",
     "redux.sync.{add,min,max}.{u32,s32}",
     "redux.sync.{and,or,xor}.b32",
-    "ld.{weak,volatile}?.{const,global,local,param,param::entry,shared,shared::cta}?.{ca,cg,cs,lu,cv}?.{nc}?\
+    "ld.{weak,volatile}?.{const,global,local,param,param::entry,param::func,shared,shared::cta}?.{ca,cg,cs,lu,cv}?.{nc}?\
      .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
      .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?.{v2,v4,v8}?\
      .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
@@ -42,7 +45,7 @@ pub(super) const SPELLINGS: &[&str] = &[
      .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     "ld.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     "ldu.{global}?.{v2,v4}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
-    "st.{weak,volatile}?.{global,local,shared,shared::cta}?.{wb,cg,cs,wt}?\
+    "st.{weak,volatile}?.{global,local,param,param::func,shared,shared::cta}?.{wb,cg,cs,wt}?\
      .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
      .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{v2,v4,v8}?\
      .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
@@ -195,25 +198,24 @@ fn matches(mut places: Places<'_>, modifiers: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet, HashMap};
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fmt::Write;
     use std::path::Path;
 
     use super::super::special::{FIXED, REGISTERS};
     use super::*;
+    use crate::Device;
     use crate::ops::clock::CLOCKS;
     use crate::ops::forms;
-    use crate::program::decode;
-    use crate::ptx::parse;
 
     /// Whether an instruction decodes with some operands.
     fn decodes(opcode: &str, operands: &str) -> bool {
         let text = format!(
-            ".version 9.0\n.target sm_100\n.address_size 64\n.visible .entry k(.param .u64 p0)\n{{\n.reg .pred %p<9>;\n\
-             .reg .b32 %r<40>;\n.reg .b64 %rd<20>;\nL: {opcode} {operands};\n}}"
+            ".version 9.0\n.target sm_100\n.address_size 64\n.func f() {{ ret; }}\n.visible .entry k(.param .u64 p0)\n{{\n\
+             .reg .pred %p<9>;\n.reg .b32 %r<40>;\n.reg .b64 %rd<20>;\n.param .align 16 .b8 q[32];\n\
+             TARGETS: .branchtargets L;\nL: {opcode} {operands};\n}}"
         );
-        let Ok(module) = parse(&text) else { return false };
-        decode(&module.kernels[0], &HashMap::new(), &[]).is_ok()
+        Device::new(1 << 20, 1).load(&text).is_ok()
     }
 
     /// Operands that instructions take whose opcodes begin so.
@@ -231,8 +233,12 @@ mod tests {
         });
         let each = |make: &dyn Fn(&str) -> String| values.iter().map(|value| make(value)).collect::<Vec<_>>();
         match root {
-            "ld" | "ldu" => [each(&|v| format!("{v}, [%rd9]")), each(&|v| format!("{v}, [%rd9], %rd8"))].concat(),
-            "st" => [each(&|v| format!("[%rd9], {v}")), each(&|v| format!("[%rd9], {v}, %rd8"))].concat(),
+            "ld" | "ldu" => ["[%rd9]", "[%rd9], %rd8", "[q]"].map(|at| each(&|v| format!("{v}, {at}"))).concat(),
+            "st" => {
+                let mut all = [each(&|v| format!("[%rd9], {v}")), each(&|v| format!("[%rd9], {v}, %rd8"))].concat();
+                all.extend(each(&|v| format!("[q], {v}")));
+                all
+            }
             "atom" => {
                 let mut all = each(&|v| format!("{v}, [%rd9], {v}"));
                 all.extend(each(&|v| format!("{v}, [%rd9], {v}, %rd8")));
@@ -260,6 +266,8 @@ mod tests {
                 all
             }
             "bra" => list(&["L"]),
+            "brx" => list(&["%r1, TARGETS"]),
+            "call" => list(&["f"]),
             "cp" => list(&["[%r1], [%rd1], 16", "[%r1], [%rd1], 16, %rd2", "3", ""]),
             "bar" | "barrier" => list(&["0", "0, 32", "%r1, 0, %p1", "%p1, 0, %p2", "-1"]),
             "fence" => list(&["", "[%rd1], 128"]),
