@@ -24,14 +24,14 @@ pub(crate) enum Kind {
     Managed,
     /// From `cuMemHostAlloc`, with its flags.
     Pinned(u32),
-    /// Of the program, lent with `cuMemHostRegister` and its flags.
-    Registered(u32),
+    /// Of the program, lent with `cuMemHostRegister`.
+    Registered,
 }
 
 impl Kind {
     /// Whether it is memory of the host.
     pub(crate) fn is_of_host(&self) -> bool {
-        matches!(self, Self::Managed | Self::Pinned(_) | Self::Registered(_))
+        matches!(self, Self::Managed | Self::Pinned(_) | Self::Registered)
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn allocate_host(context: &Arc<Context>, bytes: usize, kind: Kind) ->
 }
 
 /// Lets devices use host memory of the program.
-pub(crate) fn register(context: &Arc<Context>, address: u64, bytes: u64, flags: u32) -> Result<()> {
+pub(crate) fn register(context: &Arc<Context>, address: u64, bytes: u64) -> Result<()> {
     let end = address.checked_add(bytes).ok_or(Code::INVALID_VALUE)?;
     let overlaps =
         locked(&ALLOCATIONS).range(..end).next_back().is_some_and(|(_, last)| last.base + last.bytes > address);
@@ -120,13 +120,13 @@ pub(crate) fn register(context: &Arc<Context>, address: u64, bytes: u64, flags: 
         return Err(Code::HOST_MEMORY_ALREADY_REGISTERED);
     }
     map(address, bytes);
-    remember(context.device, context, address, bytes, Kind::Registered(flags));
+    remember(context.device, context, address, bytes, Kind::Registered);
     Ok(())
 }
 
 /// Takes registered memory back, once nothing uses it.
 pub(crate) fn unregister(address: u64) -> Result<()> {
-    let registered = take(address, |found| matches!(found.kind, Kind::Registered(_)));
+    let registered = take(address, |found| matches!(found.kind, Kind::Registered));
     release(&registered.ok_or(Code::HOST_MEMORY_NOT_REGISTERED)?);
     Ok(())
 }
@@ -167,7 +167,7 @@ fn release(allocation: &Allocation) {
             let _ = device.memory.free(*base);
         }
         Kind::Pool(pool) => pool.give_back(*base, *bytes),
-        Kind::Registered(_) => unmap(*base),
+        Kind::Registered => unmap(*base),
         Kind::Managed | Kind::Pinned(_) => {
             unmap(*base);
             if let Some(layout) = host_layout(*bytes as usize) {

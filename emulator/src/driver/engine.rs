@@ -7,10 +7,14 @@
 //! Of the streams that could go on, those with the highest priority come first, and among them the one whose next work
 //! was submitted last: the order that a program expects least, so that a wait that is missing shows. With a seed
 //! (`WARPWRIGHT_EMULATOR_SEED`) chance decides among streams of one priority.
+//!
+//! Events tell the time of a device on which streams run side by side: a piece of work begins when what it comes after has
+//! ended and it was submitted, and takes as long as it took. Kernels that fill more than half of the device are one after
+//! the other all the same.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::code::Code;
 use super::context::Context;
@@ -61,6 +65,8 @@ struct Item {
     after: Vec<Ticket>,
     /// What is left of it, the innermost graph last. Taken out while it runs.
     frames: Vec<Frame>,
+    /// The device's time from which on it may run.
+    from: Instant,
 }
 
 impl Item {
@@ -98,6 +104,8 @@ struct Queue {
     items: VecDeque<Item>,
     /// Whether the first item is being worked on.
     busy: bool,
+    /// The device's time at which the work that is done had ended.
+    clock: Instant,
 }
 
 #[derive(Default)]
@@ -107,6 +115,8 @@ struct State {
     submitted: Ticket,
     /// The state of the generator that chooses, if chance does.
     random: Option<u64>,
+    /// For each device, its time until which kernels fill it.
+    filled: HashMap<usize, Instant>,
 }
 
 /// The engine.
@@ -206,34 +216,59 @@ impl Engine {
             let queue = &mut state.queues[chosen];
             queue.busy = true;
             let (id, context) = (queue.lane.id, Arc::clone(&queue.lane.context));
-            let mut frames = queue.items.front_mut().map(|item| std::mem::take(&mut item.frames)).unwrap_or_default();
-            drop(state);
+            let mut frames = Vec::new();
+            if let Some(item) = queue.items.front_mut() {
+                frames = std::mem::take(&mut item.frames);
+                queue.clock = queue.clock.max(item.from);
+            }
+            let mut start = queue.clock;
             let Some((operations, index)) = Item::advance(&mut frames) else {
-                self.put_back(id, frames);
+                drop(state);
+                self.put_back(id, frames, start);
                 continue;
             };
+            let fills = operations[index].fills_device();
+            if let (true, Some(until)) = (fills, state.filled.get(&context.device.index)) {
+                start = start.max(*until);
+            }
+            drop(state);
             if operations[index].is_of_host() {
-                self.run_beside(id, context, frames, (operations, index));
+                self.run_beside(id, context, frames, (operations, index), start);
                 continue;
             }
+            let begun = Instant::now();
             // After an error a context does no more work, but what is waited for still counts as done.
             if context.error().is_none() || matches!(operations[index], Operation::Record(_)) {
                 context.prepare(&mut runner);
+                if let Operation::Record(record) = &operations[index] {
+                    record.complete(start);
+                }
                 perform(&context, || operations[index].run(&mut runner));
             }
+            let end = start + begun.elapsed();
+            if fills {
+                self.state().filled.insert(context.device.index, end);
+            }
             drop((operations, context));
-            self.put_back(id, frames);
+            self.put_back(id, frames, end);
         }
     }
 
     /// Runs a function of the host on a thread of its own.
-    fn run_beside(self: &Arc<Self>, id: u64, context: Arc<Context>, frames: Vec<Frame>, at: (Arc<[Operation]>, usize)) {
+    fn run_beside(
+        self: &Arc<Self>,
+        id: u64,
+        context: Arc<Context>,
+        frames: Vec<Frame>,
+        at: (Arc<[Operation]>, usize),
+        start: Instant,
+    ) {
         let engine = Arc::clone(self);
         let work = move || {
-            let (operations, index) = at;
+            let ((operations, index), begun) = (at, Instant::now());
             perform(&context, || operations[index].call(context.error()));
             drop((operations, context));
-            engine.put_back(id, frames);
+            engine.put_back(id, frames, start + begun.elapsed());
         };
         // The closure is lost if the thread cannot be had, so there is no way to go on; as for the engine's own thread.
         std::thread::Builder::new()
@@ -243,7 +278,7 @@ impl Engine {
     }
 
     /// Gives back what is left of the first item of a queue; it is done if that is nothing.
-    fn put_back(&self, id: u64, mut frames: Vec<Frame>) {
+    fn put_back(&self, id: u64, mut frames: Vec<Frame>, end: Instant) {
         while frames.last().is_some_and(|frame| frame.next == frame.operations.len()) {
             // Operations may own the last handle of something: let go of it before anybody can know it is done.
             frames.pop();
@@ -252,10 +287,16 @@ impl Engine {
         let Some(n) = state.queues.iter().position(|queue| queue.lane.id == id) else { return };
         let queue = &mut state.queues[n];
         queue.busy = false;
+        queue.clock = end;
         if frames.is_empty() {
             if let Some(item) = queue.items.pop_front() {
                 let empty = queue.items.is_empty().then(|| state.queues.swap_remove(n));
                 state.pending.remove(&item.ticket);
+                for later in state.queues.iter_mut().flat_map(|queue| &mut queue.items) {
+                    if later.after.contains(&item.ticket) {
+                        later.from = later.from.max(end);
+                    }
+                }
                 drop(state);
                 drop(empty);
                 self.done.notify_all();
@@ -278,10 +319,11 @@ impl Engine {
         state.submitted += 1;
         let ticket = state.submitted;
         state.pending.insert(ticket);
-        let item = Item { ticket, after: first, frames };
+        let from = Instant::now();
+        let item = Item { ticket, after: first, frames, from };
         match state.queues.iter_mut().find(|queue| queue.lane.id == lane.id) {
             Some(queue) => queue.items.push_back(item),
-            None => state.queues.push(Queue { lane: lane.clone(), items: [item].into(), busy: false }),
+            None => state.queues.push(Queue { lane: lane.clone(), items: [item].into(), busy: false, clock: from }),
         }
         drop(state);
         self.work.notify_one();

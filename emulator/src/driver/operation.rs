@@ -143,11 +143,24 @@ impl Operation {
                 }
                 Ok(())
             }
-            Self::Record(record) => {
-                record.complete();
-                Ok(())
-            }
+            // The engine knows the time, and has told it.
+            Self::Record(_) => Ok(()),
             Self::Graph(operations) => operations.iter().try_for_each(|operation| operation.run(runner)),
+        }
+    }
+
+    /// Whether this is a kernel that leaves others little room on the device.
+    pub(crate) fn fills_device(&self) -> bool {
+        match self {
+            Self::Kernel(launch) => {
+                let profile = &launch.module.context.device.profile;
+                let shared =
+                    launch.module.module.program_at(launch.index).shared_bytes + u64::from(launch.dynamic_shared);
+                let each = profile.resident_blocks(launch.threads.iter().product(), shared);
+                let blocks: u64 = launch.blocks.iter().map(|&size| u64::from(size)).product();
+                2 * blocks > u64::from(each) * u64::from(profile.multiprocessors)
+            }
+            _ => false,
         }
     }
 
