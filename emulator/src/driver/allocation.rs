@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::checking;
 use super::code::{Code, Result};
 use super::context::{Context, locked};
 use super::device::{DEVICES, Device};
@@ -60,6 +61,11 @@ fn remember(device: &'static Device, context: &Arc<Context>, base: u64, bytes: u
     let context = Arc::clone(context);
     let allocation = Allocation { base, bytes, kind, context, device, sequence, synchronous: false };
     locked(&ALLOCATIONS).insert(base, allocation);
+}
+
+/// Every allocation.
+pub(crate) fn all() -> Vec<Allocation> {
+    locked(&ALLOCATIONS).values().cloned().collect()
 }
 
 /// The allocation that an address lies in.
@@ -126,6 +132,7 @@ pub(crate) fn register(context: &Arc<Context>, address: u64, bytes: u64) -> Resu
 
 /// Takes registered memory back, once nothing uses it.
 pub(crate) fn unregister(address: u64) -> Result<()> {
+    checking::freed(address);
     let registered = take(address, |found| matches!(found.kind, Kind::Registered));
     release(&registered.ok_or(Code::HOST_MEMORY_NOT_REGISTERED)?);
     Ok(())
@@ -140,6 +147,7 @@ pub(crate) fn free(address: u64) -> Result<()> {
 
 /// Frees pinned host memory, once nothing uses it.
 pub(crate) fn free_host(address: u64) -> Result<()> {
+    checking::freed(address);
     let freed = take(address, |found| matches!(found.kind, Kind::Pinned(_)));
     release(&freed.ok_or(Code::INVALID_VALUE)?);
     Ok(())

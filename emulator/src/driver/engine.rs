@@ -16,6 +16,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::checking::{self, checks};
 use super::code::Code;
 use super::context::Context;
 use super::operation::Operation;
@@ -106,6 +107,8 @@ struct Queue {
     busy: bool,
     /// The device's time at which the work that is done had ended.
     clock: Instant,
+    /// The operation that is being done.
+    running: Option<(Arc<[Operation]>, usize)>,
 }
 
 #[derive(Default)]
@@ -228,6 +231,7 @@ impl Engine {
                 continue;
             };
             let fills = operations[index].fills_device();
+            state.queues[chosen].running = Some((Arc::clone(&operations), index));
             if let (true, Some(until)) = (fills, state.filled.get(&context.device.index)) {
                 start = start.max(*until);
             }
@@ -243,7 +247,15 @@ impl Engine {
                 if let Operation::Record(record) = &operations[index] {
                     record.complete(start);
                 }
+                // Whatever a function of the host does to memory, it may do, and so may the kernel.
+                let watched = checks().host_access && !self.runs_function();
+                if watched {
+                    checking::look();
+                }
                 perform(&context, || operations[index].run(&mut runner));
+                if watched {
+                    checking::accept();
+                }
             }
             let end = start + begun.elapsed();
             if fills {
@@ -266,7 +278,13 @@ impl Engine {
         let engine = Arc::clone(self);
         let work = move || {
             let ((operations, index), begun) = (at, Instant::now());
+            if checks().host_access {
+                checking::look();
+            }
             perform(&context, || operations[index].call(context.error()));
+            if checks().host_access {
+                checking::accept();
+            }
             drop((operations, context));
             engine.put_back(id, frames, start + begun.elapsed());
         };
@@ -288,6 +306,7 @@ impl Engine {
         let queue = &mut state.queues[n];
         queue.busy = false;
         queue.clock = end;
+        let ran = queue.running.take();
         if frames.is_empty() {
             if let Some(item) = queue.items.pop_front() {
                 let empty = queue.items.is_empty().then(|| state.queues.swap_remove(n));
@@ -298,7 +317,7 @@ impl Engine {
                     }
                 }
                 drop(state);
-                drop(empty);
+                drop((empty, ran));
                 self.done.notify_all();
             }
         } else {
@@ -323,7 +342,13 @@ impl Engine {
         let item = Item { ticket, after: first, frames, from };
         match state.queues.iter_mut().find(|queue| queue.lane.id == lane.id) {
             Some(queue) => queue.items.push_back(item),
-            None => state.queues.push(Queue { lane: lane.clone(), items: [item].into(), busy: false, clock: from }),
+            None => state.queues.push(Queue {
+                lane: lane.clone(),
+                items: [item].into(),
+                busy: false,
+                clock: from,
+                running: None,
+            }),
         }
         drop(state);
         self.work.notify_one();
@@ -340,6 +365,33 @@ impl Engine {
         while state.pending.contains(&ticket) {
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Whether a function of the host is running.
+    fn runs_function(&self) -> bool {
+        let state = self.state();
+        state.queues.iter().filter_map(|queue| queue.running.as_ref()).any(|(all, index)| all[*index].is_of_host())
+    }
+
+    /// Whether work is pending that the host has a part in: its functions, and waits for values in memory.
+    pub(crate) fn waits_for_host(&self) -> bool {
+        self.any_pending(|operation| operation.is_of_host() || matches!(operation, Operation::WaitValue(_)))
+    }
+
+    /// Whether pending work may use memory.
+    pub(crate) fn uses(&self, address: u64, bytes: u64) -> bool {
+        self.any_pending(|operation| operation.may_use(address, bytes))
+    }
+
+    /// Whether `condition` holds for an operation that is not done.
+    fn any_pending(&self, condition: impl Fn(&Operation) -> bool) -> bool {
+        let state = self.state();
+        let any = |operations: &[Operation]| operations.iter().any(|operation| operation.any(&condition));
+        state.queues.iter().any(|queue| {
+            let running = queue.running.as_ref().is_some_and(|(all, index)| any(&all[*index..=*index]));
+            let waiting = queue.items.iter().flat_map(|item| &item.frames);
+            running || waiting.into_iter().any(|frame| any(&frame.operations[frame.next..]))
+        })
     }
 
     /// What of other streams new work in this one would have to wait for.

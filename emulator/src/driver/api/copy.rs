@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::memory::device;
 use super::{driver_api, give};
 use crate::driver::allocation;
+use crate::driver::checking;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{CONTEXTS, Stream};
 use crate::driver::device as devices;
@@ -26,8 +27,12 @@ unsafe fn source(stream: &Stream, from: *const c_void, bytes: usize) -> Result<P
     if from.is_null() && bytes > 0 {
         return Err(Code::INVALID_VALUE);
     }
-    if stream.is_capturing() || is_known(from as usize, bytes) {
+    if stream.is_capturing() {
         return Ok(Place::Host(from as usize));
+    }
+    if is_known(from as usize, bytes) {
+        let watch = checking::watch(from as u64, bytes);
+        return Ok(watch.map_or(Place::Host(from as usize), |watch| Place::Watched(from as usize, watch)));
     }
     let mut snapshot = Vec::<u8>::with_capacity(bytes);
     // SAFETY: the caller's word; the vector has room for as many bytes, and they are set before it says so.

@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::sync::atomic::Ordering;
 
 use super::{driver_api, give, text};
+use crate::driver::checking::environment_is_valid;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::INITIALISED;
 use crate::driver::device::DEVICES;
@@ -97,6 +98,9 @@ unsafe fn give_found(
 driver_api! {
     fn cuInit(flags: c_uint) {
         if flags != 0 {
+            return Err(Code::INVALID_VALUE);
+        }
+        if !environment_is_valid() {
             return Err(Code::INVALID_VALUE);
         }
         if DEVICES.is_empty() {

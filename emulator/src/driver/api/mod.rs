@@ -7,6 +7,7 @@
 #![allow(missing_docs, reason = "each function is documented by NVIDIA's driver API")]
 #![allow(unreachable_pub, reason = "they are reached through the shared library")]
 
+mod checks;
 mod context;
 mod copy;
 mod device;
