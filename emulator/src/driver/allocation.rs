@@ -167,9 +167,13 @@ pub(crate) fn free_all_of(context: &Arc<Context>) {
 
 /// Gives memory back that is in the list no more, once nothing uses it.
 fn release(allocation: &Allocation) {
-    ENGINE.wait_all();
     let Allocation { base, bytes, kind, device, .. } = allocation;
-    match kind {
+    ENGINE.wait_for(&allocation.context);
+    if kind.is_of_host() {
+        // Work of other contexts may have it by its own address.
+        ENGINE.wait_for_uses(*base, *bytes);
+    }
+    ENGINE.between_work(|| match kind {
         Kind::Device => {
             // It was in the list, so it was not freed before.
             let _ = device.memory.free(*base);
@@ -183,7 +187,7 @@ fn release(allocation: &Allocation) {
                 unsafe { std::alloc::dealloc(*base as *mut u8, layout) };
             }
         }
-    }
+    });
 }
 
 fn host_layout(bytes: usize) -> Option<Layout> {

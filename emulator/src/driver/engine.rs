@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::checking::{self, checks};
 use super::code::Code;
-use super::context::Context;
+use super::context::{Context, locked};
 use super::operation::Operation;
 use crate::exec::Pool;
 use crate::memory::Memory;
@@ -129,6 +129,8 @@ pub(crate) struct Engine {
     work: Condvar,
     /// Something was done.
     done: Condvar,
+    /// Held while the engine's own thread does work.
+    working: Mutex<()>,
 }
 
 /// The engine of this process.
@@ -163,6 +165,16 @@ impl State {
         first.filter_map(Item::peek).any(|operation| !operation.is_ready())
     }
 
+    /// Whether `condition` holds for an operation that is not done.
+    fn any(&self, condition: &dyn Fn(&Operation) -> bool) -> bool {
+        let any = |operations: &[Operation]| operations.iter().any(|operation| operation.any(condition));
+        self.queues.iter().any(|queue| {
+            let running = queue.running.as_ref().is_some_and(|(all, index)| any(&all[*index..=*index]));
+            let mut waiting = queue.items.iter().flat_map(|item| &item.frames);
+            running || waiting.any(|frame| any(&frame.operations[frame.next..]))
+        })
+    }
+
     /// What of other streams a new piece of work has to wait for.
     fn implied(&self, lane: &Lane) -> Vec<Ticket> {
         let other = match lane.kind {
@@ -188,7 +200,7 @@ impl Engine {
     fn start() -> Arc<Self> {
         let seed = std::env::var("WARPWRIGHT_EMULATOR_SEED").ok().and_then(|seed| seed.parse().ok());
         let state = Mutex::new(State { random: seed, ..State::default() });
-        let engine = Arc::new(Self { state, work: Condvar::new(), done: Condvar::new() });
+        let engine = Arc::new(Self { state, work: Condvar::new(), done: Condvar::new(), working: Mutex::new(()) });
         let running = Arc::clone(&engine);
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
         // Without a thread nothing would ever be done: there is no way to go on.
@@ -252,7 +264,9 @@ impl Engine {
                 if watched {
                     checking::look();
                 }
+                let working = locked(&self.working);
                 perform(&context, || operations[index].run(&mut runner));
+                drop(working);
                 if watched {
                     checking::accept();
                 }
@@ -383,15 +397,23 @@ impl Engine {
         self.any_pending(|operation| operation.may_use(address, bytes))
     }
 
+    /// Waits until no pending work of any context may use memory.
+    pub(crate) fn wait_for_uses(&self, address: u64, bytes: u64) {
+        let mut state = self.state();
+        while state.any(&|operation| operation.may_use(address, bytes)) {
+            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Does something that no kernel or copy may meet.
+    pub(crate) fn between_work<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _working = locked(&self.working);
+        body()
+    }
+
     /// Whether `condition` holds for an operation that is not done.
     fn any_pending(&self, condition: impl Fn(&Operation) -> bool) -> bool {
-        let state = self.state();
-        let any = |operations: &[Operation]| operations.iter().any(|operation| operation.any(&condition));
-        state.queues.iter().any(|queue| {
-            let running = queue.running.as_ref().is_some_and(|(all, index)| any(&all[*index..=*index]));
-            let waiting = queue.items.iter().flat_map(|item| &item.frames);
-            running || waiting.into_iter().any(|frame| any(&frame.operations[frame.next..]))
-        })
+        self.state().any(&condition)
     }
 
     /// What of other streams new work in this one would have to wait for.
@@ -399,26 +421,16 @@ impl Engine {
         self.state().implied(lane)
     }
 
-    /// The last work of each stream that `condition` holds for, where it is not done.
-    fn last(&self, condition: impl Fn(&Lane) -> bool) -> Vec<Ticket> {
-        let state = self.state();
-        let queues = state.queues.iter().filter(|queue| condition(&queue.lane));
-        queues.filter_map(|queue| queue.items.back()).map(|item| item.ticket).collect()
-    }
-
     /// The last work of each stream of a context, where it is not done.
     pub(crate) fn last_of(&self, context: &Context) -> Vec<Ticket> {
-        self.last(|lane| std::ptr::eq(&*lane.context, context))
+        let state = self.state();
+        let queues = state.queues.iter().filter(|queue| std::ptr::eq(&*queue.lane.context, context));
+        queues.filter_map(|queue| queue.items.back()).map(|item| item.ticket).collect()
     }
 
     /// Waits until all work of a context is done that was submitted so far.
     pub(crate) fn wait_for(&self, context: &Context) {
         self.last_of(context).into_iter().for_each(|ticket| self.wait(ticket));
-    }
-
-    /// Waits until all work is done that was submitted so far.
-    pub(crate) fn wait_all(&self) {
-        self.last(|_| true).into_iter().for_each(|ticket| self.wait(ticket));
     }
 }
 
