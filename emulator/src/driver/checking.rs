@@ -8,7 +8,7 @@ use super::allocation;
 use super::context::{CONTEXTS, Context, EVENTS, EXECUTABLES, GRAPHS, MODULES, STREAMS, locked};
 use super::engine::ENGINE;
 use super::handle::Handle;
-use super::operation::report;
+use super::operation::{Operation, report};
 use super::pool;
 use crate::checks::{Checks, Finding, FindingKind, UnknownCheck, find};
 
@@ -198,16 +198,32 @@ pub(crate) fn watch(address: u64, bytes: usize) -> Option<Arc<Watch>> {
     Some(Arc::new(Watch(watched)))
 }
 
-/// Looks whether watched memory has changed. For when work begins that may itself change it.
-pub(crate) fn look() {
-    locked(&WATCHED).iter().for_each(|watched| locked(watched).check());
+/// Whether an operation may change watched memory: a function of the host may, and what uses the allocation.
+fn may_change(operation: &Operation, watched: &Watched) -> bool {
+    let (base, bytes) = match allocation::find(watched.address) {
+        Some(found) => (found.base, found.bytes),
+        None => (watched.address, watched.bytes as u64),
+    };
+    operation.is_of_host() || operation.may_use(base, bytes)
 }
 
-/// Takes watched memory as it is now. For when work has ended that may have changed it.
-pub(crate) fn accept() {
+/// Looks whether memory has changed that work uses which is about to begin.
+pub(crate) fn look(operation: &Operation) {
     for watched in &*locked(&WATCHED) {
         let mut watched = locked(watched);
-        watched.hash = watched.now();
+        if may_change(operation, &watched) {
+            watched.check();
+        }
+    }
+}
+
+/// Takes memory as it is now that work uses which has ended.
+pub(crate) fn accept(operation: &Operation) {
+    for watched in &*locked(&WATCHED) {
+        let mut watched = locked(watched);
+        if may_change(operation, &watched) {
+            watched.hash = watched.now();
+        }
     }
 }
 

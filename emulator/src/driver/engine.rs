@@ -259,16 +259,16 @@ impl Engine {
                 if let Operation::Record(record) = &operations[index] {
                     record.complete(start);
                 }
-                // Whatever a function of the host does to memory, it may do, and so may the kernel.
+                // While a function of the host runs, it may do to memory what it likes.
                 let watched = checks().host_access && !self.runs_function();
                 if watched {
-                    checking::look();
+                    checking::look(&operations[index]);
                 }
                 let working = locked(&self.working);
                 perform(&context, || operations[index].run(&mut runner));
                 drop(working);
                 if watched {
-                    checking::accept();
+                    checking::accept(&operations[index]);
                 }
             }
             let end = start + begun.elapsed();
@@ -293,11 +293,11 @@ impl Engine {
         let work = move || {
             let ((operations, index), begun) = (at, Instant::now());
             if checks().host_access {
-                checking::look();
+                checking::look(&operations[index]);
             }
             perform(&context, || operations[index].call(context.error()));
             if checks().host_access {
-                checking::accept();
+                checking::accept(&operations[index]);
             }
             drop((operations, context));
             engine.put_back(id, frames, start + begun.elapsed());
