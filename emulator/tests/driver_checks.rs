@@ -255,3 +255,90 @@ fn freed_here() {
     assert_eq!(cuMemFreeHost(unused.as_mut_ptr().cast()), 0);
     assert_eq!((cuStreamSynchronize(stream), report()), (0, Report::default()));
 }
+
+const RACES: (&str, &str) = ("WARPWRIGHT_EMULATOR_CHECKS", "races");
+
+#[test]
+fn memory_of_pools_that_is_used_out_of_order_is_found() {
+    passes("pools_here", &[RACES]);
+}
+
+#[test]
+#[ignore = "run by `memory_of_pools_that_is_used_out_of_order_is_found`"]
+fn pools_here() {
+    use FindingKind::{UseAfterFree, UseBeforeAllocation};
+    start(0);
+    let new = || made(|stream| cuStreamCreate(stream, 1));
+    let add = function(ADD);
+    let event_in = |stream| {
+        let event: Handle = made(|event| cuEventCreate(event, 2));
+        assert_eq!(cuEventRecord(event, stream), 0);
+        event
+    };
+    // Everything is waited for in truth, so that only the order that the program asked for counts.
+    let settle = || std::thread::sleep(std::time::Duration::from_millis(5));
+
+    // A use in another stream: by a copy or a kernel, with the wait for the allocation and without, where the host has seen
+    // its end, and through a third stream.
+    for by_kernel in [false, true] {
+        for way in ["missing", "event", "host", "third", "query"] {
+            let (a, b, c) = (new(), new(), new());
+            let memory = made(|address| cuMemAllocAsync(address, 64, a));
+            settle();
+            match way {
+                "event" => assert_eq!(cuStreamWaitEvent(b, event_in(a), 0), 0),
+                "host" => assert_eq!(cuStreamSynchronize(a), 0),
+                "query" => assert_eq!(cuStreamQuery(a), 0),
+                "third" => {
+                    assert_eq!(cuStreamWaitEvent(c, event_in(a), 0), 0);
+                    assert_eq!(cuStreamWaitEvent(b, event_in(c), 0), 0);
+                }
+                _ => {}
+            }
+            let code = if by_kernel { launch(add, 4, b, &[memory, 1]) } else { cuMemsetD32Async(memory, 1, 4, b) };
+            assert_eq!((code, cuStreamSynchronize(b), cuMemFreeAsync(memory, b), cuCtxSynchronize()), (0, 0, 0, 0));
+            let found = report();
+            if way == "missing" {
+                // Neither the use nor the release waits.
+                assert_eq!(kinds(&found), [UseBeforeAllocation, UseBeforeAllocation], "{found}");
+                assert!(found.findings.iter().all(|finding| finding.address == memory && finding.bytes == 64));
+            } else {
+                assert_eq!(found, Report::default(), "{way}");
+            }
+        }
+    }
+
+    // A release in another stream, with the wait for the use and without.
+    for waits in [false, true] {
+        let (a, b) = (new(), new());
+        let memory = made(|address| cuMemAllocAsync(address, 64, a));
+        let allocated = event_in(a);
+        assert_eq!(cuMemsetD32Async(memory, 1, 4, a), 0);
+        assert_eq!(cuStreamWaitEvent(b, if waits { event_in(a) } else { allocated }, 0), 0);
+        settle();
+        assert_eq!((cuMemFreeAsync(memory, b), cuCtxSynchronize()), (0, 0));
+        assert_eq!(kinds(&report()), if waits { vec![] } else { vec![UseAfterFree] });
+    }
+
+    // A use that was submitted after the release, while the release is still to come.
+    let (a, b) = (new(), new());
+    let memory = made(|address| cuMemAllocAsync(address, 64, a));
+    assert_eq!(cuStreamSynchronize(a), 0);
+    let gate = Gate::close(a);
+    assert_eq!(cuMemFreeAsync(memory, a), 0);
+    assert_eq!((cuMemsetD32Async(memory, 1, 4, b), cuStreamSynchronize(b)), (0, 0));
+    assert_eq!(kinds(&report()), [UseAfterFree]);
+    gate.open();
+    assert_eq!(cuStreamSynchronize(a), 0);
+
+    // The legacy stream waits by itself, and is waited for.
+    let blocking = made(|stream| cuStreamCreate(stream, 0));
+    let memory = made(|address| cuMemAllocAsync(address, 64, blocking));
+    assert_eq!(cuMemsetD32_v2(memory, 1, 4), 0);
+    settle();
+    assert_eq!((cuMemFreeAsync(memory, blocking), cuCtxSynchronize()), (0, 0));
+    // Memory that is not of a pool is for all streams at once.
+    let plain = upload(&[0]);
+    assert_eq!((cuMemsetD32Async(plain, 1, 1, a), cuMemFree_v2(plain)), (0, 0));
+    assert_eq!(report(), Report::default());
+}

@@ -11,6 +11,7 @@ use super::code::{Code, Result};
 use super::context::{Context, locked};
 use super::device::{DEVICES, Device};
 use super::engine::ENGINE;
+use super::order;
 use super::pool::Pool;
 use crate::memory::MemoryError;
 
@@ -178,7 +179,10 @@ fn release(allocation: &Allocation) {
             // It was in the list, so it was not freed before.
             let _ = device.memory.free(*base);
         }
-        Kind::Pool(pool) => pool.give_back(*base, *bytes),
+        Kind::Pool(pool) => {
+            order::forget(*base);
+            pool.give_back(*base, *bytes);
+        }
         Kind::Registered => unmap(*base),
         Kind::Managed | Kind::Pinned(_) => {
             unmap(*base);

@@ -20,6 +20,7 @@ use super::checking::{self, checks};
 use super::code::Code;
 use super::context::{Context, locked};
 use super::operation::Operation;
+use super::order;
 use crate::exec::Pool;
 use crate::memory::Memory;
 
@@ -345,13 +346,17 @@ impl Engine {
 
     /// Puts work at the end of a stream, where it also comes after the work with the given tickets.
     pub(crate) fn submit(&self, lane: &Lane, operation: Operation, after: &[Ticket]) -> Ticket {
-        let frames = vec![Frame { operations: Arc::new([operation]), next: 0 }];
+        let operations: Arc<[Operation]> = Arc::new([operation]);
+        let frames = vec![Frame { operations: Arc::clone(&operations), next: 0 }];
         let mut state = self.state();
         let mut first = state.implied(lane);
         first.extend(after.iter().filter(|ticket| state.pending.contains(ticket)));
         state.submitted += 1;
         let ticket = state.submitted;
         state.pending.insert(ticket);
+        // While nothing else can be submitted, so that all is noted in the order of the tickets.
+        order::submitted(lane, &operations[0], ticket, after);
+        drop(operations);
         let from = Instant::now();
         let item = Item { ticket, after: first, frames, from };
         match state.queues.iter_mut().find(|queue| queue.lane.id == lane.id) {
@@ -370,7 +375,11 @@ impl Engine {
     }
 
     pub(crate) fn is_done(&self, ticket: Ticket) -> bool {
-        !self.state().pending.contains(&ticket)
+        let done = !self.state().pending.contains(&ticket);
+        if done {
+            order::seen(ticket);
+        }
+        done
     }
 
     /// Waits until work is done.
@@ -379,6 +388,8 @@ impl Engine {
         while state.pending.contains(&ticket) {
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(state);
+        order::seen(ticket);
     }
 
     /// Whether a function of the host is running.
@@ -431,6 +442,7 @@ impl Engine {
     /// Waits until all work of a context is done that was submitted so far.
     pub(crate) fn wait_for(&self, context: &Context) {
         self.last_of(context).into_iter().for_each(|ticket| self.wait(ticket));
+        order::seen_all_of(context.id);
     }
 }
 

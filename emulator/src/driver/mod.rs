@@ -19,6 +19,7 @@ mod engine;
 mod graph;
 mod handle;
 mod operation;
+mod order;
 mod pool;
 mod select;
 mod stream;

@@ -12,6 +12,7 @@ use super::context::{EventRecord, LoadedModule};
 use super::device::{self, Device};
 use super::engine::Runner;
 use super::handle::Handle;
+use super::order;
 use crate::fault::{Fault, FaultKind};
 
 /// Memory that a copy reads or writes.
@@ -128,6 +129,8 @@ impl Operation {
             Self::Host(_) | Self::Callback { .. } => self.call(None),
             Self::Free(allocation) => match &allocation.kind {
                 Kind::Pool(pool) => {
+                    // From now on whatever uses it is at fault anyway.
+                    order::forget(allocation.base);
                     pool.give_back(allocation.base, allocation.bytes);
                     Ok(())
                 }
