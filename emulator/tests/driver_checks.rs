@@ -342,3 +342,97 @@ fn pools_here() {
     assert_eq!((cuMemsetD32Async(plain, 1, 1, a), cuMemFree_v2(plain)), (0, 0));
     assert_eq!(report(), Report::default());
 }
+
+#[test]
+fn a_result_that_is_used_too_early_is_found() {
+    passes("result_here", &[HOST_ACCESS]);
+}
+
+#[test]
+#[ignore = "run by `a_result_that_is_used_too_early_is_found`"]
+fn result_here() {
+    unsafe extern "C" fn read(word: *mut c_void) {
+        // SAFETY: the test keeps the word until the stream has come to its end.
+        assert_eq!(unsafe { word.cast::<u32>().read_volatile() }, 1);
+    }
+    start(0);
+    let stream = made(|stream| cuStreamCreate(stream, 1));
+    let (data, slow) = (upload(&[1; 4096]), function(SLOW));
+    let busy = || assert_eq!(launch(slow, 32, stream, &[data + 16000, 20_000]), 0);
+    let settled = || assert_eq!(cuStreamSynchronize(stream), 0);
+    // a word, the pages of a large allocation, managed memory
+    let small = pinned(1).as_mut_ptr();
+    let large = pinned(4096).as_mut_ptr();
+    let managed = made(|address| cuMemAllocManaged(address, 4, 1)) as *mut u32;
+    for (memory, count) in [(small, 1), (large, 4000), (managed, 1)] {
+        for write in [false, true] {
+            busy();
+            assert_eq!(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream), 0);
+            // SAFETY: there is a word, which the device writes at the same time: that is the mistake.
+            unsafe { if write { memory.write_volatile(2) } else { assert_eq!(memory.read_volatile() & !3, 0) } };
+            settled();
+            let found = report();
+            assert_eq!(kinds(&found), [FindingKind::HostAccess], "{found}");
+            assert_eq!(found.findings[0].address, memory as u64);
+            // mended
+            busy();
+            assert_eq!(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream), 0);
+            settled();
+            // SAFETY: the device is done with it.
+            assert_eq!(unsafe { memory.read_volatile() }, 1);
+            assert_eq!(report(), Report::default());
+        }
+    }
+    // A fill is a write too, and one in a thread of its own is found as well.
+    busy();
+    assert_eq!(cuMemsetD32Async(small as u64, 1, 1, stream), 0);
+    let address = small as usize;
+    // SAFETY: there is a word.
+    std::thread::spawn(move || unsafe { (address as *const u32).read_volatile() }).join().unwrap();
+    settled();
+    assert_eq!(kinds(&report()), [FindingKind::HostAccess]);
+    // No mistake: what the copy does not write, also in its last page; reading the source of a copy; memory that a kernel
+    // uses while the host looks at it; a function in the order of the stream.
+    busy();
+    assert_eq!(cuMemcpyDtoHAsync_v2(large.cast(), data, 4 * 1500, stream), 0);
+    // SAFETY: the device does not use this part.
+    unsafe { large.add(1500).write_volatile(77) };
+    settled();
+    busy();
+    assert_eq!(cuMemcpyHtoDAsync_v2(data, small.cast(), 4, stream), 0);
+    // SAFETY: nobody writes it.
+    assert_eq!(unsafe { small.read_volatile() }, 1);
+    settled();
+    assert_eq!(launch(slow, 32, stream, &[small as u64, 20_000]), 0);
+    // SAFETY: there is a word; the kernel stores whole words.
+    while unsafe { small.read_volatile() } != 1 {
+        std::thread::yield_now();
+    }
+    settled();
+    assert_eq!(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream), 0);
+    assert_eq!(cuLaunchHostFunc(stream, read, small.cast()), 0);
+    assert_eq!(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream), 0);
+    settled();
+    // SAFETY: the device does not use this part.
+    assert_eq!((unsafe { large.add(1500).read_volatile() }, report()), (77, Report::default()));
+    // a fault that has nothing to do with it is what it always was
+    assert_eq!((cuMemFreeHost(small.cast()), cuMemFreeHost(large.cast()), cuMemFree_v2(managed as u64)), (0, 0, 0));
+    assert_eq!(report(), Report::default());
+}
+
+#[test]
+fn other_faults_are_as_they_were() {
+    use std::os::unix::process::ExitStatusExt;
+    let output = child("fault_here", &[HOST_ACCESS]);
+    assert_eq!(output.status.signal(), Some(11), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by `other_faults_are_as_they_were`; it ends its process"]
+fn fault_here() {
+    start(0);
+    let memory = pinned(1);
+    assert_eq!(cuMemFreeHost(memory.as_mut_ptr().cast()), 0);
+    // SAFETY: there is none: nothing is mapped at this address, and the process ends.
+    unsafe { (8 as *const u32).read_volatile() };
+}

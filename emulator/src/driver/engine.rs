@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::checking::{self, checks};
 use super::code::Code;
 use super::context::{Context, locked};
+use super::guard::{self, Guard};
 use super::operation::Operation;
 use super::order;
 use crate::exec::Pool;
@@ -69,6 +70,8 @@ struct Item {
     frames: Vec<Frame>,
     /// The device's time from which on it may run.
     from: Instant,
+    /// Keep the host from memory that it writes.
+    guards: Vec<Guard>,
 }
 
 impl Item {
@@ -318,6 +321,13 @@ impl Engine {
         }
         let mut state = self.state();
         let Some(n) = state.queues.iter().position(|queue| queue.lane.id == id) else { return };
+        if frames.is_empty()
+            && let Some(item) = state.queues[n].items.front_mut()
+            && !item.guards.is_empty()
+        {
+            // Before anybody can know that the work is done. The queue stays where it is, since it is busy.
+            drop(std::mem::take(&mut item.guards));
+        }
         let queue = &mut state.queues[n];
         queue.busy = false;
         queue.clock = end;
@@ -348,6 +358,9 @@ impl Engine {
     pub(crate) fn submit(&self, lane: &Lane, operation: Operation, after: &[Ticket]) -> Ticket {
         let operations: Arc<[Operation]> = Arc::new([operation]);
         let frames = vec![Frame { operations: Arc::clone(&operations), next: 0 }];
+        // Where functions of the host have a part, they may say when the memory can be used.
+        let guarded = checks().host_access && !operations[0].any(&Operation::is_of_host) && !self.waits_for_host();
+        let guards = if guarded { guard::guard(&operations[0]) } else { Vec::new() };
         let mut state = self.state();
         let mut first = state.implied(lane);
         first.extend(after.iter().filter(|ticket| state.pending.contains(ticket)));
@@ -358,7 +371,7 @@ impl Engine {
         order::submitted(lane, &operations[0], ticket, after);
         drop(operations);
         let from = Instant::now();
-        let item = Item { ticket, after: first, frames, from };
+        let item = Item { ticket, after: first, frames, from, guards };
         match state.queues.iter_mut().find(|queue| queue.lane.id == lane.id) {
             Some(queue) => queue.items.push_back(item),
             None => state.queues.push(Queue {

@@ -17,6 +17,7 @@ mod context;
 mod device;
 mod engine;
 mod graph;
+mod guard;
 mod handle;
 mod operation;
 mod order;

@@ -178,6 +178,18 @@ impl Operation {
         }
     }
 
+    /// The memory that copies and fills write, each with its first address and its bytes; of rows nothing, since there is
+    /// other memory between them.
+    pub(crate) fn writes(&self) -> Vec<(u64, u64)> {
+        match self {
+            Self::Copy { to: Place::Device(to), bytes, .. } => vec![(*to, *bytes)],
+            Self::Copy { to: Place::Host(to), bytes, .. } => vec![(*to as u64, *bytes)],
+            Self::Fill { to, width, count, .. } => vec![(*to, width * count)],
+            Self::Graph(operations) => operations.iter().flat_map(Self::writes).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether the operation uses memory, or may: a kernel may use what one of its parameters points at.
     pub(crate) fn may_use(&self, address: u64, bytes: u64) -> bool {
         let inside = |at: u64, length: u64| at < address.saturating_add(bytes) && address < at.saturating_add(length);
@@ -370,11 +382,17 @@ fn resolve(address: u64, bytes: u64, what: &str) -> Result<*mut u8> {
     })
 }
 
+/// Where the device finds bytes of the host: pinned memory may have another address for it, so that the program's can be
+/// guarded.
+fn of_host(address: usize, bytes: u64) -> *mut u8 {
+    device::resolve(address as u64, bytes).unwrap_or(address as *mut u8)
+}
+
 /// Where the bytes are that a copy reads.
 fn source(from: &Place, bytes: u64) -> Result<*const u8> {
     Ok(match from {
         Place::Device(address) => resolve(*address, bytes, "copy from device memory")?.cast_const(),
-        Place::Host(address) | Place::Watched(address, _) => *address as *const u8,
+        Place::Host(address) | Place::Watched(address, _) => of_host(*address, bytes).cast_const(),
         Place::Snapshot(data) => data.as_ptr(),
     })
 }
@@ -383,7 +401,7 @@ fn source(from: &Place, bytes: u64) -> Result<*const u8> {
 fn target(to: &Place, bytes: u64) -> Result<*mut u8> {
     match to {
         Place::Device(address) => resolve(*address, bytes, "copy to device memory"),
-        Place::Host(address) => Ok(*address as *mut u8),
+        Place::Host(address) => Ok(of_host(*address, bytes)),
         Place::Snapshot(_) | Place::Watched(..) => Err(Code::INVALID_VALUE),
     }
 }
