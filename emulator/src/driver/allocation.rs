@@ -170,8 +170,10 @@ pub(crate) fn disown(address: u64) -> Result<Allocation> {
 
 /// Frees all memory of a context whose work is done.
 pub(crate) fn free_all_of(context: &Arc<Context>) {
-    let of_it = |_: &u64, found: &mut Allocation| Arc::ptr_eq(&found.context, context);
-    let owned: Vec<Allocation> = locked(&ALLOCATIONS).extract_if(.., of_it).map(|(_, found)| found).collect();
+    let owned = |found: &Allocation| Arc::ptr_eq(&found.context, context);
+    let addresses: Vec<u64> = all().into_iter().filter(owned).map(|found| found.base).collect();
+    // Another thread may be about to free some of it.
+    let owned: Vec<Allocation> = addresses.into_iter().filter_map(|address| take(address, owned)).collect();
     owned.iter().for_each(release);
 }
 
