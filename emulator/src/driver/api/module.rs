@@ -8,6 +8,7 @@ use super::{driver_api, give, text};
 use crate::device::Module;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, FUNCTIONS, LoadedModule, MODULES};
+use crate::driver::engine::ENGINE;
 use crate::driver::handle::Handle;
 use crate::driver::operation::report;
 
@@ -121,7 +122,10 @@ driver_api! {
 
     fn cuModuleUnload(module: Handle) {
         Context::current()?;
-        MODULES.remove(module)?.unload();
+        let module = MODULES.remove(module)?;
+        // As the driver does, so that kernels which were launched before are run.
+        ENGINE.wait_for(&module.context);
+        module.unload();
         Ok(())
     }
 
