@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::checks::Checks;
 use crate::exec::{Grid, GridError, Options, Pool, Statistics};
 use crate::fault::Fault;
 use crate::memory::Memory;
@@ -13,6 +14,7 @@ use crate::ptx::{PtxError, parse};
 /// Memory, and threads to run kernels on.
 pub struct Device {
     memory: Arc<Memory>,
+    checks: Checks,
     pool: Mutex<Pool>,
 }
 
@@ -105,6 +107,7 @@ impl Module {
             if let Some(at) = memory.resolve(address, size) {
                 // SAFETY: `resolve` found `size` bytes, which nothing else knows of yet.
                 unsafe { at.copy_from_nonoverlapping(init.as_ptr(), init.len()) };
+                memory.set_written(address, size, true);
             }
         }
         for kernel in &parsed.kernels {
@@ -172,7 +175,14 @@ impl Device {
     /// A device with `memory` bytes that runs kernels on `threads` threads.
     #[must_use]
     pub fn new(memory: u64, threads: usize) -> Self {
-        Self { memory: Arc::new(Memory::new(memory)), pool: Mutex::new(Pool::new(threads)) }
+        Self::with_checks(memory, threads, Checks::NONE)
+    }
+
+    /// A device with `memory` bytes that runs kernels on `threads` threads, under checks of what they read and of races.
+    #[must_use]
+    pub fn with_checks(memory: u64, threads: usize, checks: Checks) -> Self {
+        let memory = Arc::new(Memory::new(memory, checks.initialised || checks.races));
+        Self { memory, checks, pool: Mutex::new(Pool::new(threads)) }
     }
 
     /// Parses and decodes a PTX module.
@@ -212,6 +222,19 @@ impl Device {
         let at = self.memory.resolve(address, bytes).ok_or(LaunchError::Address { address, bytes })?;
         // SAFETY: as in `write`; `resolve` found memory of the host, so its length fits in `usize`.
         unsafe { at.write_bytes(value, bytes as usize) };
+        self.memory.set_written(address, bytes, true);
+        self.memory.tracker().other_work();
+        Ok(())
+    }
+
+    /// Says whether memory counts as written, where that is checked. What it holds stays as it is.
+    ///
+    /// # Errors
+    /// [`LaunchError::Address`] when the range is not all in one allocation.
+    pub fn set_written(&self, address: u64, bytes: u64, written: bool) -> Result<(), LaunchError> {
+        let _idle = self.pool();
+        self.memory.resolve(address, bytes).ok_or(LaunchError::Address { address, bytes })?;
+        self.memory.set_written(address, bytes, written);
         Ok(())
     }
 
@@ -225,6 +248,8 @@ impl Device {
         let at = self.memory.resolve(address, bytes).ok_or(LaunchError::Address { address, bytes })?;
         // SAFETY: `resolve` found as many bytes, and no kernel runs while the pool is locked.
         unsafe { at.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+        self.memory.set_written(address, bytes, true);
+        self.memory.tracker().other_work();
         Ok(())
     }
 
@@ -286,7 +311,7 @@ impl Device {
                 LaunchError::Parameters { expected, found: launch.parameters.len() }
             }
         })?;
-        self.pool().run(&grid, &self.memory).map_err(LaunchError::Fault)
+        self.pool().run(&grid, &self.memory, self.checks).map(|ran| ran.statistics).map_err(LaunchError::Fault)
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {

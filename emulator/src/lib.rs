@@ -37,6 +37,7 @@ pub mod driver;
 mod exec;
 mod fault;
 mod memory;
+mod observe;
 mod ops;
 pub mod profile;
 mod program;
@@ -44,7 +45,7 @@ mod ptx;
 
 pub use device::{Device, Launch, LaunchError, Module};
 pub use exec::{Options, Statistics};
-pub use fault::{Access, Fault, FaultKind};
+pub use fault::{Access, Conflict, Fault, FaultKind};
 pub use memory::Nearest;
 pub use program::Parameter;
 pub use ptx::PtxError;

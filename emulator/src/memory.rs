@@ -16,6 +16,9 @@ use std::sync::{Arc, RwLock};
 
 use memmap2::{MmapMut, MmapOptions};
 
+use crate::observe::order::Tracker;
+use crate::observe::shadow::Shadow;
+
 /// The alignment of every allocation, as `cuMemAlloc` promises at least.
 pub(crate) const ALIGNMENT: u64 = 512;
 
@@ -39,11 +42,19 @@ pub(crate) struct Window {
     pub(crate) base: u64,
     pub(crate) size: u64,
     pub(crate) host: *mut u8,
+    /// Who wrote and read it, where that is watched; else null. Its first byte is that at the multiple of [`ALIGNMENT`]
+    /// before `base`.
+    pub(crate) shadow: *const Shadow,
 }
 
 impl Window {
     /// A window with no memory: every access misses it.
-    pub(crate) const NONE: Self = Self { base: 0, size: 0, host: std::ptr::null_mut() };
+    pub(crate) const NONE: Self = Self { base: 0, size: 0, host: std::ptr::null_mut(), shadow: std::ptr::null() };
+
+    /// Memory that is not watched.
+    pub(crate) fn new(base: u64, size: u64, host: *mut u8) -> Self {
+        Self { base, size, host, shadow: std::ptr::null() }
+    }
 
     /// Whether `length` bytes at `address` lie inside.
     #[inline(always)]
@@ -115,6 +126,7 @@ impl Drop for Host {
 struct Allocation {
     window: Window,
     host: Host,
+    shadow: Option<Box<Shadow>>,
 }
 
 impl Allocation {
@@ -126,6 +138,8 @@ impl Allocation {
     fn release(&mut self) {
         self.host = Host::None { freed: true };
         self.window.host = std::ptr::null_mut();
+        self.window.shadow = std::ptr::null();
+        self.shadow = None;
     }
 }
 
@@ -151,6 +165,10 @@ pub(crate) struct Memory {
     capacity: u64,
     /// The device's addresses.
     addresses: Range<u64>,
+    /// Whether allocations have shadows.
+    watched: bool,
+    /// The order of the launches that use this memory.
+    tracker: Arc<Tracker>,
 }
 
 // SAFETY: the pointers in `State` are to memory that only `Memory` frees, in `free` and when it is dropped.
@@ -167,16 +185,17 @@ pub(crate) enum MemoryError {
 }
 
 impl Memory {
-    /// Memory of at most `capacity` bytes.
-    pub(crate) fn new(capacity: u64) -> Self {
-        Self::share(capacity, 0, 1)
+    /// Memory of at most `capacity` bytes, where it is watched who writes and reads if `watched` says so.
+    pub(crate) fn new(capacity: u64, watched: bool) -> Self {
+        Self::share(capacity, watched, 0, 1)
     }
 
     /// Memory of at most `capacity` bytes, with addresses that none of the other devices of `count` has.
-    pub(crate) fn share(capacity: u64, index: u64, count: u64) -> Self {
+    pub(crate) fn share(capacity: u64, watched: bool, index: u64, count: u64) -> Self {
         let share = (END - BASE) / count / GRANULE * GRANULE;
         let first = BASE + share * index;
-        Self { state: RwLock::new(State { first, ..State::default() }), capacity, addresses: first..first + share }
+        let state = RwLock::new(State { first, ..State::default() });
+        Self { state, capacity, addresses: first..first + share, watched, tracker: Arc::default() }
     }
 
     /// Whether an address is one of this device.
@@ -191,6 +210,40 @@ impl Memory {
         };
         if !same(&self.state().peers) {
             self.state_mut().peers = peers;
+        }
+    }
+
+    pub(crate) fn tracker(&self) -> &Arc<Tracker> {
+        &self.tracker
+    }
+
+    /// Notes that the host wrote a range, which is in one allocation, or that it counts as not written. No kernel runs.
+    pub(crate) fn set_written(&self, address: u64, bytes: u64, written: bool) {
+        let state = self.state();
+        if let Some((shadow, offset)) = state.shadow(address, bytes) {
+            shadow.set_written(offset, bytes, written);
+        }
+    }
+
+    /// Notes that a range was copied: what nothing had written is not written now either. No kernel runs.
+    pub(crate) fn host_copied(&self, to: u64, from: u64, bytes: u64) {
+        let state = self.state();
+        match (state.shadow(to, bytes), state.shadow(from, bytes)) {
+            (Some((to, to_offset)), Some((from, from_offset))) => to.host_copy(to_offset, from, from_offset, bytes),
+            (Some((to, to_offset)), None) => to.set_written(to_offset, bytes, true),
+            (None, _) => {}
+        }
+    }
+
+    /// Makes ready for a launch: the order of accesses is numbered, and the numbers are not endless.
+    pub(crate) fn before_launch(&self) {
+        if self.tracker.is_used_up() {
+            self.state()
+                .allocations
+                .iter()
+                .filter_map(|allocation| allocation.shadow.as_deref())
+                .for_each(Shadow::forget_kernels);
+            self.tracker.restart();
         }
     }
 
@@ -231,7 +284,10 @@ impl Memory {
             // SAFETY: `host` has `size` bytes.
             unsafe { host.write_bytes(POISON, size as usize) };
         }
-        state.allocations.push(Allocation { window: Window { base, size, host }, host: memory });
+        let shadow = self.watched.then(|| Box::new(Shadow::new(size + offset)));
+        let watched = shadow.as_deref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let window = Window { shadow: watched, ..Window::new(base, size, host) };
+        state.allocations.push(Allocation { window, host: memory, shadow });
         let number = state.allocations.len() as u32;
         let length = state.granules.len() + granules as usize;
         state.granules.resize(length, number);
@@ -278,7 +334,7 @@ impl Memory {
             return peer.window(address);
         }
         let (&base, &(size, host)) = state.host.range(..=address).next_back()?;
-        (address - base < size).then_some(Window { base, size, host })
+        (address - base < size).then(|| Window::new(base, size, host))
     }
 
     /// Where the host finds `length` bytes at `address`, if all of them are of one live allocation.
@@ -299,6 +355,14 @@ impl Memory {
 }
 
 impl State {
+    /// The shadow of the live allocation that a range is in, and where in it the range begins.
+    fn shadow(&self, address: u64, bytes: u64) -> Option<(&Shadow, u64)> {
+        let allocation = &self.allocations[self.index(address)?];
+        let base = allocation.window.base;
+        let shadow = allocation.shadow.as_deref().filter(|_| allocation.window.contains(address, bytes))?;
+        Some((shadow, address - base + base % ALIGNMENT))
+    }
+
     fn index(&self, address: u64) -> Option<usize> {
         let granule = address.checked_sub(self.first)? >> GRANULE_BITS;
         let number = *self.granules.get(usize::try_from(granule).ok()?)?;
@@ -359,7 +423,7 @@ mod tests {
 
     #[test]
     fn windows_are_apart_and_exact() {
-        let memory = Memory::new(1 << 20);
+        let memory = Memory::new(1 << 20, false);
         let a = memory.allocate(100).unwrap();
         let b = memory.allocate(GRANULE).unwrap();
         assert!(a.is_multiple_of(ALIGNMENT) && b.is_multiple_of(ALIGNMENT));
@@ -375,7 +439,7 @@ mod tests {
 
     #[test]
     fn freed_memory_is_gone_and_remembered() {
-        let memory = Memory::new(1 << 20);
+        let memory = Memory::new(1 << 20, false);
         let a = memory.allocate(8).unwrap();
         assert_eq!(memory.free(a + 4), Err(MemoryError::NotAllocated));
         memory.free(a).unwrap();
@@ -387,7 +451,7 @@ mod tests {
 
     #[test]
     fn capacity_counts() {
-        let memory = Memory::new(1000);
+        let memory = Memory::new(1000, false);
         assert_eq!(memory.allocate(0), Err(MemoryError::Zero));
         assert_eq!(memory.allocate(1001), Err(MemoryError::Full));
         assert_eq!(memory.allocate(u64::MAX), Err(MemoryError::Full));
@@ -399,7 +463,7 @@ mod tests {
 
     #[test]
     fn addresses_may_be_as_unaligned_as_is_asked() {
-        let memory = Memory::new(1 << 20);
+        let memory = Memory::new(1 << 20, false);
         for offset in [0, 4, 24, 511] {
             let a = memory.allocate_at(8, offset).unwrap();
             assert_eq!(a % ALIGNMENT, offset);
@@ -415,7 +479,7 @@ mod tests {
     #[test]
     fn memory_that_is_not_touched_costs_nothing() {
         const SIZE: u64 = 40 << 30;
-        let memory = Memory::new(SIZE);
+        let memory = Memory::new(SIZE, false);
         let a = memory.allocate(SIZE).unwrap();
         let last = memory.resolve(a + SIZE - 1, 1).unwrap();
         // SAFETY: `resolve` found a byte there, which nothing else uses.
@@ -429,7 +493,7 @@ mod tests {
 
     #[test]
     fn host_memory_by_its_own_address() {
-        let memory = Memory::new(1000);
+        let memory = Memory::new(1000, false);
         let data = [0u8; 16];
         let address = data.as_ptr() as u64;
         assert!(memory.resolve(address, 16).is_none());

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use super::checking::checks;
 use super::code::{Code, Result};
 use super::context::{CONTEXTS, Context, INITIALISED, locked};
 use super::handle::Handle;
@@ -62,7 +63,9 @@ struct Primary {
 
 impl Device {
     fn new(index: usize, count: u64, profile: Profile) -> Self {
-        let memory = Arc::new(Memory::share(profile.memory_bytes, index as u64, count));
+        let checks = checks();
+        let watched = checks.initialised || checks.races;
+        let memory = Arc::new(Memory::share(profile.memory_bytes, watched, index as u64, count));
         Self { index, profile, memory, primary: Mutex::default() }
     }
 

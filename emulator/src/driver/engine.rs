@@ -210,7 +210,7 @@ impl Engine {
         // Without a thread nothing would ever be done: there is no way to go on.
         std::thread::Builder::new()
             .name("emulator".to_owned())
-            .spawn(move || running.run(Runner { pool: Pool::new(threads), memory: Arc::new(Memory::new(0)) }))
+            .spawn(move || running.run(Runner { pool: Pool::new(threads), memory: Arc::new(Memory::new(0, false)) }))
             .expect("the emulator cannot start its thread");
         engine
     }

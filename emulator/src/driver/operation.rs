@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::allocation::{Allocation, Kind};
-use super::checking::Watch;
+use super::checking::{Watch, checks};
 use super::code::{Code, Result};
 use super::context::{EventRecord, LoadedModule};
 use super::device::{self, Device};
@@ -347,7 +347,7 @@ impl KernelLaunch {
         }
         let grid =
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
-        runner.pool.run(&grid, &runner.memory).map(|_| ()).map_err(|fault| {
+        runner.pool.run(&grid, &runner.memory, checks()).map(|_| ()).map_err(|fault| {
             report(&*fault);
             code_of(&fault)
         })
@@ -362,10 +362,15 @@ fn code_of(fault: &Fault) -> Code {
         FaultKind::Trap
         | FaultKind::UndefinedShuffle { .. }
         | FaultKind::NotAMember { .. }
+        | FaultKind::PartialWarp { .. }
+        | FaultKind::CopySize { .. }
         | FaultKind::BarrierNumber => Code::ILLEGAL_INSTRUCTION,
-        FaultKind::WarpDeadlock { .. } | FaultKind::BarrierDivergence { .. } | FaultKind::InstructionLimit { .. } => {
-            Code::LAUNCH_FAILED
-        }
+        FaultKind::Uninitialised { .. }
+        | FaultKind::UninitialisedRegister
+        | FaultKind::Race { .. }
+        | FaultKind::WarpDeadlock { .. }
+        | FaultKind::BarrierDivergence { .. }
+        | FaultKind::InstructionLimit { .. } => Code::LAUNCH_FAILED,
     }
 }
 
@@ -411,7 +416,22 @@ fn copy(to: &Place, from: &Place, bytes: u64) -> Result<()> {
     // SAFETY: device memory was found with this length; the caller of the driver API answers for host memory. No kernel
     // runs while the engine copies. The ranges may overlap.
     unsafe { std::ptr::copy(source, target, bytes as usize) };
+    note_written(to, from, 0, 0, bytes);
     Ok(())
+}
+
+/// Notes for the checks that bytes of device memory were copied, so many after the first of each side: what nothing had
+/// written is not written in its copy either.
+fn note_written(to: &Place, from: &Place, to_offset: u64, from_offset: u64, bytes: u64) {
+    let Place::Device(to) = to else { return };
+    let Some(device) = Device::of_address(*to) else { return };
+    match from {
+        Place::Device(from) if device.memory.has(*from) => {
+            device.memory.host_copied(to + to_offset, from + from_offset, bytes);
+        }
+        _ => device.memory.set_written(to + to_offset, bytes, true),
+    }
+    device.memory.tracker().other_work();
 }
 
 fn copy_rows(to: &Place, from: &Place, rows: &Rows) -> Result<()> {
@@ -421,6 +441,7 @@ fn copy_rows(to: &Place, from: &Place, rows: &Rows) -> Result<()> {
         let offset = |[row, slice]: [u64; 2]| (y * row + z * slice) as usize;
         // SAFETY: as in `copy`; every row is inside what was found.
         unsafe { std::ptr::copy(source.add(offset(rows.from)), target.add(offset(rows.to)), width as usize) };
+        note_written(to, from, offset(rows.to) as u64, offset(rows.from) as u64, width);
     }
     Ok(())
 }
@@ -435,6 +456,10 @@ fn fill(to: u64, value: u32, width: u64, count: u64) -> Result<()> {
         _ => target.chunks_exact_mut(width as usize).for_each(|element| {
             element.copy_from_slice(&value.to_le_bytes()[..width as usize]);
         }),
+    }
+    if let Some(device) = Device::of_address(to) {
+        device.memory.set_written(to, bytes, true);
+        device.memory.tracker().other_work();
     }
     Ok(())
 }

@@ -1,24 +1,57 @@
 //! A block: its warps run in turn on one thread, and change over at barriers.
+//!
+//! A block that goes round and round may wait for what another block has yet to do. So it can be left at any time, to be
+//! gone on with later, by the same thread or by another one.
 
 use super::grid::Grid;
-use super::warp::{Lanes, Pause, Warp, WarpMemory};
-use crate::fault::{Fault, FaultKind};
+use super::schedule::Schedule;
+use super::warp::{Lanes, Pause, Turns, Warp, WarpMemory};
+use crate::fault::{Conflict, Fault, FaultKind};
 use crate::memory::{Memory, Window};
+use crate::observe::{Observer, Watched};
 use crate::ops::control::BarrierReduction;
 use crate::program::{LaneMask, Op, Program, ROW, Rows, Special};
 
-/// What one thread of the emulator keeps to run blocks in: registers, shared and local memory for one block.
+/// Turns of a block before another one has one.
+const SLICES: u32 = 8;
+
+/// How far a block has come.
+pub(super) enum Progress {
+    /// To its end, after so many instructions, each counted once a lane.
+    Ended(u64),
+    /// It could go on, but others should now.
+    Turned,
+}
+
+/// A block, with all that it runs in: registers, shared and local memory.
 #[derive(Debug, Default)]
-pub(super) struct Worker {
+pub(super) struct Block {
+    /// `blockIdx`
+    at: [u32; 3],
     registers: Rows,
     predicates: Vec<u32>,
     shared: Rows,
     local: Rows,
     windows: Vec<Window>,
     lanes: Vec<Lanes>,
+    observer: Option<Box<Observer>>,
+    schedule: Schedule,
+    /// Turns that it has had.
+    slices: u32,
 }
 
-impl Worker {
+// SAFETY: the windows point into the memory of the device, which is used from many threads by atomics, and to shadows,
+// which are locked.
+unsafe impl Send for Block {}
+
+impl Block {
+    /// A block of a grid, not begun; it may be used for several, one after the other.
+    pub(super) fn new(grid: &Grid<'_>) -> Self {
+        let mut block = Self::default();
+        block.prepare(grid);
+        block
+    }
+
     /// Makes ready for the blocks of a grid.
     pub(super) fn prepare(&mut self, grid: &Grid<'_>) {
         let program = grid.program;
@@ -40,9 +73,47 @@ impl Worker {
         self.windows.clear();
         self.windows.resize(program.windows as usize, Window::NONE);
         self.lanes.resize_with(warps.max(self.lanes.len()), Lanes::default);
+        self.observer = None;
         for warp in 0..warps as u32 {
             self.set_specials(grid, warp, None);
         }
+    }
+
+    /// Begins a block: the one with this number, at this place in the grid.
+    /// `waits` says that blocks of this grid were seen to go round and round.
+    pub(super) fn begin(
+        &mut self,
+        grid: &Grid<'_>,
+        watched: Option<&Watched<'_>>,
+        (number, at): (u64, [u32; 3]),
+        waits: bool,
+    ) {
+        let program = grid.program;
+        let (warps, threads) = (grid.warps(), grid.threads());
+        self.at = at;
+        self.slices = if waits { SLICES + 1 } else { 0 };
+        self.schedule = Schedule::new(grid.options.schedule, number);
+        self.shared.bytes_mut()[..grid.shared_bytes() as usize].fill(grid.options.poison);
+        self.local.bytes_mut()[..warps as usize * 32 * program.local_bytes as usize].fill(grid.options.poison);
+        for warp in 0..warps {
+            self.set_specials(grid, warp, Some(at));
+            let lanes = (threads - warp * 32).min(32);
+            let lanes_of_warp = &mut self.lanes[warp as usize];
+            lanes_of_warp.start(u32::MAX >> (32 - lanes));
+            lanes_of_warp.instructions = 0;
+        }
+        match (&mut self.observer, watched) {
+            (Some(observer), Some(_)) => observer.begin_block(number),
+            (_, None) => self.observer = None,
+            (none, Some(watched)) => {
+                *none = Some(Box::new(Observer::new(watched, program, warps, grid.shared_bytes(), number)));
+            }
+        }
+    }
+
+    /// What watched the block.
+    pub(super) fn observer(&mut self) -> Option<&mut Observer> {
+        self.observer.as_deref_mut()
     }
 
     fn warp_memory(&mut self, program: &Program, warp: u32) -> WarpMemory {
@@ -104,53 +175,66 @@ impl Worker {
         }
     }
 
-    /// Runs one block. Returns how many instructions it executed, each counted once a lane.
-    pub(super) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, block: [u32; 3]) -> Result<u64, Box<Fault>> {
+    /// Runs the block for a while, or to its end.
+    pub(super) fn run(&mut self, grid: &Grid<'_>, memory: &Memory) -> Result<Progress, Box<Fault>> {
         let program = grid.program;
-        let (warps, threads) = (grid.warps(), grid.threads());
-        let shared_bytes = grid.shared_bytes() as usize;
-        self.shared.bytes_mut()[..shared_bytes].fill(grid.options.poison);
-        self.local.bytes_mut()[..warps as usize * 32 * program.local_bytes as usize].fill(grid.options.poison);
-        for warp in 0..warps {
-            self.set_specials(grid, warp, Some(block));
-            let lanes = (threads - warp * 32).min(32);
-            let lanes_of_warp = &mut self.lanes[warp as usize];
-            lanes_of_warp.start(u32::MAX >> (32 - lanes));
-            lanes_of_warp.instructions = 0;
-        }
+        let warps = grid.warps();
+        let shared_bytes = grid.shared_bytes();
+        let observed = self.observer.is_some().then(|| program.observed(grid.options.counters));
         loop {
             let mut yielded = false;
-            for warp in 0..warps {
+            for warp in self.schedule.order(warps) {
                 if !self.lanes[warp as usize].can_run() {
                     continue;
                 }
                 let at = self.warp_memory(program, warp);
-                let shared = Window { base: 0, size: shared_bytes as u64, host: self.shared.as_mut_ptr() };
+                let shared = Window::new(0, shared_bytes, self.shared.as_mut_ptr());
                 let executed = self.lanes[..warps as usize].iter().map(|lanes| lanes.instructions).sum::<u64>();
                 let lanes = &mut self.lanes[warp as usize];
                 let left = grid.options.instruction_limit.saturating_sub(executed);
                 lanes.limit = (lanes.instructions.saturating_add(left), grid.options.instruction_limit);
+                let turns = self.schedule.turns(if self.slices > SLICES { Turns::SHORT } else { Turns::LONG });
+                let observer = self.observer.as_deref_mut().map(|observer| {
+                    observer.enter(warp);
+                    observer
+                });
+                let parameters = grid.parameters.as_ptr().cast();
                 // SAFETY: `prepare` made room for every warp of the grid, and `warp_memory` gives each its own part;
                 // the grid checked its parameters.
                 let mut running = unsafe {
-                    Warp::new(program, memory, lanes, &at, &mut self.windows, grid.parameters.as_ptr().cast(), shared)
+                    Warp::new(
+                        program,
+                        memory,
+                        lanes,
+                        &at,
+                        &mut self.windows,
+                        parameters,
+                        shared,
+                        observed.zip(observer),
+                    )
                 };
-                match running.run() {
+                match running.run(turns, &mut self.schedule) {
                     Pause::Done | Pause::Barrier => {}
                     Pause::Yield => yielded = true,
-                    Pause::Fault => return Err(Box::new(self.fault(grid, block, warp))),
+                    Pause::Fault => return Err(Box::new(self.fault(grid, warp))),
                 }
             }
-            if yielded {
-                continue;
-            }
             if self.lanes[..warps as usize].iter().all(Lanes::done) {
-                return Ok(self.lanes[..warps as usize].iter().map(|lanes| lanes.instructions).sum());
+                if let Some(observer) = &self.observer {
+                    observer.end_block();
+                }
+                return Ok(Progress::Ended(self.lanes[..warps as usize].iter().map(|lanes| lanes.instructions).sum()));
             }
-            self.release_barriers(program, warps).map_err(|(kind, warp)| {
+            let released = self.release_barriers(program, warps);
+            if yielded {
+                self.slices = self.slices.saturating_add(1);
+                if self.slices > SLICES {
+                    return Ok(Progress::Turned);
+                }
+            } else if let Err((kind, warp)) = released {
                 self.lanes[warp as usize].fault = Some((kind, 0, 0));
-                Box::new(self.fault(grid, block, warp))
-            })?;
+                return Err(Box::new(self.fault(grid, warp)));
+            }
         }
     }
 
@@ -160,19 +244,44 @@ impl Worker {
         let live: u32 = lanes.iter().map(Lanes::live).sum();
         let mut arrived = [0u32; 16];
         let mut expected = [live; 16];
-        for (barrier, threads, waiting) in lanes.iter().flat_map(Lanes::barriers) {
-            arrived[barrier as usize] += waiting;
+        let (mut waited_for, mut last_warp) = (0u32, [0u32; 16]);
+        for of_warp in lanes {
+            for (barrier, threads, waiting) in of_warp.barriers() {
+                waited_for |= 1 << barrier;
+                arrived[barrier as usize] += waiting;
+                last_warp[barrier as usize] += waiting;
+                if let Some(threads) = threads {
+                    expected[barrier as usize] = threads;
+                }
+            }
+            for (barrier, waiting) in last_warp.iter_mut().enumerate() {
+                // Where the number of threads is stated, a warp that waits whole counts as 32, as the ISA has it.
+                if *waiting != 0 && *waiting == of_warp.live() && expected[barrier] != live {
+                    arrived[barrier] += 32 - *waiting;
+                }
+                *waiting = 0;
+            }
+        }
+        for (barrier, threads, count) in lanes.iter().flat_map(Lanes::arrivals) {
+            arrived[barrier as usize] += count;
             if let Some(threads) = threads {
                 expected[barrier as usize] = threads;
             }
         }
         let complete = |barrier: &u32| {
-            let barrier = *barrier as usize;
-            arrived[barrier] > 0 && arrived[barrier] >= expected[barrier]
+            let (barrier, waited_for) = (*barrier as usize, waited_for >> *barrier & 1 != 0);
+            waited_for && arrived[barrier] >= expected[barrier]
         };
         let mut released = false;
         for barrier in (0..16u32).filter(complete) {
             self.reduce_at(program, barrier, warps);
+            if let Some(observer) = &mut self.observer {
+                let waiting =
+                    |warp: &u32| self.lanes[*warp as usize].waiting(barrier).map(|(_, lanes)| lanes.count_ones());
+                let all = (0..warps).map(|warp| waiting(&warp).sum::<u32>()).sum::<u32>() == live;
+                let here: Vec<u32> = (0..warps).filter(|warp| waiting(warp).next().is_some()).collect();
+                observer.barrier(barrier, &here, all);
+            }
             self.lanes[..warps as usize].iter_mut().for_each(|lanes| lanes.release(barrier));
             released = true;
         }
@@ -220,7 +329,7 @@ impl Worker {
         }
     }
 
-    fn fault(&mut self, grid: &Grid<'_>, block: [u32; 3], warp: u32) -> Fault {
+    fn fault(&mut self, grid: &Grid<'_>, warp: u32) -> Fault {
         let (kind, pc, lane) = self.lanes[warp as usize].fault.take().unwrap_or((FaultKind::Trap, 0, 0));
         let (instruction, location) = grid.program.sources.get(pc as usize).cloned().unwrap_or_default();
         Fault {
@@ -229,8 +338,25 @@ impl Worker {
             instruction,
             ptx_line: location.ptx_line,
             source: grid.source_of(location),
-            block,
+            block: self.at,
             thread: grid.thread(warp * 32 + lane),
+            conflict: self.conflict(grid).map(Box::new),
         }
+    }
+
+    /// The other access of a race.
+    fn conflict(&mut self, grid: &Grid<'_>) -> Option<Conflict> {
+        let other = self.observer.as_mut()?.conflict.take()?;
+        let (number, same_launch) = other.block?;
+        let (instruction, location) =
+            grid.program.sources.get(other.stamp.operation() as usize).cloned().unwrap_or_default();
+        Some(Conflict {
+            earlier_launch: !same_launch,
+            instruction,
+            ptx_line: location.ptx_line,
+            source: grid.source_of(location),
+            block: grid.block_of_number(number).unwrap_or_default(),
+            thread: grid.thread(other.stamp.thread()),
+        })
     }
 }

@@ -1,12 +1,17 @@
 //! A grid: its blocks are taken one by one by a pool of threads.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::block::Worker;
+use super::block::{Block, Progress};
+use super::schedule::Schedule;
+use crate::checks::Checks;
 use crate::fault::Fault;
 use crate::memory::Memory;
+use crate::observe::Watched;
+use crate::observe::counts::OperationCount;
 use crate::program::Program;
 use crate::ptx::ast::Location;
 
@@ -42,12 +47,21 @@ pub struct Options<'a> {
     pub instruction_limit: u64,
     /// What every byte of shared and local memory holds when a block starts.
     pub poison: u8,
+    /// A seed for an order of blocks, warps and diverged lanes that is drawn at random, the same each time, on one thread of
+    /// the host. `None` is the order that is fast.
+    pub schedule: Option<u64>,
+    /// Whether the launch may begin before the one before it has ended, as with programmatic stream serialization: what it
+    /// does before `griddepcontrol.wait` is then in no order with that launch, which matters to the check of races.
+    pub overlaps: bool,
+    /// Whether to count what each instruction does.
+    pub counters: bool,
 }
 
 impl Default for Options<'_> {
     /// All blocks, without a limit. The poison is NaN of every floating-point type.
     fn default() -> Self {
-        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF }
+        let (schedule, overlaps, counters) = (None, false, false);
+        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF, schedule, overlaps, counters }
     }
 }
 
@@ -71,6 +85,13 @@ pub struct Statistics {
     pub blocks: u64,
 }
 
+/// What running a grid gave.
+pub(crate) struct Ran {
+    pub(crate) statistics: Statistics,
+    /// For each operation of the program, if they were counted.
+    pub(crate) counts: Vec<OperationCount>,
+}
+
 impl Grid<'_> {
     /// The threads of a block.
     pub(crate) fn threads(&self) -> u32 {
@@ -91,12 +112,18 @@ impl Grid<'_> {
         self.options.blocks.map_or(all, |sample| sample.len() as u64)
     }
 
-    /// `blockIdx` of the block to be run as number `index`, if the grid has it.
-    fn block_at(&self, index: u64) -> Option<[u32; 3]> {
+    /// The number of the block to be run as one of `count`, and its `blockIdx`, if the grid has it.
+    fn block_at(&self, index: u64, count: u64) -> Option<(u64, [u32; 3])> {
+        let index = Schedule::place(self.options.schedule, index, count);
         let number = match self.options.blocks {
             None => index,
             Some(sample) => sample[index as usize],
         };
+        Some((number, self.block_of_number(number)?))
+    }
+
+    /// `blockIdx` of a block by its number.
+    pub(super) fn block_of_number(&self, number: u64) -> Option<[u32; 3]> {
         let [x, y, z] = self.blocks.map(u64::from);
         let block = [number % x, number / x % y, number / (x * y)];
         (block[2] < z).then(|| block.map(|value| value as u32))
@@ -140,17 +167,26 @@ impl Grid<'_> {
     }
 }
 
+/// The most blocks that are begun and not ended at once. A grid whose blocks wait for one another has to fit.
+const RESIDENT: usize = 4096;
+
 /// The work that the threads of a pool share.
 struct Job {
     /// The grid, whose lifetime [`Pool::run`] sees to.
     grid: Grid<'static>,
     memory: &'static Memory,
+    watched: Option<Watched<'static>>,
     count: u64,
     next: AtomicU64,
     stop: AtomicBool,
     instructions: AtomicU64,
     blocks: AtomicU64,
     fault: Mutex<Option<(u64, Box<Fault>)>>,
+    counts: Mutex<Vec<OperationCount>>,
+    /// Blocks that may wait for others, with the place of each in the order of blocks.
+    turned: Mutex<VecDeque<(u64, Block)>>,
+    /// Whether there were such blocks.
+    waits: AtomicBool,
     /// The helpers that use the grid, and [`CLOSED`] when no more may begin to.
     helpers: AtomicUsize,
 }
@@ -183,20 +219,21 @@ impl Job {
         }
     }
 
-    /// Takes blocks until there are none left.
-    fn work(&self, worker: &mut Worker) {
-        worker.prepare(&self.grid);
-        let (mut instructions, mut blocks) = (0, 0);
+    /// Takes blocks until there are none left. `free` are blocks of other grids, to be used again.
+    fn work(&self, free: &mut Vec<Block>) {
+        free.truncate(1);
+        free.iter_mut().for_each(|block| block.prepare(&self.grid));
         while !self.stop.load(Ordering::Relaxed) {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= self.count {
-                break;
-            }
-            let Some(block) = self.grid.block_at(index) else { continue };
-            match worker.run(&self.grid, self.memory, block) {
-                Ok(executed) => {
-                    instructions += executed;
-                    blocks += 1;
+            let Some((index, mut block)) = self.take(free) else { break };
+            match block.run(&self.grid, self.memory) {
+                Ok(Progress::Turned) => {
+                    self.waits.store(true, Ordering::Relaxed);
+                    self.turned.lock().unwrap_or_else(PoisonError::into_inner).push_back((index, block));
+                    continue;
+                }
+                Ok(Progress::Ended(executed)) => {
+                    self.instructions.fetch_add(executed, Ordering::Relaxed);
+                    self.blocks.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(fault) => {
                     self.stop.store(true, Ordering::Relaxed);
@@ -206,9 +243,29 @@ impl Job {
                     }
                 }
             }
+            free.push(block);
         }
-        self.instructions.fetch_add(instructions, Ordering::Relaxed);
-        self.blocks.fetch_add(blocks, Ordering::Relaxed);
+        if self.watched.is_some_and(|watched| watched.counting) {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            free.iter_mut().filter_map(Block::observer).for_each(|observer| observer.take_counts(&mut counts));
+        }
+        free.truncate(1);
+    }
+
+    /// A block to run: one that is new, or one that has had a turn when there are none, or too many are begun.
+    fn take(&self, free: &mut Vec<Block>) -> Option<(u64, Block)> {
+        let mut turned = self.turned.lock().unwrap_or_else(PoisonError::into_inner);
+        while turned.len() < RESIDENT {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.count {
+                break;
+            }
+            let Some(place) = self.grid.block_at(index, self.count) else { continue };
+            let mut block = free.pop().unwrap_or_else(|| Block::new(&self.grid));
+            block.begin(&self.grid, self.watched.as_ref(), place, self.waits.load(Ordering::Relaxed));
+            return Some((index, block));
+        }
+        turned.pop_front()
     }
 }
 
@@ -226,7 +283,7 @@ struct Shared {
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
-    worker: Worker,
+    free: Vec<Block>,
 }
 
 /// How often a thread looks for something before it sleeps: a few microseconds, which is how far apart the launches of
@@ -243,28 +300,40 @@ impl Pool {
                 std::thread::Builder::new().name(format!("emulator-{n}")).spawn(move || help(&shared)).ok()
             })
             .collect();
-        Self { shared, helpers, worker: Worker::default() }
+        Self { shared, helpers, free: Vec::new() }
     }
 
     /// Runs a grid that [`Grid::check`] accepts, to its end.
-    pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory) -> Result<Statistics, Box<Fault>> {
+    pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, checks: Checks) -> Result<Ran, Box<Fault>> {
         let count = grid.count();
+        memory.before_launch();
+        let options = &grid.options;
+        let watched = Watched::begin(checks, options.counters, options.overlaps, memory.tracker());
         // SAFETY: only lifetimes change. The references live as long as this call, which closes the job before it
         // returns: helpers use them only between `join` and `leave`.
-        let (grid, memory) =
-            unsafe { (std::mem::transmute::<Grid<'_>, Grid<'static>>(*grid), &*std::ptr::from_ref(memory)) };
+        let (grid, memory, watched) = unsafe {
+            (
+                std::mem::transmute::<Grid<'_>, Grid<'static>>(*grid),
+                &*std::ptr::from_ref(memory),
+                std::mem::transmute::<Option<Watched<'_>>, Option<Watched<'static>>>(watched),
+            )
+        };
         let job = Arc::new(Job {
             grid,
             memory,
+            watched,
             count,
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             instructions: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             fault: Mutex::new(None),
+            counts: Mutex::default(),
+            turned: Mutex::default(),
+            waits: AtomicBool::new(false),
             helpers: AtomicUsize::new(0),
         });
-        if count > 1 && !self.helpers.is_empty() {
+        if count > 1 && !self.helpers.is_empty() && grid.options.schedule.is_none() {
             let mut posted = self.shared.job.lock().unwrap_or_else(PoisonError::into_inner);
             posted.0 = Some(Arc::clone(&job));
             posted.1 += 1;
@@ -272,18 +341,25 @@ impl Pool {
             self.shared.posted.notify_all();
         }
         // A panic in here would leave helpers with a grid that is gone.
-        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut self.worker)));
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut self.free)));
         job.stop.fetch_or(worked.is_err(), Ordering::Relaxed);
         job.close();
         if let Err(panic) = worked {
             std::panic::resume_unwind(panic);
         }
+        let statistics = Statistics {
+            thread_instructions: job.instructions.load(Ordering::Relaxed),
+            blocks: job.blocks.load(Ordering::Relaxed),
+        };
+        if let Some(watched) = &watched {
+            watched.end(grid.options.overlaps, statistics.blocks);
+        }
         let fault = job.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
         match fault {
             Some((_, fault)) => Err(fault),
-            None => Ok(Statistics {
-                thread_instructions: job.instructions.load(Ordering::Relaxed),
-                blocks: job.blocks.load(Ordering::Relaxed),
+            None => Ok(Ran {
+                statistics,
+                counts: std::mem::take(&mut job.counts.lock().unwrap_or_else(PoisonError::into_inner)),
             }),
         }
     }
@@ -303,7 +379,7 @@ impl Drop for Pool {
 
 /// The life of a helper: waits for jobs and works on them.
 fn help(shared: &Shared) {
-    let mut worker = Worker::default();
+    let mut free = Vec::new();
     let mut seen = 0;
     loop {
         for _ in 0..SPINS {
@@ -323,7 +399,7 @@ fn help(shared: &Shared) {
         let job = posted.0.clone();
         drop(posted);
         if let Some(job) = job.filter(|job| job.join()) {
-            let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut worker)));
+            let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.work(&mut free)));
             job.stop.fetch_or(worked.is_err(), Ordering::Relaxed);
             job.leave();
         }

@@ -2,6 +2,7 @@
 
 mod block;
 mod grid;
+mod schedule;
 mod warp;
 
 pub(crate) use grid::{Grid, GridError, Pool};

@@ -5,16 +5,29 @@
 //! instructions that need other lanes (shuffles, barriers) block their group until those have come. Branches backward
 //! are counted, and a group that has made many lets the others have a turn, so that one lane may wait for another.
 
+use super::schedule::Schedule;
 use crate::fault::FaultKind;
 use crate::memory::{Memory, Window};
-use crate::ops::shuffle::{Collective, Part, execute, member_mask_slot};
+use crate::observe::{Observed, Observer};
+use crate::ops::async_copy::{self, Copies};
+use crate::ops::control::ARRIVE;
+use crate::ops::shuffle::{Collective, Part, execute, member_mask_slot, whole_warp};
 use crate::ops::{Lane, Next};
 use crate::program::{CONSTANT, NO_SLOT, Op, Program, Slot};
 
-/// Backward branches after which a group lets the other groups of its warp run.
-const GROUP_TURN: u32 = 1 << 10;
-/// Backward branches after which a warp lets the other warps of its block run.
-const WARP_TURN: u32 = 1 << 16;
+/// Backward branches after which a warp lets the other warps of its block run, and a group the other groups of its warp.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turns {
+    pub(super) warp: u32,
+    pub(super) group: u32,
+}
+
+impl Turns {
+    /// For what most probably comes to an end.
+    pub(super) const LONG: Self = Self { warp: 1 << 13, group: 1 << 10 };
+    /// For what waits for others.
+    pub(super) const SHORT: Self = Self { warp: 1 << 8, group: 1 << 6 };
+}
 
 /// What a group of lanes does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +77,11 @@ pub(super) struct Lanes {
     groups: Vec<Group>,
     /// The lanes that have not ended.
     live: u32,
+    /// At which barriers of the block lanes have arrived without waiting: number, threads it is for, and how many.
+    arrivals: Vec<(u32, Option<u32>, u32)>,
     clock: u64,
+    /// Asynchronous copies to shared memory that nobody has waited for.
+    copies: Copies,
     /// What went wrong, the operation, and the lane.
     pub(super) fault: Option<(FaultKind, u32, u32)>,
     /// Instructions executed, each counted once a lane.
@@ -81,6 +98,8 @@ impl Lanes {
             self.groups.push(Group { pc: 0, lanes, state: State::Ready, ran: 0 });
         }
         self.live = lanes;
+        self.copies.clear();
+        self.arrivals.clear();
         self.fault = None;
     }
 
@@ -105,6 +124,18 @@ impl Lanes {
         })
     }
 
+    /// Notes that lanes have arrived at a barrier where they do not wait.
+    fn arrive(&mut self, barrier: u32, threads: Option<u32>, lanes: u32) {
+        // A warp that arrives whole counts as 32, even if it has fewer threads.
+        let count = if lanes == self.live { 32 } else { lanes.count_ones() };
+        self.arrivals.push((barrier, threads, count));
+    }
+
+    /// Where lanes have arrived without waiting: number, threads it is for, and how many.
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = (u32, Option<u32>, u32)> + '_ {
+        self.arrivals.iter().copied()
+    }
+
     /// The instructions and lanes that wait at a barrier.
     pub(super) fn waiting(&self, barrier: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         let here = move |group: &&Group| matches!(group.state, State::AtBarrier(number, _) if number == barrier);
@@ -113,6 +144,7 @@ impl Lanes {
 
     /// Lets the lanes at a barrier go on.
     pub(super) fn release(&mut self, barrier: u32) {
+        self.arrivals.retain(|(number, ..)| *number != barrier);
         for group in &mut self.groups {
             if matches!(group.state, State::AtBarrier(number, _) if number == barrier) {
                 group.state = State::Ready;
@@ -124,6 +156,9 @@ impl Lanes {
 /// A warp while it runs.
 pub(crate) struct Warp<'a> {
     program: &'a Program,
+    /// What is executed: the program's code, or that of the observed program.
+    code: &'a [Op],
+    observed: Option<(&'a Observed, &'a mut Observer)>,
     memory: &'a Memory,
     lanes: &'a mut Lanes,
     /// The register file, and the constants of the program.
@@ -165,9 +200,12 @@ impl<'a> Warp<'a> {
         windows: &'a mut [Window],
         parameters: *const u8,
         shared: Window,
+        observed: Option<(&'a Observed, &'a mut Observer)>,
     ) -> Self {
         Self {
             program,
+            code: observed.as_ref().map_or(&program.code, |(observed, _)| &observed.code),
+            observed,
             memory,
             lanes,
             banks: [at.registers, program.constants.as_ptr().cast_mut()],
@@ -175,7 +213,7 @@ impl<'a> Warp<'a> {
             windows,
             parameters,
             shared,
-            local: Window { base: 0, size: program.local_bytes, host: at.local },
+            local: Window::new(0, program.local_bytes, at.local),
         }
     }
 
@@ -243,6 +281,25 @@ impl<'a> Warp<'a> {
         }
     }
 
+    /// What watches this warp, if anything does.
+    pub(crate) fn observer(&mut self) -> Option<&mut Observer> {
+        self.observed.as_mut().map(|(_, observer)| &mut **observer)
+    }
+
+    /// The observed program, with what watches it.
+    #[inline(always)]
+    pub(crate) fn watched(&mut self) -> Option<(&'a Observed, &mut Observer)> {
+        self.observed.as_mut().map(|(observed, observer)| (*observed, &mut **observer))
+    }
+
+    /// The bytes of a row, in the registers or the constants.
+    pub(crate) fn row_bytes(&self, slot: Slot, length: usize) -> &'a [u8] {
+        let bank = self.banks[(slot >> 31) as usize];
+        // SAFETY: as in `read_raw`. Whoever holds the slice while operations write to the row reads one state or another of
+        // plain bytes; the observer holds it only between operations.
+        unsafe { std::slice::from_raw_parts(bank.add((slot & !CONSTANT) as usize), length) }
+    }
+
     /// The window that a memory access hit last.
     #[inline(always)]
     pub(crate) fn window(&self, index: u32) -> Window {
@@ -263,10 +320,26 @@ impl<'a> Warp<'a> {
         self.shared
     }
 
+    /// The list of an operation: `length` slots from the one it names.
+    #[inline(always)]
+    pub(crate) fn list(&self, start: u32, length: usize) -> &'a [Slot] {
+        &self.program.lists[start as usize..][..length]
+    }
+
+    /// An operation that another one is made of.
+    #[inline(always)]
+    pub(crate) fn part(&self, index: u32) -> &'a Op {
+        &self.program.parts[index as usize]
+    }
+
+    pub(crate) fn copies(&mut self) -> &mut Copies {
+        &mut self.lanes.copies
+    }
+
     /// The parameter block, at address 0.
     #[inline(always)]
     pub(crate) fn parameters(&self) -> Window {
-        Window { base: 0, size: self.program.parameter_bytes() as u64, host: self.parameters.cast_mut() }
+        Window::new(0, self.program.parameter_bytes() as u64, self.parameters.cast_mut())
     }
 
     /// The local memory of a lane, at address 0.
@@ -297,16 +370,16 @@ impl<'a> Warp<'a> {
     // --- running ---
 
     /// Runs until no lane can go on by itself.
-    pub(super) fn run(&mut self) -> Pause {
-        let mut warp_turn = WARP_TURN;
+    pub(super) fn run(&mut self, turns: Turns, schedule: &mut Schedule) -> Pause {
+        let mut warp_turn = turns.warp;
         let mut starved = false;
-        while let Some(index) = self.next_group(starved) {
+        while let Some(index) = self.next_group(starved, schedule) {
             self.lanes.clock += 1;
             let mut group = self.lanes.groups.swap_remove(index);
             group.ran = self.lanes.clock;
             let at = group.pc;
             let lane = group.lanes.trailing_zeros();
-            starved = match self.run_group(group, &mut warp_turn) {
+            starved = match self.run_group(group, &mut warp_turn, turns.group) {
                 Step::Next => false,
                 Step::Starved => true,
                 Step::Pause(pause) => return pause,
@@ -322,17 +395,16 @@ impl<'a> Warp<'a> {
 
     /// Runs one group until it meets another, diverges, blocks or ends.
     #[inline(always)]
-    fn run_group(&mut self, mut group: Group, warp_turn: &mut u32) -> Step {
-        let program = self.program;
+    fn run_group(&mut self, mut group: Group, warp_turn: &mut u32, mut turn: u32) -> Step {
+        let code = self.code;
         // Where the next group of this warp waits to merge; nothing is there if there is none.
         let meets = self.merge(&mut group);
-        let mut turn = GROUP_TURN;
         let width = u64::from(group.lanes.count_ones());
         let mut executed = 0;
         let step = loop {
-            debug_assert!((group.pc as usize) < program.code.len());
+            debug_assert!((group.pc as usize) < code.len());
             // SAFETY: branches go to operations of the program, and the decoder ends it with one that is not stepped past.
-            let op = unsafe { program.code.get_unchecked(group.pc as usize) };
+            let op = unsafe { code.get_unchecked(group.pc as usize) };
             let mut active = group.lanes;
             if op.guard == NO_SLOT {
                 executed += width;
@@ -387,10 +459,16 @@ impl<'a> Warp<'a> {
                 Ok(())
             }
             Next::Exit => {
+                async_copy::land_all(self, active);
                 self.lanes.live &= !active;
                 Ok(())
             }
             Next::Converge => self.wait_for_members(op, group, active),
+            Next::ConvergeWarp => {
+                let state = State::Converging(Collective::WholeWarp, u32::MAX);
+                self.lanes.groups.push(Group { lanes: active, state, ..group });
+                Ok(())
+            }
             Next::Barrier => self.wait_at_barrier(op, group, active),
             Next::Step | Next::Fault => {
                 if let Some(fault) = &mut self.lanes.fault {
@@ -411,9 +489,18 @@ impl<'a> Warp<'a> {
         Step::Next
     }
 
-    /// The group to run: the lowest, or the one that has waited longest if another has had too many turns.
-    fn next_group(&mut self, starved: bool) -> Option<usize> {
+    /// The group to run: the lowest, or the one that has waited longest if another has had too many turns. Or any, if the
+    /// order is drawn.
+    fn next_group(&mut self, starved: bool, schedule: &mut Schedule) -> Option<usize> {
         loop {
+            let count = self.lanes.groups.iter().filter(|group| group.state == State::Ready).count();
+            if count > 1
+                && !starved
+                && let Some(drawn) = schedule.draw(count as u64)
+            {
+                let ready = |(_, group): &(usize, &Group)| group.state == State::Ready;
+                return self.lanes.groups.iter().enumerate().filter(ready).nth(drawn as usize).map(|(index, _)| index);
+            }
             let ready = self.lanes.groups.iter().enumerate().filter(|(_, group)| group.state == State::Ready);
             let next = if starved {
                 ready.min_by_key(|(_, group)| group.ran)
@@ -479,6 +566,14 @@ impl<'a> Warp<'a> {
         if barrier > 15 {
             return Err(FaultKind::BarrierNumber);
         }
+        if op.immediate == ARRIVE {
+            self.lanes.arrive(barrier, threads, active);
+            if let Some(observer) = self.observer() {
+                observer.arrive(barrier);
+            }
+            self.lanes.groups.push(Group { pc: group.pc + 1, lanes: active, ..group });
+            return Ok(());
+        }
         let state = State::AtBarrier(barrier, threads);
         self.lanes.groups.push(Group { pc: group.pc + 1, lanes: active, state, ..group });
         Ok(())
@@ -498,7 +593,9 @@ impl<'a> Warp<'a> {
             let program = self.program;
             let parts: Vec<Part<'_>> =
                 waiting.iter().map(|group| Part { op: &program.code[group.pc as usize], mask: group.lanes }).collect();
-            if execute(self, &parts) == Next::Fault {
+            let whole = matches!(state, State::Converging(Collective::WholeWarp, _));
+            let next = if whole { whole_warp(self, &parts) } else { execute(self, &parts) };
+            if next == Next::Fault {
                 if let Some(fault) = &mut self.lanes.fault {
                     fault.1 = waiting[0].pc;
                 }

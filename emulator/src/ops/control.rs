@@ -32,6 +32,9 @@ pub(crate) const NOTHING: Variants = Variants::of::<Pass>();
 /// `bar.sync a {, b}`: barrier number and, if not all threads of the block, the number of threads.
 pub(crate) const BARRIER: Variants = Variants::of::<Wait>();
 
+/// In [`Op::immediate`] of a barrier where threads arrive without waiting: `bar.arrive`.
+pub(crate) const ARRIVE: i64 = -1;
+
 /// What a barrier computes of the predicates of its threads. Its number is in [`Op::immediate`], the predicate in
 /// [`Op::c`], and bit 0 of [`Op::e`] says that it is negated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +73,44 @@ struct OrderMemory;
 
 impl Operation for OrderMemory {
     #[inline(always)]
-    fn run(_: &mut Warp<'_>, _: &Op, _: u32) -> Next {
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        if let Some(observer) = warp.observer() {
+            observer.fence(mask, op.immediate != 0);
+        }
         Next::Step
     }
 }
 
-/// `membar` and `fence`
+struct WaitForDependencies;
+struct LaunchDependents;
+
+impl Operation for WaitForDependencies {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, _: &Op, _: u32) -> Next {
+        if let Some(observer) = warp.observer() {
+            observer.dependencies_waited();
+        }
+        Next::Step
+    }
+}
+
+impl Operation for LaunchDependents {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, _: &Op, _: u32) -> Next {
+        if let Some(observer) = warp.observer() {
+            observer.dependents_launched();
+        }
+        Next::Step
+    }
+}
+
+/// `griddepcontrol.wait`
+pub(crate) const DEPENDENCY_WAIT: Variants = Variants::of::<WaitForDependencies>();
+/// `griddepcontrol.launch_dependents`
+pub(crate) const DEPENDENTS_LAUNCH: Variants = Variants::of::<LaunchDependents>();
+
+/// `membar` and `fence`; 1 in [`Op::immediate`] if the scope is more than the block.
 pub(crate) const FENCE: Variants = Variants::of::<OrderMemory>();
 
 /// `mov.b32 d, {a, b}` and `mov.b64 d, {a, b}`: the first part is the low one.

@@ -28,7 +28,7 @@ pub(crate) const ADDRESS_32: u32 = 1 << 31;
 /// Set in [`Op::window`] if other accesses may not move across this one: after an acquiring load, before a releasing store.
 pub(crate) const ORDERED: u32 = 1 << 30;
 /// What of [`Op::window`] is the number of the window.
-const NUMBER: u32 = ORDERED - 1;
+pub(crate) const NUMBER: u32 = ORDERED - 1;
 
 /// Finds each active lane's bytes in host memory, or faults.
 pub(crate) trait SpaceAccess {

@@ -1,20 +1,32 @@
 //! What each instruction does, 32 lanes at a time.
 //!
-//! An operation is a function over the rows of its operands, compiled once for any processor and once with AVX2 and
-//! FMA; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
+//! An operation is a function over the rows of its operands, compiled for any processor, for those with AVX2 and FMA, and
+//! for those with AVX-512; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
 //! [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles, branches) have decoders.
 
+pub(crate) mod async_copy;
 pub(crate) mod atomic;
+pub(crate) mod bits;
 pub(crate) mod carry;
+pub(crate) mod clock;
 pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod convert;
+pub(crate) mod double;
+pub(crate) mod extrema;
 pub(crate) mod float;
+pub(crate) mod flushed;
+pub(crate) mod fp8;
 pub(crate) mod half;
 pub(crate) mod integer;
+pub(crate) mod matrix;
 pub(crate) mod memory;
 pub(crate) mod moves;
+pub(crate) mod narrow;
+pub(crate) mod predicate;
 pub(crate) mod shuffle;
+pub(crate) mod video;
+pub(crate) mod wide;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -35,6 +47,8 @@ pub(crate) enum Next {
     Exit,
     /// The active lanes wait for others of their warp.
     Converge,
+    /// The active lanes wait for all others of their warp to come to this very instruction.
+    ConvergeWarp,
     /// The active lanes wait at a barrier of the block.
     Barrier,
     /// `Warp::fault` says what happened.
@@ -59,6 +73,8 @@ pub(crate) struct Variants {
     baseline: Exec,
     #[cfg(target_arch = "x86_64")]
     avx2: Exec,
+    #[cfg(target_arch = "x86_64")]
+    avx512: Exec,
 }
 
 impl Variants {
@@ -67,33 +83,67 @@ impl Variants {
             baseline: baseline::<O>,
             #[cfg(target_arch = "x86_64")]
             avx2: avx2::<O>,
+            #[cfg(target_arch = "x86_64")]
+            avx512: avx512::<O>,
         }
     }
 
     /// The one to use on this processor.
     pub(crate) fn select(self) -> Exec {
         #[cfg(target_arch = "x86_64")]
-        if has_avx2() {
-            return self.avx2;
-        }
+        return match Isa::of_this_processor() {
+            Isa::Baseline => self.baseline,
+            Isa::Avx2 => self.avx2,
+            Isa::Avx512 => self.avx512,
+        };
+        #[cfg(not(target_arch = "x86_64"))]
         self.baseline
     }
 }
 
-/// Whether the processor has what the faster variants are compiled for, and `WARPWRIGHT_EMULATOR_ISA=baseline` does not
-/// ask for the others.
+/// The vector extensions that operations are compiled for.
 #[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| {
-        std::env::var_os("WARPWRIGHT_EMULATOR_ISA").is_none_or(|isa| isa != "baseline")
-            && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt")
-    })
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Isa {
+    Baseline,
+    Avx2,
+    Avx512,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Isa {
+    /// The most that the processor has, and `WARPWRIGHT_EMULATOR_ISA` (`baseline`, `avx2`) allows.
+    fn of_this_processor() -> Self {
+        static ISA: OnceLock<Isa> = OnceLock::new();
+        *ISA.get_or_init(|| {
+            let allowed = match std::env::var("WARPWRIGHT_EMULATOR_ISA").as_deref() {
+                Ok("baseline") => Self::Baseline,
+                Ok("avx2") => Self::Avx2,
+                _ => Self::Avx512,
+            };
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("popcnt");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512cd")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            let has = if avx512 {
+                Self::Avx512
+            } else if avx2 {
+                Self::Avx2
+            } else {
+                Self::Baseline
+            };
+            has.min(allowed)
+        })
+    }
 }
 
 unsafe fn baseline<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
@@ -101,8 +151,14 @@ unsafe fn baseline<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Nex
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
 unsafe fn avx2<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+    O::run(warp, op, mask)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn avx512<O: Operation>(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
     O::run(warp, op, mask)
 }
 
@@ -153,16 +209,43 @@ pub(crate) struct Form {
     pub(crate) exec: Variants,
 }
 
-/// The form with an opcode, with all its modifiers.
-pub(crate) fn form(opcode: &str) -> Option<&'static Form> {
-    static FORMS: OnceLock<HashMap<&str, &Form>> = OnceLock::new();
-    let forms = FORMS.get_or_init(|| {
-        let lists = [integer::FORMS, float::FORMS, half::FORMS, half::F16, half::BF16];
-        let lists =
-            lists.into_iter().chain([convert::FORMS, convert::HALF, compare::FORMS, compare::SETS, moves::FORMS]);
-        lists.flatten().copied().flatten().map(|form| (form.opcode, form)).collect()
+/// All forms.
+pub(crate) fn forms() -> impl Iterator<Item = &'static Form> {
+    let lists = [
+        integer::FORMS,
+        bits::FORMS,
+        float::FORMS,
+        float::TOWARD_ZERO,
+        float::DOWN,
+        float::UP,
+        double::FORMS,
+        flushed::FORMS,
+        extrema::FORMS,
+        half::FORMS,
+        half::F16,
+        half::BF16,
+        fp8::FORMS,
+        convert::FORMS,
+        convert::HALF,
+        narrow::FORMS,
+        compare::FORMS,
+        compare::SETS,
+        moves::FORMS,
+    ];
+    lists.into_iter().flatten().copied().flatten()
+}
+
+/// The form with an opcode, with all its modifiers. If there are several, they differ in the number of their sources;
+/// it is the one with `sources`, or else any.
+pub(crate) fn form(opcode: &str, sources: usize) -> Option<&'static Form> {
+    static FORMS: OnceLock<HashMap<&str, Vec<&Form>>> = OnceLock::new();
+    let all = FORMS.get_or_init(|| {
+        let mut all = HashMap::<&str, Vec<&Form>>::new();
+        forms().for_each(|form| all.entry(form.opcode).or_default().push(form));
+        all
     });
-    forms.get(opcode).copied()
+    let found = all.get(opcode)?;
+    found.iter().find(|form| form.sources.len() == sources).or(found.first()).copied()
 }
 
 /// A [`Form`] of up to four sources: `map!("add.u32", |a: u32, b: u32| -> u32 { a.wrapping_add(b) })`.
@@ -205,3 +288,16 @@ macro_rules! map {
     }};
 }
 pub(crate) use map;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_form_is_listed_twice() {
+        let mut seen = std::collections::HashSet::new();
+        let twice: Vec<_> =
+            forms().filter(|form| !seen.insert((form.opcode, form.sources.len()))).map(|form| form.opcode).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+}

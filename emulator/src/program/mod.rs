@@ -3,11 +3,13 @@
 mod decode;
 
 use std::fmt;
+use std::sync::OnceLock;
 
 pub(crate) use decode::{Symbol, decode};
 
+use crate::observe::Observed;
 use crate::ops::Exec;
-use crate::ptx::ast::Location;
+use crate::ptx::ast::{Location, Space};
 
 /// Where an operand is: a byte offset in the register file of the warp or, with [`CONSTANT`] set, in the constants of
 /// the program. For a predicate, its index.
@@ -23,6 +25,7 @@ pub(crate) const NO_SLOT: Slot = u32::MAX;
 pub(crate) const ROW: u32 = 128;
 
 /// One decoded instruction.
+#[derive(Clone, Copy)]
 pub(crate) struct Op {
     /// Executes it.
     pub(crate) exec: Exec,
@@ -39,6 +42,56 @@ pub(crate) struct Op {
     pub(crate) window: u32,
     /// A byte offset, the target of a branch, a table.
     pub(crate) immediate: i64,
+}
+
+/// A register of a warp, as an operation names it: its slot, or for a predicate its index with [`PREDICATE`] set.
+pub(crate) type Register = u32;
+
+/// Marks a [`Register`] that is a predicate.
+pub(crate) const PREDICATE: Register = 1 << 31;
+
+/// What an operation reads and writes, for the checks that watch it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Uses {
+    pub(crate) reads: Vec<Register>,
+    pub(crate) writes: Vec<Register>,
+    pub(crate) memory: Option<MemoryUse>,
+}
+
+/// How an operation accesses memory. Its addresses are those of [`Warp::addresses`](crate::exec::Warp::addresses).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemoryUse {
+    pub(crate) space: Space,
+    /// Bytes that each lane accesses.
+    pub(crate) bytes: u32,
+    /// The values that a store writes, which are in [`Op::d`], [`Op::b`], [`Op::c`] and [`Op::e`], and whether the
+    /// registers have 64 bits.
+    pub(crate) values: u32,
+    pub(crate) wide: bool,
+    pub(crate) kind: MemoryKind,
+    /// How far away the threads may be with which the access makes no race if theirs is strong too.
+    pub(crate) strength: Strength,
+    /// Whether what others released is seen after it.
+    pub(crate) acquires: bool,
+    /// Whether what came before it is seen by those that acquire it.
+    pub(crate) releases: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryKind {
+    Load,
+    Store,
+    Atomic,
+    /// `atom.cas`, which fails if what was loaded before is out of date.
+    CompareAndSwap,
+}
+
+/// The scope of a strong access or a fence. A cluster counts as the whole device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Strength {
+    Weak,
+    Block,
+    Device,
 }
 
 /// A special register whose value the emulator puts in a slot when a block starts.
@@ -103,6 +156,10 @@ pub(crate) struct Program {
     pub(crate) code: Vec<Op>,
     /// For each operation of `code`, its opcode and where it stands.
     pub(crate) sources: Vec<(String, Location)>,
+    /// For each operation of `code`, what it reads and writes.
+    pub(crate) uses: Vec<Uses>,
+    /// The code under checks, and with counters, made when it is first needed.
+    pub(crate) observed: [OnceLock<Observed>; 2],
     /// The rows that slots with [`CONSTANT`] name.
     pub(crate) constants: Rows,
     /// The size of a warp's register file in bytes.
@@ -112,6 +169,10 @@ pub(crate) struct Program {
     /// The number of memory accesses that remember a window.
     pub(crate) windows: u32,
     pub(crate) specials: Vec<(Special, Slot)>,
+    /// Slots of instructions with more operands than an [`Op`] has places, and what else these need to know.
+    pub(crate) lists: Vec<Slot>,
+    /// Operations that others are made of.
+    pub(crate) parts: Vec<Op>,
     pub(crate) parameters: Vec<Parameter>,
     /// Static shared memory in bytes, where dynamic shared memory starts.
     pub(crate) shared_bytes: u64,
@@ -124,6 +185,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// The code under observation.
+    pub(crate) fn observed(&self, counting: bool) -> &Observed {
+        self.observed[usize::from(counting)].get_or_init(|| Observed::new(self, counting))
+    }
+
     /// The size of the parameter block in bytes.
     pub(crate) fn parameter_bytes(&self) -> usize {
         self.parameters.last().map_or(0, |last| (last.offset + last.size) as usize)

@@ -2,7 +2,7 @@
 
 use super::{Decoder, Result};
 use crate::ops::{atomic, memory};
-use crate::program::{NO_SLOT, Op};
+use crate::program::{MemoryKind, MemoryUse, NO_SLOT, Op, Strength};
 use crate::ptx::ast::{Operand, RegisterKind, Space};
 
 impl Decoder<'_> {
@@ -22,29 +22,31 @@ impl Decoder<'_> {
         self.memory(opcode, &access, source, base, *offset, false)
     }
 
-    /// Reads the modifiers of a load or store. How they cache, for whom they are ordered, and weak or relaxed order change
-    /// no result.
+    /// Reads the modifiers of a load or store. How they cache changes no result; how strong they are is for the check of
+    /// races.
     fn access<'m>(&self, opcode: &str, modifiers: &[&'m str]) -> Result<MemoryAccess<'m>> {
         let (mut space, mut lanes, mut ty, mut ordered) = (Space::Generic, 1, None, false);
+        let strength = strength(modifiers);
         for &modifier in modifiers {
             match modifier {
                 "global" => space = Space::Global,
                 "const" => space = Space::Constant,
                 "shared" | "shared::cta" => space = Space::Shared,
                 "local" => space = Space::Local,
-                "param" => space = Space::Param,
+                "param" | "param::entry" => space = Space::Param,
                 "acquire" | "release" => ordered = true,
                 "v2" => lanes = 2,
                 "v4" => lanes = 4,
+                "v8" => lanes = 8,
                 "weak" | "volatile" | "relaxed" | "cta" | "cluster" | "gpu" | "sys" | "nc" | "ca" | "cg" | "cs"
-                | "lu" | "cv" | "wb" | "wt" => {}
+                | "lu" | "cv" | "wb" | "wt" | "mmio" => {}
                 _ if modifier.starts_with("L1::") || modifier.starts_with("L2::") => {}
                 _ if ty.is_none() => ty = Some(modifier),
                 _ => return self.failed(format!("the instruction `{opcode}` is not supported")),
             }
         }
         match ty {
-            Some(ty) => Ok(MemoryAccess { space, lanes, ty, ordered }),
+            Some(ty) => Ok(MemoryAccess { space, lanes, ty, ordered, strength }),
             None => self.failed(format!("`{opcode}` has no type")),
         }
     }
@@ -58,13 +60,21 @@ impl Decoder<'_> {
         offset: i64,
         load: bool,
     ) -> Result<Op> {
-        let &MemoryAccess { space, lanes, ty, ordered } = access;
+        let &MemoryAccess { space, lanes, ty, ordered, strength } = access;
         let parts = match value {
             Operand::Vector(parts) => &parts[..],
             single => std::slice::from_ref(single),
         };
         if parts.len() != lanes {
             return self.failed(format!("`{opcode}` accesses {lanes} values, not {}", parts.len()));
+        }
+        if lanes == 8 || lanes == 4 && ty.ends_with("64") {
+            if space != Space::Global || !(ty.ends_with("32") && lanes == 8 || lanes == 4) {
+                return self.failed(format!("the instruction `{opcode}` is not supported"));
+            }
+            let mut op = self.wide_access(value, base, offset, load)?;
+            op.window |= if ordered { memory::ORDERED } else { 0 };
+            return Ok(op);
         }
         let register = match parts.iter().find_map(|part| match part {
             Operand::Register(register) => Some(self.kernel.registers[*register as usize]),
@@ -103,11 +113,16 @@ impl Decoder<'_> {
         if ordered {
             op.window |= memory::ORDERED;
         }
+        let kind = if load { MemoryKind::Load } else { MemoryKind::Store };
+        let (acquires, releases) = (ordered && load, ordered && !load);
+        let bytes = (size * lanes as u64) as u32;
+        let (values, wide) = (lanes as u32, register == RegisterKind::Bits64);
+        self.uses.memory = Some(MemoryUse { space, bytes, values, wide, kind, strength, acquires, releases });
         Ok(op)
     }
 
     /// The address of an access, and a place to remember the window that it hits.
-    fn address(&mut self, op: &mut Op, base: &Operand, offset: i64) -> Result<()> {
+    pub(super) fn address(&mut self, op: &mut Op, base: &Operand, offset: i64) -> Result<()> {
         op.window = self.windows;
         self.windows += 1;
         op.immediate = offset;
@@ -120,7 +135,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// `atom` and `red`. In which order and for whom they are seen changes no result.
+    /// `atom` and `red`. In which order and for whom they are seen is for the check of races.
     pub(super) fn atomic(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
         let reduction = opcode.starts_with("red.");
         let (mut space, mut operation) = (Space::Generic, Vec::new());
@@ -132,6 +147,17 @@ impl Decoder<'_> {
                 _ => operation.push(modifier),
             }
         }
+        let given = |orders: [&str; 2]| modifiers.iter().any(|modifier| orders.contains(modifier));
+        let memory = MemoryUse {
+            space,
+            bytes: 0,
+            values: 1,
+            wide: false,
+            kind: if modifiers.contains(&"cas") { MemoryKind::CompareAndSwap } else { MemoryKind::Atomic },
+            strength: if modifiers.contains(&"cta") { Strength::Block } else { Strength::Device },
+            acquires: given(["acquire", "acq_rel"]),
+            releases: given(["release", "acq_rel"]),
+        };
         let Some((variants, kind, count)) = atomic::atomic(&operation.join("."), space) else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
@@ -150,6 +176,15 @@ impl Decoder<'_> {
         op.b = self.source(&sources[0], kind)?;
         op.c = if count == 2 { self.source(&sources[1], kind)? } else { NO_SLOT };
         self.address(&mut op, base, *offset)?;
+        let bits =
+            operation.last().and_then(|ty| ty.trim_start_matches(|letter: char| !letter.is_ascii_digit()).get(..2));
+        let bytes = match bits {
+            Some("16") if !operation.iter().any(|part| part.ends_with("x2")) => 2,
+            Some("64") => 8,
+            Some("12") => 16,
+            _ => 4,
+        };
+        self.uses.memory = Some(MemoryUse { bytes, ..memory });
         Ok(op)
     }
 
@@ -168,10 +203,23 @@ impl Decoder<'_> {
     }
 }
 
+/// With whose accesses one with these modifiers makes no race if theirs is strong too.
+fn strength(modifiers: &[&str]) -> Strength {
+    let given = |names: &[&str]| modifiers.iter().any(|modifier| names.contains(modifier));
+    if !given(&["volatile", "relaxed", "acquire", "release", "mmio"]) {
+        Strength::Weak
+    } else if given(&["cta"]) {
+        Strength::Block
+    } else {
+        Strength::Device
+    }
+}
+
 struct MemoryAccess<'m> {
     space: Space,
     lanes: usize,
     ty: &'m str,
     /// Whether it acquires or releases.
     ordered: bool,
+    strength: Strength,
 }

@@ -3,17 +3,22 @@
 //! An instruction that is not supported, or whose operands do not have the widths that its opcode asks for, is an error
 //! here, so execution meets neither.
 
+mod async_copy;
 mod collective;
+mod matrix;
 mod memory;
+mod predicate;
 mod special;
+mod support;
+mod wide;
 
 use std::collections::HashMap;
 
-use super::{CONSTANT, NO_SLOT, Op, Parameter, Program, ROW, Rows, Slot, Special};
+use super::{CONSTANT, NO_SLOT, Op, PREDICATE, Parameter, Program, ROW, Register, Rows, Slot, Special, Uses};
 use crate::ops::carry::carry;
 use crate::ops::control::BarrierReduction;
 use crate::ops::shuffle::Collective;
-use crate::ops::{Variants, control, form, memory as access, shuffle};
+use crate::ops::{Variants, async_copy as copies, control, form, memory as access, shuffle};
 use crate::ptx::PtxError;
 use crate::ptx::ast::{Instruction, Kernel, Operand, RegisterKind, Space, Variable};
 
@@ -39,15 +44,19 @@ pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared:
     let mut decoder = Decoder::new(kernel, symbols, shared)?;
     let mut code = Vec::with_capacity(kernel.body.len() + 1);
     let mut sources = Vec::with_capacity(kernel.body.len() + 1);
+    let mut uses = Vec::with_capacity(kernel.body.len() + 1);
     for instruction in &kernel.body {
         let mut op = decoder.instruction(instruction)?;
         if let Some((register, negated)) = instruction.guard {
             op.guard = decoder.slots[register as usize] * 2 + u32::from(negated);
+            decoder.uses.reads.push(decoder.slots[register as usize] | PREDICATE);
         }
+        uses.push(std::mem::take(&mut decoder.uses));
         code.push(op);
         sources.push((instruction.opcode.clone(), instruction.location));
     }
     code.push(Op::new(control::EXIT));
+    uses.push(Uses::default());
     sources.push(("ret".to_owned(), kernel.body.last().map(|last| last.location).unwrap_or_default()));
 
     let mut constants = Rows::zeroed(decoder.constants.len());
@@ -56,11 +65,15 @@ pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared:
         name: kernel.name.clone(),
         code,
         sources,
+        uses,
+        observed: Default::default(),
         constants,
         register_bytes: decoder.register_bytes,
         predicates: decoder.predicates,
         windows: decoder.windows,
         specials: decoder.specials,
+        lists: decoder.lists,
+        parts: decoder.parts,
         parameters: decoder.parameters,
         shared_bytes: decoder.shared_bytes,
         local_bytes: decoder.local_bytes,
@@ -97,14 +110,17 @@ struct Decoder<'k> {
     constants: Vec<u8>,
     constant_slots: HashMap<(u64, RegisterKind), Slot>,
     specials: Vec<(Special, Slot)>,
+    lists: Vec<Slot>,
+    parts: Vec<Op>,
     parameters: Vec<Parameter>,
     shared_bytes: u64,
     local_bytes: u64,
     windows: u32,
     /// The predicate that is the carry flag, once an instruction has used it.
     carry_flag: Option<Slot>,
-    /// The line of the instruction that is being decoded.
+    /// The line of the instruction that is being decoded, and what it reads and writes.
     line: u32,
+    uses: Uses,
 }
 
 /// Gives variables addresses, one after the other.
@@ -126,12 +142,15 @@ impl<'k> Decoder<'k> {
             constants: Vec::new(),
             constant_slots: HashMap::new(),
             specials: Vec::new(),
+            lists: Vec::new(),
+            parts: Vec::new(),
             parameters: Vec::new(),
             shared_bytes: 0,
             local_bytes: 0,
             windows: 0,
             carry_flag: None,
             line: kernel.line,
+            uses: Uses::default(),
         };
         for &kind in &kernel.registers {
             let slot = decoder.new_register(kind)?;
@@ -215,10 +234,12 @@ impl<'k> Decoder<'k> {
     fn source(&mut self, operand: &Operand, kind: RegisterKind) -> Result<Slot> {
         match operand {
             Operand::Register(register) if self.kernel.registers[*register as usize] == kind => {
-                Ok(self.slots[*register as usize])
+                let slot = self.slots[*register as usize];
+                self.uses.reads.push(register_of(slot, kind));
+                Ok(slot)
             }
             Operand::Immediate(value) => Ok(self.constant(*value, kind)),
-            Operand::Special(name) if kind == RegisterKind::Bits32 => self.special(name),
+            Operand::Special(name) if kind != RegisterKind::Predicate => self.special(name, kind),
             Operand::Symbol(name, 0) if name == "WARP_SZ" => Ok(self.constant(32, kind)),
             Operand::Symbol(name, offset) if kind == RegisterKind::Bits64 || kind == RegisterKind::Bits32 => {
                 let symbol = self.symbol(name)?;
@@ -231,7 +252,9 @@ impl<'k> Decoder<'k> {
     fn destination(&mut self, operand: &Operand, kind: RegisterKind) -> Result<Slot> {
         match operand {
             Operand::Register(register) if self.kernel.registers[*register as usize] == kind => {
-                Ok(self.slots[*register as usize])
+                let slot = self.slots[*register as usize];
+                self.uses.writes.push(register_of(slot, kind));
+                Ok(slot)
             }
             Operand::Sink => self.new_register(kind),
             _ => self.failed(format!("expected a {} register to write", describe(kind))),
@@ -258,10 +281,15 @@ impl<'k> Decoder<'k> {
         if let Some(special) = self.special_instruction(opcode, operands)? {
             return Ok(special);
         }
-        let Some(form) = form(opcode) else {
+        self.by_form(opcode, operands)
+    }
+
+    /// An instruction that a form describes.
+    fn by_form(&mut self, opcode: &str, operands: &[Operand]) -> Result<Op> {
+        let Some(form) = form(opcode, operands.len().saturating_sub(1)) else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
-        let [destination, sources @ ..] = &operands[..] else {
+        let [destination, sources @ ..] = operands else {
             return self.failed(format!("`{opcode}` has no operands"));
         };
         if sources.len() != form.sources.len() {
@@ -282,6 +310,10 @@ impl<'k> Decoder<'k> {
         let mut parts = opcode.split('.');
         let root = parts.next().unwrap_or_default();
         let modifiers: Vec<&str> = parts.collect();
+        if !support::supported(root, &modifiers) {
+            return Ok(None);
+        }
+        let (modifiers, operands) = self.without_cache_hint(root, modifiers, operands)?;
         let op = match (root, &modifiers[..], operands) {
             ("bra", [] | ["uni"], [Operand::Symbol(label, 0)]) => {
                 let Some(&target) = self.labels.get(label.as_str()) else {
@@ -291,16 +323,36 @@ impl<'k> Decoder<'k> {
             }
             ("ret", [] | ["uni"], []) | ("exit", [], []) => Op::new(control::EXIT),
             ("trap", [], []) => Op::new(control::TRAP),
-            // Streams run in order, so what a launch depends on has ended; waiting and fetching ahead change no result.
-            ("griddepcontrol", ["wait"] | ["launch_dependents"], [])
-            | ("nanosleep", ["u32"], [_])
-            | ("prefetch", ..) => Op::new(control::NOTHING),
+            // Streams run in order, so what a launch depends on has ended: to wait changes no result, and what comes before
+            // the wait is for the check of races to see. To sleep changes nothing at all.
+            ("griddepcontrol", ["wait"], []) => Op::new(control::DEPENDENCY_WAIT),
+            ("griddepcontrol", ["launch_dependents"], []) => Op::new(control::DEPENDENTS_LAUNCH),
+            ("nanosleep", ["u32"], [_]) => Op::new(control::NOTHING),
+            ("prefetch" | "prefetchu" | "discard" | "applypriority" | "pmevent", ..) => self.hint(operands)?,
+            ("createpolicy", _, [destination, ..]) => self.cache_policy(destination)?,
+            ("fence" | "membar", ["proxy", ..], _) | ("fence", ["mbarrier_init", ..], _) => self.hint(operands)?,
             ("membar" | "fence", ..) => self.fence(opcode, &modifiers, operands)?,
-            ("bar", ["sync"], _) | ("barrier", ["sync"] | ["sync", "aligned"], _) => self.barrier(operands)?,
-            ("bar", ["red", operation, _], _)
-            | ("barrier", ["red", operation, _] | ["red", operation, "aligned", _], _) => {
-                self.barrier_reduction(operation, operands)?
+            ("bar", ["sync"], _) | ("barrier", ["sync"], _) => self.barrier(operands)?,
+            ("bar" | "barrier", ["arrive"], [_, _]) => Op { immediate: control::ARRIVE, ..self.barrier(operands)? },
+            ("bar" | "barrier", ["red", operation, _], _) => self.barrier_reduction(operation, operands)?,
+            // Conversions to integers clamp anyway.
+            ("cvt", [_, "sat", _, _] | [_, "ftz", "sat", _, _], _) if modifiers[0].ends_with('i') => {
+                self.by_form(&opcode.replacen(".sat", "", 1), operands)?
             }
+            ("elect", ["sync"], [destination, members]) => self.election(destination, members)?,
+            ("setp", ..) => return self.compare(&modifiers, operands),
+            ("set", ..) => return self.compare_to_number(opcode, &modifiers, operands),
+            ("lop3", ["or" | "and", "b32"], _) => self.logic_with_predicate(modifiers[0], operands)?,
+            ("isspacep", [space], [destination, address]) => self.is_space(space, destination, address)?,
+            ("mov", [_], [destination, Operand::Special(name)]) => return self.clock(destination, name),
+            ("atom" | "red", ..) if modifiers.iter().any(|m| matches!(*m, "v2" | "v4" | "v8")) => {
+                self.vector_atomic(opcode, &modifiers, operands)?
+            }
+            (
+                "vadd4" | "vsub4" | "vavrg4" | "vabsdiff4" | "vmin4" | "vmax4" | "vadd2" | "vsub2" | "vavrg2"
+                | "vabsdiff2" | "vmin2" | "vmax2",
+                ..,
+            ) => self.video(opcode, root, &modifiers, operands)?,
             ("bar", ["warp", "sync"], [mask]) => self.collective(Collective::Barrier, mask)?,
             ("activemask", ["b32"], [destination]) => {
                 let d = self.destination(destination, RegisterKind::Bits32)?;
@@ -312,8 +364,17 @@ impl<'k> Decoder<'k> {
             }
             ("redux", ["sync", operation @ ..], _) => self.reduction(&operation.join("."), operands)?,
             ("match", [mode, "sync", ty], _) => self.matching(mode, ty, operands)?,
+            ("mma", ..) => self.mma(opcode, &modifiers, operands)?,
+            ("wmma", ["mma", ..], _) => self.wmma(opcode, &modifiers, operands)?,
+            ("wmma", ..) => self.fragment(opcode, &modifiers, operands)?,
+            ("ldmatrix" | "stmatrix", ..) => self.matrices(opcode, &modifiers, operands)?,
+            ("movmatrix", _, [destination, source]) => self.transposition(destination, source)?,
+            ("cp", ["async", "commit_group"], []) => Op::new(copies::COMMIT),
+            ("cp", ["async", "wait_all"], []) => Op::new(copies::WAIT_ALL),
+            ("cp", ["async", "wait_group"], [groups]) => self.async_wait(groups)?,
+            ("cp", ["async", "ca" | "cg", ..], _) => self.async_copy(opcode, &modifiers, operands)?,
             ("atom" | "red", ..) => self.atomic(opcode, &modifiers, operands)?,
-            ("ld", ..) => self.load(opcode, &modifiers, operands)?,
+            ("ld" | "ldu", ..) => self.load(opcode, &modifiers, operands)?,
             ("st", ..) => self.store(opcode, &modifiers, operands)?,
             ("mov", ["b32" | "b64"], [Operand::Vector(_), _] | [_, Operand::Vector(_)]) => {
                 self.pack(modifiers[0] == "b64", operands)?
@@ -325,6 +386,28 @@ impl<'k> Decoder<'k> {
         Ok(Some(op))
     }
 
+    /// Without what changes no result: the policy of a cache hint, which has to be one; whose barrier it is, and that it
+    /// is aligned.
+    fn without_cache_hint<'a, 'o>(
+        &mut self,
+        root: &str,
+        mut modifiers: Vec<&'a str>,
+        operands: &'o [Operand],
+    ) -> Result<(Vec<&'a str>, &'o [Operand])> {
+        if matches!(root, "bar" | "barrier") {
+            modifiers.retain(|modifier| !matches!(*modifier, "cta" | "aligned"));
+        }
+        if !matches!(root, "ld" | "st" | "atom" | "red") || !modifiers.contains(&"L2::cache_hint") {
+            return Ok((modifiers, operands));
+        }
+        let Some((policy, operands)) = operands.split_last() else {
+            return self.failed("a cache hint takes a policy");
+        };
+        self.source(policy, RegisterKind::Bits64)?;
+        modifiers.retain(|modifier| *modifier != "L2::cache_hint");
+        Ok((modifiers, operands))
+    }
+
     fn fence(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
         let known = |modifier: &&str| {
             matches!(*modifier, "sc" | "acq_rel" | "acquire" | "release" | "cta" | "cluster" | "gpu" | "gl" | "sys")
@@ -332,7 +415,7 @@ impl<'k> Decoder<'k> {
         if !modifiers.iter().all(known) || !operands.is_empty() {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         }
-        Ok(Op::new(control::FENCE))
+        Ok(Op { immediate: i64::from(!modifiers.contains(&"cta")), ..Op::new(control::FENCE) })
     }
 
     fn barrier(&mut self, operands: &[Operand]) -> Result<Op> {
@@ -435,7 +518,7 @@ impl<'k> Decoder<'k> {
             "param" => access::PARAMETER_BASE,
             _ => return Ok(None),
         };
-        let Some(form) = form(if to { "sub.u64" } else { "add.u64" }) else { return Ok(None) };
+        let Some(form) = form(if to { "sub.u64" } else { "add.u64" }, 2) else { return Ok(None) };
         let [destination, source] = operands else {
             return self.failed("`cvta` takes 2 operands");
         };
@@ -445,6 +528,11 @@ impl<'k> Decoder<'k> {
         op.b = self.constant(base, RegisterKind::Bits64);
         Ok(Some(op))
     }
+}
+
+/// The name of a register under which its uses are noted.
+fn register_of(slot: Slot, kind: RegisterKind) -> Register {
+    if kind == RegisterKind::Predicate { slot | PREDICATE } else { slot }
 }
 
 fn describe(kind: RegisterKind) -> &'static str {

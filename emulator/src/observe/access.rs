@@ -1,0 +1,560 @@
+//! Accesses to memory under observation: each is compared with the shadow, and leaves its stamp there.
+
+use super::order::Readers;
+use super::shadow::{Locked, PAGE, STRONG_BLOCK, STRONG_DEVICE, STRONG_READ, SWAP, Shadow, Stamp, WEAK};
+use super::{Conflict, Observer};
+use crate::exec::Warp;
+use crate::fault::{Access, FaultKind};
+use crate::memory::{ALIGNMENT, Window};
+use crate::ops::memory::{LOCAL_BASE, NUMBER, PARAMETER_BASE, SHARED_BASE, WINDOW_SIZE};
+use crate::program::{MemoryKind, MemoryUse, Op, Strength};
+use crate::ptx::ast::Space;
+
+/// What is wrong with an access.
+enum Wrong {
+    /// It reads a byte that nothing has written.
+    Uninitialised,
+    /// Nothing puts it in an order with another one, which is a write or not.
+    Race { other: Stamp, other_writes: bool },
+}
+
+/// Looks at an access before it is executed. Says `false`, and what is wrong, if something is.
+///
+/// Addresses that are out of bounds or not aligned are passed over: the operation itself reports them.
+pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, mask: u32) -> bool {
+    let addresses = warp.addresses(op);
+    // Generic addresses may be of several spaces.
+    let mut left = mask;
+    while left != 0 {
+        let space = space_of(memory.space, addresses[left.trailing_zeros() as usize]);
+        let (mut of_space, mut local) = (left, addresses);
+        if memory.space == Space::Generic {
+            of_space = 0;
+            for lane in (0..32).filter(|lane| left >> lane & 1 != 0) {
+                if space_of(Space::Generic, addresses[lane]) == space {
+                    of_space |= 1 << lane;
+                    local[lane] = addresses[lane] - base_of(space);
+                }
+            }
+        }
+        left &= !of_space;
+        let Some((_, observer)) = warp.watched() else { return true };
+        if observer.counting {
+            observer.counts[pc].access(memory, space, &local, of_space);
+        }
+        let good = match space {
+            Space::Shared => watch_shared(warp, op, pc, memory, &local, of_space),
+            Space::Local => watch_local(warp, memory, &local, of_space),
+            Space::Global => watch_global(warp, op, pc, memory, &local, of_space),
+            // Nobody writes constants and parameters.
+            Space::Generic | Space::Constant | Space::Param => true,
+        };
+        if !good {
+            return false;
+        }
+    }
+    true
+}
+
+/// Notes what an access learned that has been executed: a strong read sees what was released there. Whoever writes releases
+/// before the value is there, so what is read now is at least what came with the value.
+pub(super) fn learn(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) {
+    let Some((_, observer)) = warp.watched() else { return };
+    let now = memory.acquires || memory.kind != MemoryKind::Load;
+    for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
+        let space = space_of(memory.space, addresses[lane]);
+        let base = if memory.space == Space::Generic { base_of(space) } else { 0 };
+        let Observer { order, tracker, warp, .. } = &mut *observer;
+        order.strong_read(tracker, *warp, addresses[lane] - base, space == Space::Shared, now);
+    }
+}
+
+fn space_of(space: Space, address: u64) -> Space {
+    let within = |base: u64| address.wrapping_sub(base) < WINDOW_SIZE;
+    match space {
+        Space::Generic if within(SHARED_BASE) => Space::Shared,
+        Space::Generic if within(LOCAL_BASE) => Space::Local,
+        Space::Generic if within(PARAMETER_BASE) => Space::Param,
+        Space::Generic => Space::Global,
+        other => other,
+    }
+}
+
+fn base_of(space: Space) -> u64 {
+    match space {
+        Space::Shared => SHARED_BASE,
+        Space::Local => LOCAL_BASE,
+        Space::Param => PARAMETER_BASE,
+        Space::Generic | Space::Global | Space::Constant => 0,
+    }
+}
+
+/// What faults call such an access.
+fn access_of(space: Space, kind: MemoryKind) -> Access {
+    match (space, kind) {
+        (Space::Shared, MemoryKind::Load) => Access::SharedLoad,
+        (Space::Shared, MemoryKind::Store) => Access::SharedStore,
+        (Space::Shared, _) => Access::SharedAtomic,
+        (Space::Local, MemoryKind::Load) => Access::LocalLoad,
+        (Space::Local, _) => Access::LocalStore,
+        (_, MemoryKind::Load) => Access::GlobalLoad,
+        (_, MemoryKind::Store) => Access::GlobalStore,
+        (_, _) => Access::GlobalAtomic,
+    }
+}
+
+/// Local memory is a thread's own: there is only the question whether it was written.
+fn watch_local(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) -> bool {
+    let Some((_, observer)) = warp.watched() else { return true };
+    let bytes = memory.bytes as usize;
+    for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
+        let at = addresses[lane] as usize;
+        if at.checked_add(bytes).is_none_or(|end| end > observer.local_bytes) {
+            continue;
+        }
+        let first = (observer.warp as usize * 32 + lane) * observer.local_bytes + at;
+        let written = &mut observer.local[first..first + bytes];
+        if memory.kind == MemoryKind::Store {
+            written.fill(true);
+        } else if !written.iter().all(|written| *written) {
+            let (access, address) = (access_of(Space::Local, memory.kind), addresses[lane]);
+            let kind = FaultKind::Uninitialised { access, address, bytes: memory.bytes, nearest: None };
+            warp.fault(kind, lane as u32);
+            return false;
+        }
+    }
+    true
+}
+
+fn watch_shared(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) -> bool {
+    let size = warp.shared().size;
+    let host = warp.shared().host;
+    let mask = in_bounds(addresses, mask, 0, size, u64::from(memory.bytes));
+    let values = Values::of(warp, op, memory);
+    let Some((_, observer)) = warp.watched() else { return true };
+    if !(observer.initialised || observer.races) || mask == 0 {
+        return true;
+    }
+    let shared = std::mem::replace(&mut observer.shared, Shadow::new(0));
+    let found = Lanes {
+        observer,
+        shadow: &shared,
+        addresses,
+        offsets: addresses,
+        memory,
+        values,
+        host,
+        skew: 0,
+        pc,
+        shared: true,
+    };
+    let found = found.check(mask);
+    observer.shared = shared;
+    finish(warp, Space::Shared, memory, addresses, found)
+}
+
+fn watch_global(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) -> bool {
+    let index = op.window & NUMBER;
+    let values = Values::of(warp, op, memory);
+    let mut left = mask;
+    while left != 0 {
+        let address = addresses[left.trailing_zeros() as usize];
+        let mut window = warp.window(index);
+        if !window.contains(address, 1) {
+            match warp.memory().window(address) {
+                Some(found) => window = found,
+                None => window = Window::NONE,
+            }
+        }
+        let lanes = in_bounds(addresses, left, window.base, window.size, u64::from(memory.bytes));
+        if lanes == 0 {
+            // The operation will find nothing there either.
+            left &= left - 1;
+            continue;
+        }
+        left &= !lanes;
+        let Some((_, observer)) = warp.watched() else { return true };
+        if window.shadow.is_null() || !(observer.initialised || observer.races) {
+            continue;
+        }
+        // SAFETY: a shadow lives as long as its allocation, which is not freed while kernels run.
+        let shadow = unsafe { &*window.shadow };
+        let skew = window.base % ALIGNMENT;
+        let mut offsets = [0; 32];
+        for lane in 0..32 {
+            offsets[lane] = addresses[lane].wrapping_sub(window.base).wrapping_add(skew);
+        }
+        let (offsets, host) = (&offsets, window.host);
+        let found =
+            Lanes { observer, shadow, addresses, offsets, memory, values, host, skew, pc, shared: false }.check(lanes);
+        if !finish(warp, Space::Global, memory, addresses, found) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The lanes of `mask` whose bytes are in a window, and aligned.
+#[inline(always)]
+fn in_bounds(addresses: &[u64; 32], mask: u32, base: u64, size: u64, bytes: u64) -> u32 {
+    if size < bytes {
+        return 0;
+    }
+    let mut inside = 0;
+    for lane in 0..32 {
+        let offset = addresses[lane].wrapping_sub(base);
+        let good = offset <= size - bytes && addresses[lane] & (bytes - 1) == 0;
+        inside |= u32::from(good) << lane;
+    }
+    inside & mask
+}
+
+/// Says what is wrong.
+fn finish(
+    warp: &mut Warp<'_>,
+    space: Space,
+    memory: &MemoryUse,
+    addresses: &[u64; 32],
+    found: Result<(), (usize, Wrong)>,
+) -> bool {
+    let Err((lane, wrong)) = found else { return true };
+    let (access, address, bytes) = (access_of(space, memory.kind), addresses[lane], memory.bytes);
+    let nearest = if space == Space::Global { warp.memory().nearest(address) } else { None };
+    let kind = match wrong {
+        Wrong::Uninitialised => FaultKind::Uninitialised { access, address, bytes, nearest },
+        Wrong::Race { other, other_writes } => {
+            if let Some((_, observer)) = warp.watched() {
+                let block = observer.tracker.block_of(other.segment(), &observer.launch);
+                observer.conflict = Some(Conflict { stamp: other, block });
+            }
+            FaultKind::Race { access, other_writes, address, bytes, nearest }
+        }
+    };
+    warp.fault(kind, lane as u32);
+    false
+}
+
+/// The registers that a store writes from.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    rows: [Option<&'a [u8]>; 4],
+    /// Bytes of a lane in a row, and how many of them are stored.
+    stride: usize,
+    each: usize,
+}
+
+impl<'a> Values<'a> {
+    fn of(warp: &Warp<'a>, op: &Op, memory: &MemoryUse) -> Self {
+        let stride = if memory.wide { 8 } else { 4 };
+        let each = memory.bytes as usize / (memory.values as usize).max(1);
+        let mut rows = [None; 4];
+        if memory.kind == MemoryKind::Store {
+            for (row, slot) in rows.iter_mut().zip([op.d, op.b, op.c, op.e]).take(memory.values as usize) {
+                *row = Some(warp.row_bytes(slot, stride * 32));
+            }
+        }
+        Self { rows, stride, each }
+    }
+
+    /// What a lane stores.
+    fn of_lane(&self, lane: usize) -> Option<Vec<u8>> {
+        let rows = self.rows.iter().flatten();
+        let bytes: Vec<u8> = rows.flat_map(|row| row[lane * self.stride..][..self.each].iter().copied()).collect();
+        (!bytes.is_empty()).then_some(bytes)
+    }
+}
+
+/// The least and the most of some cells.
+#[inline(always)]
+fn extremes(cells: &[u64]) -> (u64, u64) {
+    let (mut least, mut most) = (i64::MAX, 0);
+    for cell in cells {
+        least = least.min(*cell as i64);
+        most = most.max(*cell as i64);
+    }
+    (least as u64, most as u64)
+}
+
+/// The lanes of an access to one allocation.
+struct Lanes<'o, 'a> {
+    observer: &'o mut Observer,
+    shadow: &'o Shadow,
+    addresses: &'o [u64; 32],
+    /// Where each lane's bytes are in the shadow.
+    offsets: &'o [u64; 32],
+    memory: &'o MemoryUse,
+    values: Values<'a>,
+    /// The memory itself, and what offsets in the shadow are more than those in it.
+    host: *mut u8,
+    skew: u64,
+    pc: usize,
+    shared: bool,
+}
+
+impl Lanes<'_, '_> {
+    fn is_strong(&self) -> bool {
+        self.memory.strength != Strength::Weak
+    }
+
+    /// Stamps up to here are of blocks that had this shared memory before: there is nothing written.
+    fn unwritten_below(&self) -> u32 {
+        if self.shared { self.observer.order.first() } else { 1 }
+    }
+
+    fn check(mut self, mask: u32) -> Result<(), (usize, Wrong)> {
+        if self.check_together(mask) {
+            return Ok(());
+        }
+        // Of lanes that load the same, two are as good as all.
+        let first = self.offsets[mask.trailing_zeros() as usize & 31];
+        let apart = (0..32).filter(|lane| mask >> lane & 1 != 0 && self.offsets[*lane] != first).count();
+        let mask = if apart == 0 && self.memory.kind == MemoryKind::Load && !self.is_strong() {
+            let others = mask & mask.wrapping_sub(1);
+            mask & !(others & others.wrapping_sub(1))
+        } else {
+            mask
+        };
+        for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
+            self.check_lane(lane, mask).map_err(|wrong| (lane, wrong))?;
+        }
+        Ok(())
+    }
+
+    /// The case that is almost all there are: the lanes access words next to one another, and all is in order. Says `false`,
+    /// and has changed nothing, if it is not so.
+    #[inline(always)]
+    fn check_together(&mut self, mask: u32) -> bool {
+        let bytes = u64::from(self.memory.bytes);
+        if self.is_strong() || mask == 0 || self.observer.order.gap.1 != 0 {
+            return false;
+        }
+        let first_lane = mask.trailing_zeros();
+        let count = mask.count_ones();
+        // The lanes are a run without holes.
+        if u64::from(mask >> first_lane) != (1 << count) - 1 {
+            return false;
+        }
+        let start = self.offsets[first_lane as usize];
+        let length = bytes * u64::from(count);
+        let mut apart = 0;
+        for lane in 0..32u32 {
+            let active = u64::from(mask >> lane & 1).wrapping_neg();
+            let expected = start.wrapping_add(bytes.wrapping_mul(u64::from(lane.wrapping_sub(first_lane))));
+            apart |= (self.offsets[lane as usize] ^ expected) & active;
+        }
+        if apart != 0 || start % PAGE + length > PAGE {
+            return false;
+        }
+        let order = &self.observer.order;
+        let warp = &order.warps[self.observer.warp as usize];
+        let unwritten_below = if self.observer.initialised { self.unwritten_below() } else { 0 };
+        let floor = if self.shared { order.first() } else { warp.floor };
+        let block_first = order.range().start;
+        let block_span = order.below.saturating_sub(block_first);
+        let races = self.observer.races;
+        let stamp = Stamp::new(warp.segment, self.observer.warp * 32 + first_lane, WEAK, self.pc as u32).0;
+        let mut page = self.shadow.page(start).lock();
+        let cells = page.cells();
+        let range = cells.range((start % PAGE) as usize, length as usize, bytes as usize);
+        let per_lane = (range.len() / count as usize).max(1);
+        let shift = per_lane.trailing_zeros();
+        let (writes, reads) = (&mut cells.writes[range.clone()], &mut cells.reads[range]);
+        let is_load = self.memory.kind == MemoryKind::Load;
+        // Cells are below 2^63, and of most only the least and the most have to be looked at.
+        let (least_write, most_write) = extremes(writes);
+        let (least_read, most_read) = extremes(reads);
+        let before = |segment: u32| u64::from(segment) << 32;
+        let all_before = |least: u64, most: u64| {
+            most < before(floor) || least >= before(block_first) && most < before(block_first + block_span)
+        };
+        if least_write < before(unwritten_below) && is_load {
+            return false;
+        }
+        if !races {
+            if !is_load {
+                writes.fill(stamp);
+            }
+            return true;
+        }
+        let one_stamp = |index: usize| stamp + ((index as u64 >> shift) << 22);
+        // The lane's own stamp, but for the operation and the kind.
+        let own = |cell: u64, index: usize| (cell ^ one_stamp(index)) >> 22 == 0;
+        let by = |cell: u64| cell >> 19 & 3;
+        let is_before = |cell: u64| all_before(cell, cell);
+        let ordered = |cells: &[u64], least: u64, most: u64| {
+            all_before(least, most)
+                || cells
+                    .iter()
+                    .enumerate()
+                    .all(|(index, cell)| is_before(*cell) || own(*cell, index) && by(*cell) == Readers::One as u64)
+        };
+        // The kind of a write has another meaning, and its readers are one.
+        let written_before = all_before(least_write, most_write)
+            || writes.iter().enumerate().all(|(index, cell)| is_before(*cell) || own(*cell, index));
+        if !written_before {
+            return false;
+        }
+        if !is_load {
+            if !ordered(reads, least_read, most_read) {
+                return false;
+            }
+            for (index, write) in writes.iter_mut().enumerate() {
+                *write = one_stamp(index);
+            }
+            reads.fill(0);
+            return true;
+        }
+        if ordered(reads, least_read, most_read) {
+            for (index, read) in reads.iter_mut().enumerate() {
+                *read = one_stamp(index);
+            }
+            return true;
+        }
+        // What many blocks read stays so. A strong read among them is left to the slow way.
+        let by_many = |cell: u64| by(cell) == Readers::Blocks as u64 && cell & STRONG_READ << 19 == 0;
+        let newest = before(warp.acquired_when());
+        reads.iter().all(|read| by_many(*read) && !is_before(*read) && *read >= newest)
+    }
+
+    fn check_lane(&mut self, lane: usize, mask: u32) -> Result<(), Wrong> {
+        let offset = self.offsets[lane];
+        let (kind, bytes) = (self.memory.kind, self.memory.bytes as usize);
+        let thread = self.observer.warp * 32 + lane as u32;
+        if self.observer.races && self.is_strong() {
+            self.release(lane);
+        }
+        let mut page = self.shadow.page(offset).lock();
+        let range = page.cells().range((offset % PAGE) as usize, bytes, bytes);
+        for cell in range {
+            if kind != MemoryKind::Store {
+                self.read(&mut page, cell, thread)?;
+            }
+            if kind != MemoryKind::Load {
+                self.write(&mut page, cell, thread, lane, mask)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a strong write makes known. What a strong read learns is noted when it is done.
+    fn release(&mut self, lane: usize) {
+        let Observer { order, tracker, warp, .. } = &mut *self.observer;
+        let MemoryUse { kind, releases, strength, .. } = *self.memory;
+        if kind != MemoryKind::Load {
+            if releases {
+                order.fence(tracker, *warp, 1 << lane, strength == Strength::Device);
+            }
+            order.strong_write(tracker, *warp, lane as u32, self.addresses[lane], self.shared);
+        }
+    }
+
+    fn read(&mut self, page: &mut Locked<'_>, cell: usize, thread: u32) -> Result<(), Wrong> {
+        let strong = self.is_strong();
+        let cells = page.cells();
+        let (write, read) = (Stamp(cells.writes[cell]), Stamp(cells.reads[cell]));
+        if self.observer.initialised && write.segment() < self.unwritten_below() {
+            return Err(Wrong::Uninitialised);
+        }
+        if !self.observer.races {
+            return Ok(());
+        }
+        let swapped = self.may_be_swapped() && write.kind() & 3 == SWAP;
+        if !(swapped || self.comes_before(write, Readers::One, thread) || self.both_strong(write)) {
+            return Err(Wrong::Race { other: write, other_writes: true });
+        }
+        let segment = self.observer.order.warps[(thread / 32) as usize].segment;
+        let strong_read = if strong { STRONG_READ } else { 0 };
+        let alone = Stamp::new(segment, thread, Readers::One as u64 | strong_read, self.pc as u32);
+        let readers = read.readers();
+        let new = if self.comes_before(read, readers, thread) {
+            alone
+        } else {
+            // Another thread may read it at the same time: the stamp stands for both.
+            let order = &self.observer.order;
+            let together = if !order.owns(read.segment()) {
+                Readers::Blocks
+            } else if read.warp() == thread / 32 {
+                Readers::Lanes
+            } else {
+                Readers::Warps
+            };
+            let kind = readers.max(together) as u64 | read.kind() & strong_read;
+            Stamp::new(read.segment().max(segment), read.thread(), kind, read.operation())
+        };
+        page.cells().reads[cell] = new.0;
+        Ok(())
+    }
+
+    fn write(&mut self, page: &mut Locked<'_>, cell: usize, thread: u32, lane: usize, mask: u32) -> Result<(), Wrong> {
+        let cells = page.cells();
+        let (write, read) = (Stamp(cells.writes[cell]), Stamp(cells.reads[cell]));
+        if self.observer.races {
+            let ordered = self.comes_before(write, Readers::One, thread) || self.both_strong(write);
+            if !ordered && !self.writes_the_same(write, lane, mask) {
+                return Err(Wrong::Race { other: write, other_writes: true });
+            }
+            let harmless = self.is_strong() && read.kind() & STRONG_READ != 0
+                || self.memory.kind == MemoryKind::CompareAndSwap && self.may_be_swapped();
+            if !harmless && !self.comes_before(read, read.readers(), thread) {
+                return Err(Wrong::Race { other: read, other_writes: false });
+            }
+        }
+        let segment = self.observer.order.warps[(thread / 32) as usize].segment;
+        let kind = match (self.memory.strength, self.memory.kind) {
+            (Strength::Weak, _) => WEAK,
+            (Strength::Block, _) => STRONG_BLOCK,
+            (Strength::Device, MemoryKind::CompareAndSwap) => SWAP,
+            (Strength::Device, _) => STRONG_DEVICE,
+        };
+        let cells = page.cells();
+        cells.writes[cell] = Stamp::new(segment, thread, kind, self.pc as u32).0;
+        cells.reads[cell] = 0;
+        Ok(())
+    }
+
+    fn comes_before(&mut self, stamp: Stamp, readers: Readers, thread: u32) -> bool {
+        // Nothing there, or something of a block that had this shared memory before.
+        stamp == Stamp::NONE
+            || self.shared && stamp.segment() < self.observer.order.first()
+            || self.observer.order.comes_before(stamp, readers, thread)
+    }
+
+    /// Whether it does no harm that a swap comes between: a loop around a compare-and-swap begins with a plain load, and tries
+    /// again where that was out of date. The words are those that can be swapped.
+    fn may_be_swapped(&self) -> bool {
+        matches!(self.memory.bytes, 4 | 8)
+    }
+
+    /// Whether this access and a write are both strong, and near enough for it: then they do not race.
+    fn both_strong(&self, write: Stamp) -> bool {
+        let own_block = || self.observer.order.owns(write.segment());
+        match (self.memory.strength, write.kind() & 3) {
+            (Strength::Weak, _) | (_, WEAK) => false,
+            (Strength::Device, STRONG_DEVICE | SWAP) => true,
+            _ => own_block(),
+        }
+    }
+
+    /// Whether two writes that race write the same, which does no harm: many threads may set one flag.
+    fn writes_the_same(&self, other: Stamp, lane: usize, mask: u32) -> bool {
+        let Some(value) = self.values.of_lane(lane) else { return false };
+        let offset = self.offsets[lane];
+        // Lanes before this one are part of the same store, which is not done yet.
+        let thread_of_warp = other.thread() % 32;
+        let warp = &self.observer.order.warps[self.observer.warp as usize];
+        let same_store = other.segment() == warp.segment
+            && other.warp() == self.observer.warp
+            && other.operation() == self.pc as u32
+            && mask >> thread_of_warp & 1 != 0
+            && self.offsets[thread_of_warp as usize] == offset;
+        if same_store {
+            return self.values.of_lane(thread_of_warp as usize).as_ref() == Some(&value);
+        }
+        (0..value.len()).all(|byte| {
+            let at = self.host.wrapping_add((offset - self.skew) as usize + byte);
+            // SAFETY: the access is in bounds. Others may write there now, so the byte is read atomically.
+            unsafe { std::sync::atomic::AtomicU8::from_ptr(at) }.load(std::sync::atomic::Ordering::Relaxed)
+                == value[byte]
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! Watches kernels while they run: checks for reads of what nothing has written and for races, and counters.
+//!
+//! A kernel that is observed runs other code than one that is not: the same operations, where those that are of interest
+//! are executed by [`Watch`], which looks at their registers and addresses and then has the operation itself executed. So
+//! observation costs nothing when it is off, and no operation has to know of it.
+
+mod access;
+pub(crate) mod counts;
+pub(crate) mod order;
+mod registers;
+pub(crate) mod shadow;
+
+use std::sync::Arc;
+
+use counts::OperationCount;
+use order::{BlockOrder, LaunchOrder, Tracker};
+use registers::Copies;
+use shadow::{Shadow, Stamp};
+
+use crate::checks::Checks;
+use crate::exec::Warp;
+use crate::fault::FaultKind;
+use crate::ops::{Exec, Next, Operation, Variants};
+use crate::program::{CONSTANT, MemoryKind, MemoryUse, Op, PREDICATE, Program, Register, Slot, Strength};
+use crate::ptx::ast::Space;
+
+/// An operation that is watched.
+struct Entry {
+    exec: Exec,
+    memory: Option<MemoryUse>,
+    /// The watched registers that it reads and writes, by their place among all that are watched.
+    reads: Box<[u32]>,
+    writes: Box<[u32]>,
+    copies: Copies,
+}
+
+/// A program whose operations are watched.
+pub(crate) struct Observed {
+    pub(crate) code: Vec<Op>,
+    entries: Vec<Entry>,
+    /// The registers that may be read before they are written, sorted.
+    registers: Vec<Register>,
+}
+
+impl Observed {
+    /// Makes the code in which accesses to memory and doubtful registers are watched, and if they are to be counted all
+    /// operations.
+    pub(crate) fn new(program: &Program, counting: bool) -> Self {
+        let registers = registers::watched(program);
+        let watch = Variants::of::<Watch>().select();
+        let entries: Vec<Entry> = program
+            .code
+            .iter()
+            .zip(&program.uses)
+            .zip(&program.sources)
+            .map(|((op, uses), (opcode, _))| {
+                let among = |all: &[Register]| -> Box<[u32]> {
+                    all.iter().filter_map(|one| registers.binary_search(one).ok()).map(|place| place as u32).collect()
+                };
+                Entry {
+                    exec: op.exec,
+                    memory: uses.memory,
+                    reads: among(&uses.reads),
+                    writes: among(&uses.writes),
+                    copies: Copies::of(opcode),
+                }
+            })
+            .collect();
+        let watched = |entry: &Entry| {
+            let has_memory = entry.memory.is_some_and(|memory| memory.space != Space::Param);
+            counting || has_memory || !entry.reads.is_empty() || !entry.writes.is_empty()
+        };
+        let code = program.code.iter().zip(&entries);
+        let code = code.map(|(op, entry)| if watched(entry) { Op { exec: watch, ..*op } } else { *op }).collect();
+        Self { code, entries, registers }
+    }
+}
+
+/// What is watched in a launch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watched<'a> {
+    pub(crate) initialised: bool,
+    pub(crate) races: bool,
+    pub(crate) counting: bool,
+    pub(crate) tracker: &'a Arc<Tracker>,
+    launch: LaunchOrder,
+}
+
+impl<'a> Watched<'a> {
+    /// Begins to watch a launch, if there is anything to watch.
+    pub(crate) fn begin(checks: Checks, counting: bool, overlaps: bool, tracker: &'a Arc<Tracker>) -> Option<Self> {
+        let Checks { initialised, races, .. } = checks;
+        if !initialised && !races && !counting {
+            return None;
+        }
+        Some(Self { initialised, races, counting, tracker, launch: tracker.begin(overlaps) })
+    }
+
+    /// Ends the launch, of which so many blocks were run.
+    pub(crate) fn end(&self, overlaps: bool, blocks: u64) {
+        self.tracker.end(overlaps, blocks);
+    }
+
+    /// Whether there are shadows to look at.
+    fn checking(&self) -> bool {
+        self.initialised || self.races
+    }
+}
+
+/// The other one of two accesses that race.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conflict {
+    pub(crate) stamp: Stamp,
+    /// The number of its block, and whether it is of the same launch.
+    pub(crate) block: Option<(u64, bool)>,
+}
+
+/// Watches a block.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    initialised: bool,
+    races: bool,
+    counting: bool,
+    tracker: Arc<Tracker>,
+    launch: LaunchOrder,
+    order: BlockOrder,
+    /// The warp that runs.
+    warp: u32,
+    shared: Shadow,
+    /// Which bytes of its local memory each thread has written.
+    local: Vec<bool>,
+    local_bytes: usize,
+    /// For each warp, the lanes in which each watched register is defined.
+    defined: Vec<u32>,
+    registers: usize,
+    counts: Vec<OperationCount>,
+    pub(crate) conflict: Option<Conflict>,
+}
+
+impl Observer {
+    /// An observer for blocks of so many warps and bytes of shared memory.
+    pub(crate) fn new(watched: &Watched<'_>, program: &Program, warps: u32, shared_bytes: u64, block: u64) -> Self {
+        let observed = program.observed(watched.counting);
+        let registers = observed.registers.len();
+        let local_bytes = if watched.initialised { program.local_bytes as usize } else { 0 };
+        Self {
+            initialised: watched.initialised,
+            races: watched.races,
+            counting: watched.counting,
+            tracker: Arc::clone(watched.tracker),
+            launch: watched.launch,
+            order: BlockOrder::new(watched.tracker, &watched.launch, block, warps),
+            warp: 0,
+            shared: Shadow::new(if watched.checking() { shared_bytes } else { 0 }),
+            local: vec![false; local_bytes * 32 * warps as usize],
+            local_bytes,
+            defined: vec![0; registers * warps as usize],
+            registers,
+            counts: vec![OperationCount::default(); if watched.counting { program.code.len() } else { 0 }],
+            conflict: None,
+        }
+    }
+
+    /// Begins another block of the same launch.
+    pub(crate) fn begin_block(&mut self, block: u64) {
+        // Stamps of blocks before this one are below its first segment: shared memory counts as new.
+        self.order = BlockOrder::new(&self.tracker, &self.launch, block, self.order.warps.len() as u32);
+        self.local.fill(false);
+        self.defined.fill(0);
+    }
+
+    pub(crate) fn end_block(&self) {
+        self.order.end(&self.tracker);
+    }
+
+    /// What was counted since the last call, for each operation.
+    pub(crate) fn take_counts(&mut self, into: &mut Vec<OperationCount>) {
+        into.resize(self.counts.len().max(into.len()), OperationCount::default());
+        for (into, count) in into.iter_mut().zip(&mut self.counts) {
+            into.add(&std::mem::take(count));
+        }
+    }
+
+    /// The warp that runs from now on.
+    pub(crate) fn enter(&mut self, warp: u32) {
+        self.warp = warp;
+    }
+
+    pub(crate) fn warp_barrier(&mut self) {
+        self.order.warp_barrier(&self.tracker, self.warp);
+    }
+
+    /// A barrier where the warps `here` waited, all that are left if `all` says so.
+    pub(crate) fn barrier(&mut self, barrier: u32, here: &[u32], all: bool) {
+        self.order.barrier(&self.tracker, barrier, here, all);
+    }
+
+    /// The warp arrives at a barrier, and does not wait there.
+    pub(crate) fn arrive(&mut self, barrier: u32) {
+        self.order.arrive(&self.tracker, self.warp, barrier);
+    }
+
+    pub(crate) fn fence(&mut self, lanes: u32, device: bool) {
+        if self.races {
+            self.order.fence(&self.tracker, self.warp, lanes, device);
+        }
+    }
+
+    pub(crate) fn dependencies_waited(&mut self) {
+        self.order.wait(&self.launch, self.warp);
+    }
+
+    pub(crate) fn dependents_launched(&mut self) {
+        self.order.let_begin();
+    }
+
+    fn defined(&mut self, register: u32) -> &mut u32 {
+        &mut self.defined[self.warp as usize * self.registers + register as usize]
+    }
+
+    /// The lanes in which a slot, if it is that of a watched register, is defined.
+    fn defined_slot(&mut self, observed: &Observed, register: Option<Register>) -> u32 {
+        let Some(register) = register else { return u32::MAX };
+        match observed.registers.binary_search(&register) {
+            Ok(place) => *self.defined(place as u32),
+            Err(_) => u32::MAX,
+        }
+    }
+}
+
+/// The lanes of a `selp` whose chosen source, or whose predicate, is not defined.
+fn undefined_choice(warp: &mut Warp<'_>, op: &Op) -> u32 {
+    let chosen = warp.predicate(op.c);
+    let Some((observed, observer)) = warp.watched() else { return 0 };
+    let row = |slot: Slot| Some(slot).filter(|slot| slot & CONSTANT == 0);
+    let [a, b, predicate] =
+        [row(op.a), row(op.b), Some(op.c | PREDICATE)].map(|register| observer.defined_slot(observed, register));
+    chosen & !a | !chosen & !b | !predicate
+}
+
+/// Executes an operation, and looks at what it does.
+pub(crate) struct Watch;
+
+impl Operation for Watch {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        let Some((observed, observer)) = warp.watched() else { return Next::Fault };
+        // SAFETY: `Watch` is only in the code of `observed`, so `op` is in it.
+        let pc = unsafe { std::ptr::from_ref(op).offset_from(observed.code.as_ptr()) } as usize;
+        let entry = &observed.entries[pc];
+        if observer.counting {
+            let count = &mut observer.counts[pc];
+            count.warps += 1;
+            count.threads += u64::from(mask.count_ones());
+        }
+        let mut copied = mask;
+        if observer.initialised && !entry.reads.is_empty() {
+            let undefined = entry.reads.iter().fold(0, |all, read| all | mask & !*observer.defined(*read));
+            if undefined != 0 {
+                match entry.copies {
+                    Copies::No => {
+                        warp.fault(FaultKind::UninitialisedRegister, undefined.trailing_zeros());
+                        return Next::Fault;
+                    }
+                    Copies::Yes => copied = mask & !undefined,
+                    Copies::Chosen => copied = mask & !undefined_choice(warp, op),
+                }
+            }
+        }
+        if entry.memory.is_some_and(|memory| !access::watch(warp, op, pc, &memory, mask)) {
+            return Next::Fault;
+        }
+        let learns = |memory: &MemoryUse| memory.strength != Strength::Weak && memory.kind != MemoryKind::Store;
+        let strong = entry.memory.filter(learns).map(|memory| (memory, warp.addresses(op)));
+        // SAFETY: the operation is of this warp's program, and was chosen for this processor.
+        let next = unsafe { (entry.exec)(warp, op, mask) };
+        if let Some((memory, addresses)) = strong {
+            access::learn(warp, &memory, &addresses, mask);
+        }
+        if let Some((_, observer)) = warp.watched() {
+            for write in &entry.writes {
+                let defined = observer.defined(*write);
+                *defined = *defined & !mask | copied;
+            }
+        }
+        next
+    }
+}
