@@ -436,3 +436,30 @@ fn fault_here() {
     // SAFETY: there is none: nothing is mapped at this address, and the process ends.
     unsafe { (8 as *const u32).read_volatile() };
 }
+
+#[test]
+fn kernels_are_checked_for_what_they_read() {
+    let text = passes("initialised_here", &[("WARPWRIGHT_EMULATOR_CHECKS", "initialised")]);
+    assert!(text.contains("kernel k"), "{text}");
+    // Without the check it is memory like any other.
+    let output = child("initialised_here", &[]);
+    assert!(!output.status.success());
+}
+
+#[test]
+#[ignore = "run by `kernels_are_checked_for_what_they_read`"]
+fn initialised_here() {
+    start(0);
+    let add = function(ADD);
+    let run = |memory| (launch(add, 4, 0, &[memory, 1]), cuCtxSynchronize());
+    let new = || made(|address| cuMemAlloc_v2(address, 16));
+    // written by a fill, by the host, by a kernel, and by copies of these
+    let (filled, uploaded, copied) = (new(), upload(&[1, 2, 3, 4]), new());
+    assert_eq!(cuMemsetD32_v2(filled, 3, 4), 0);
+    assert_eq!((run(filled), run(uploaded), run(uploaded)), ((0, 0), (0, 0), (0, 0)));
+    assert_eq!((cuMemcpyDtoD_v2(copied, uploaded, 16), run(copied)), (0, (0, 0)));
+    assert_eq!(download(copied, 4), [4, 5, 6, 7]);
+    // A copy of what nothing has written is not written, and reading it is an error.
+    assert_eq!(cuMemcpyDtoD_v2(copied + 4, new(), 4), 0);
+    assert_eq!(run(copied), (0, 719));
+}
