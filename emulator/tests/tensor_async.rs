@@ -170,3 +170,14 @@ fn what_is_no_copy_is_refused() {
         assert!(error.contains(line), "{error}");
     }
 }
+
+#[test]
+fn copies_that_nobody_waits_for_are_not_kept_for_ever() {
+    // 20 000 rounds without a wait: what is kept is bounded, and the last of them lands as ever
+    let words = run(&format!(
+        "mov.u32 %r8, 0; AGAIN: cp.async.ca.shared.global [%r2], [%rd4], 4; cp.async.commit_group; add.u32 %r8, %r8, 1;
+         setp.lt.u32 %p1, %r8, 20000; @%p1 bra AGAIN; cp.async.ca.shared.global [%r2+4], [%rd4+4], 4; cp.async.wait_all; {READ}"
+    ));
+    let expected = |n: usize| if n % 4 < 2 { n as u32 } else { OLD };
+    assert_eq!(words, (0..128).map(expected).collect::<Vec<_>>());
+}

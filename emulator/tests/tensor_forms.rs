@@ -117,6 +117,7 @@ fn all_forms() {
     single_precision();
     video();
     comparisons();
+    directed();
 }
 
 fn fp8() {
@@ -446,10 +447,10 @@ fn bits() {
     }
     type Test = fn(f32) -> bool;
     let tests: [(&str, Test); 6] = [
-        ("finite", |x| (x - x) == 0.0),
+        ("finite", |x| x.abs() <= f32::MAX),
         ("infinite", |x| x.abs() > f32::MAX),
-        ("number", |x| x == x),
-        ("notanumber", |x| x != x),
+        ("number", |x| x.to_bits() << 1 <= 0xff00_0000),
+        ("notanumber", |x| x.to_bits() << 1 > 0xff00_0000),
         ("normal", |x| x == 0.0 || x.abs() >= f32::MIN_POSITIVE && x.abs() <= f32::MAX),
         ("subnormal", |x| x != 0.0 && x.abs() < f32::MIN_POSITIVE),
     ];
@@ -477,7 +478,7 @@ fn bits() {
     }
     check_64("slct.b64.s32 %rd9, %rd4, %rd5, %r5;", |a, b| if b >> 31 & 1 == 0 { a } else { b });
     check_32("mad.hi.sat.s32", 3, 0, |a, b, c| {
-        let sum = (i64::from(a as i32) * i64::from(b as i32) >> 32) + i64::from(c as i32);
+        let sum = ((i64::from(a as i32) * i64::from(b as i32)) >> 32) + i64::from(c as i32);
         sum.clamp(i32::MIN.into(), i32::MAX.into()) as u32
     });
     check_f32("mad.rn.f32", 3, 0, |a, b, c| a.mul_add(b, c));
@@ -535,7 +536,8 @@ fn video() {
         let value = i64::from(x) >> (n * width) & ((1 << width) - 1);
         if signed && value >> (width - 1) == 1 { value - (1 << width) } else { value }
     };
-    let functions: [(&str, fn(i64, i64) -> i64); 6] = [
+    type OfParts = fn(i64, i64) -> i64;
+    let functions: [(&str, OfParts); 6] = [
         ("vadd", |a, b| a + b),
         ("vsub", |a, b| a - b),
         ("vavrg", |a, b| if a + b >= 0 { (a + b + 1) >> 1 } else { (a + b) >> 1 }),
@@ -599,6 +601,180 @@ fn comparisons() {
         if f32::from_bits(a).is_nan() || f32::from_bits(b).is_nan() { u32::MAX } else { 0 }
     });
     check_64("set.ne.u32.b64 %r9, %rd4, %rd5; cvt.u64.u32 %rd9, %r9;", |a, b| if a != b { 0xffff_ffff } else { 0 });
+}
+
+/// Exact numbers as fractions of whole ones: `whole * 2^exponent`, of moderate size.
+fn directed() {
+    // 64-bit words as numbers near 1, so that all results are whole multiples of 2^-240, in 128 bits where it matters
+    let number = |bits: u64| f64::from_bits(bits & 0x800f_ffff_ffff_ffff | (1020 + (bits >> 52) % 7) << 52);
+    let near_one = |register: &str, from: &str| {
+        format!(
+            "shr.u64 %rd20, {from}, 52; rem.u64 %rd20, %rd20, 7; add.u64 %rd20, %rd20, 1020; shl.b64 %rd20, %rd20, 52;
+             and.b64 %rd21, {from}, 0x800fffffffffffff; or.b64 %rd20, %rd20, %rd21; mov.b64 {register}, %rd20;"
+        )
+    };
+    // the whole number, at a scale of 2^-60 (exponents are -3 to 3, and fractions have 52 bits)
+    let whole = |x: f64| (x * 2f64.powi(60)) as i128;
+    // which way from the nearest one, by the sign of the exact result less it
+    let moved = |nearest: f64, error: i128, rounding: &str| {
+        let away_down = match rounding {
+            "rm" => true,
+            "rp" => false,
+            _ => nearest > 0.0,
+        };
+        match error.signum() {
+            -1 if away_down => {
+                f64::from_bits(if nearest > 0.0 { nearest.to_bits() - 1 } else { nearest.to_bits() + 1 })
+            }
+            1 if !away_down => {
+                f64::from_bits(if nearest > 0.0 { nearest.to_bits() + 1 } else { nearest.to_bits() - 1 })
+            }
+            _ => nearest,
+        }
+    };
+    let head = near_one("%fd1", "%rd4") + &near_one("%fd2", "%rd5");
+    for rounding in ["rz", "rm", "rp"] {
+        let run = |instruction: &str, definition: &dyn Fn(f64, f64) -> f64| {
+            let form = format!("{head} {instruction} mov.b64 %rd9, %fd3;");
+            check_64(&form, |a, b| definition(number(a), number(b)).to_bits());
+        };
+        run(&format!("add.{rounding}.f64 %fd3, %fd1, %fd2;"), &|a, b| {
+            let nearest = a + b;
+            if nearest == 0.0 {
+                return if rounding == "rm" { -0.0 } else { 0.0 };
+            }
+            moved(nearest, whole(a) + whole(b) - whole(nearest), rounding)
+        });
+        run(&format!("sub.{rounding}.f64 %fd3, %fd1, %fd2;"), &|a, b| {
+            let nearest = a - b;
+            if nearest == 0.0 {
+                return if rounding == "rm" { -0.0 } else { 0.0 };
+            }
+            moved(nearest, whole(a) - whole(b) - whole(nearest), rounding)
+        });
+        run(&format!("mul.{rounding}.f64 %fd3, %fd1, %fd2;"), &|a, b| {
+            // both at 2^-55 make 2^-110, where the nearest product is whole as well
+            let (x, y) = ((a * 2f64.powi(55)) as i128, (b * 2f64.powi(55)) as i128);
+            let nearest = a * b;
+            moved(nearest, x * y - ((nearest * 2f64.powi(58)) as i128) * (1 << 52), rounding)
+        });
+        run(&format!("div.{rounding}.f64 %fd3, %fd1, %fd2;"), &|a, b| {
+            // the quotient is between 2^-7 and 2^7: at 2^-60, times the divisor at 2^-55
+            let (x, y) = ((a * 2f64.powi(55)) as i128, (b * 2f64.powi(55)) as i128);
+            let nearest = a / b;
+            let product = ((nearest * 2f64.powi(60)) as i128).checked_mul(y);
+            let rest = product.map_or(0, |product| x * (1 << 60) - product);
+            moved(nearest, if b > 0.0 { rest } else { -rest }, rounding)
+        });
+        run(&format!("abs.f64 %fd1, %fd1; sqrt.{rounding}.f64 %fd3, %fd1;"), &|a, _| {
+            let nearest = a.abs().sqrt();
+            // at 2^-54, squared at 2^-108
+            let root = (nearest * 2f64.powi(54)) as i128;
+            moved(nearest, ((a.abs() * 2f64.powi(56)) as i128) * (1 << 52) - root * root, rounding)
+        });
+        run(&format!("fma.{rounding}.f64 %fd3, %fd1, %fd2, %fd1;"), &|a, b| {
+            let (x, y) = ((a * 2f64.powi(55)) as i128, (b * 2f64.powi(55)) as i128);
+            let nearest = a.mul_add(b, a);
+            if nearest.abs() < 2f64.powi(-6) {
+                // it has bits below 2^-110 in this case only
+                return f64::from_bits(exact_tiny(a, b, rounding, nearest));
+            }
+            let exact = x * y + ((a * 2f64.powi(58)) as i128) * (1 << 52);
+            moved(nearest, exact - ((nearest * 2f64.powi(58)) as i128) * (1 << 52), rounding)
+        });
+        let largest = |sign: f64| match (rounding, sign > 0.0) {
+            ("rz", _) | ("rm", true) | ("rp", false) => f64::MAX.copysign(sign),
+            _ => f64::INFINITY.copysign(sign),
+        };
+        // beyond the largest number, and below the smallest
+        let big = "mov.b64 %fd1, 0x7fe0000000000000; mov.b64 %fd2, 0xffe0000000000000;";
+        check_64(&format!("{big} mul.{rounding}.f64 %fd3, %fd1, %fd1; mov.b64 %rd9, %fd3;"), |_, _| {
+            largest(1.0).to_bits()
+        });
+        check_64(&format!("{big} fma.{rounding}.f64 %fd3, %fd1, %fd2, %fd2; mov.b64 %rd9, %fd3;"), |_, _| {
+            largest(-1.0).to_bits()
+        });
+        let small = "mov.b64 %fd1, 0x0010000000000000; mov.b64 %fd2, 0x8010000000000000;";
+        check_64(&format!("{small} mul.{rounding}.f64 %fd3, %fd1, %fd1; mov.b64 %rd9, %fd3;"), |_, _| {
+            u64::from(rounding == "rp")
+        });
+        check_64(&format!("{small} mul.{rounding}.f64 %fd3, %fd1, %fd2; mov.b64 %rd9, %fd3;"), |_, _| {
+            1 << 63 | u64::from(rounding == "rm")
+        });
+        check_64(
+            &format!("mov.b64 %fd1, 0x4008000000000000; rcp.{rounding}.f64 %fd3, %fd1; mov.b64 %rd9, %fd3;"),
+            |_, _| {
+                // a third is 0x3fd5555555555555.55…
+                0x3fd5_5555_5555_5555 + u64::from(rounding == "rp")
+            },
+        );
+        // integers to halves: the neighbours of the integer, found by counting
+        let back = "cvt.u32.u16 %r1, %rs1; mov.b32";
+        let half = |x: i64, exponent_bits: u32, fraction_bits: u32| {
+            let of = |bits: u32| {
+                let (exponent, fraction) = ((bits >> fraction_bits) as i32, bits & ((1 << fraction_bits) - 1));
+                let bias = (1 << (exponent_bits - 1)) - 1;
+                f64::from(fraction | 1 << fraction_bits) * 2f64.powi(exponent - bias - fraction_bits as i32)
+            };
+            let infinity = ((1 << exponent_bits) - 1) << fraction_bits;
+            let magnitude = x.unsigned_abs();
+            let sign = u32::from(x < 0) << 15;
+            if magnitude == 0 {
+                return 0;
+            }
+            // the largest that is not above; all of them from 1 on are normal
+            let mut low = ((1 << (exponent_bits - 1)) - 1) << fraction_bits;
+            let mut high = infinity;
+            while high - low > 1 {
+                let middle = (low + high) / 2;
+                if of(middle) as u128 <= u128::from(magnitude)
+                    && (of(middle).fract() == 0.0 || of(middle) < magnitude as f64)
+                {
+                    low = middle;
+                } else {
+                    high = middle;
+                }
+            }
+            let exact = of(low).fract() == 0.0 && of(low) as u128 == u128::from(magnitude);
+            let away = match rounding {
+                "rz" => false,
+                "rm" => x < 0,
+                _ => x > 0,
+            };
+            sign | if exact || !away { low } else { low + 1 }
+        };
+        check_32(&format!("cvt.{rounding}.f16.s32 %rs1, %r1; {back}"), 1, 0, |a, _, _| {
+            half(i64::from(a as i32), 5, 10)
+        });
+        check_32(&format!("cvt.{rounding}.bf16.s32 %rs1, %r1; {back}"), 1, 0, |a, _, _| {
+            half(i64::from(a as i32), 8, 7)
+        });
+        check_64(&format!("cvt.{rounding}.bf16.s64 %rs1, %rd4; cvt.u64.u16 %rd9, %rs1;"), |a, _| {
+            u64::from(half(a as i64, 8, 7))
+        });
+    }
+}
+
+/// `a * b + a` where it almost vanishes: `a * (b + 1)` with `b` close to -1, so that `b + 1` is exact.
+fn exact_tiny(a: f64, b: f64, rounding: &str, nearest: f64) -> u64 {
+    let factor = b + 1.0;
+    if factor == 0.0 {
+        return (if rounding == "rm" { -0.0f64 } else { 0.0 }).to_bits();
+    }
+    let (x, y) = ((a * 2f64.powi(55)) as i128, (factor * 2f64.powi(55)) as i128);
+    let shift = (55 - nearest.abs().log2().floor() as i32).min(110);
+    let at = ((nearest * 2f64.powi(shift)) as i128) << (110 - shift);
+    let error = (x * y - at).signum();
+    let (down, up) =
+        (rounding == "rm" || rounding == "rz" && nearest > 0.0, rounding == "rp" || rounding == "rz" && nearest < 0.0);
+    let step = if error < 0 && down {
+        -1i64
+    } else if error > 0 && up {
+        1
+    } else {
+        0
+    };
+    nearest.to_bits().wrapping_add_signed(if nearest > 0.0 { step } else { -step })
 }
 
 #[test]

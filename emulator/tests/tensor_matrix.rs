@@ -60,8 +60,8 @@ impl Type {
             "f16" => sign << 15 | (12 + (bits >> 1) % 6) << 10 | bits >> 10 & 0x3ff,
             "bf16" => sign << 15 | (124 + (bits >> 1) % 6) << 7 | bits >> 10 & 0x7f,
             "tf32" | "f32" => sign << 31 | (124 + (bits >> 1) % 6) << 23 | bits >> 5 & 0x7f_ffff,
-            "e4m3" => sign << 7 | (bits >> 1) % 0x7f,
-            "e5m2" => sign << 7 | (bits >> 1) % 0x50,
+            "e4m3" => (sign << 7) | ((bits >> 1) % 0x7f),
+            "e5m2" => (sign << 7) | ((bits >> 1) % 0x50),
             "s32" => bits << 1 ^ random.next(),
             _ => bits & ((1 << self.bits) - 1),
         }
@@ -402,9 +402,14 @@ fn a_loaded_matrix_has_to_lie_in_shared_memory() {
 
 #[test]
 fn a_warp_executes_them_as_a_whole() {
-    // half of the lanes, and the other half never
+    // half of the lanes, while the other half ends
     let (bench, out) = matrices(&format!(
         "{ROWS} setp.lt.u32 %p2, %r1, 16; @%p2 ldmatrix.sync.aligned.m8n8.x1.shared.b16 {{%r9}}, [%r7];"
+    ));
+    assert_eq!(bench.fault(1, 32, &[out]).kind, FaultKind::PartialWarp { lanes: 0xffff });
+    // half of the lanes, while the other half waits for these at a barrier
+    let (bench, out) = matrices(&format!(
+        "{ROWS} setp.lt.u32 %p2, %r1, 16; @%p2 ldmatrix.sync.aligned.m8n8.x1.shared.b16 {{%r9}}, [%r7]; bar.sync 0;"
     ));
     assert_eq!(bench.fault(1, 32, &[out]).kind, FaultKind::WarpDeadlock { mask: u32::MAX });
     // a warp of 24 threads
@@ -445,7 +450,7 @@ fn matrices_are_stored_and_transposed() {
             for column in 0..8 {
                 let (row, column_of) = if transposed { (column, row) } else { (row, column) };
                 let holder = 4 * row + column_of / 2;
-                let expected = (holder << 8 | 2 * matrix | column_of % 2) as u32;
+                let expected = ((holder << 8) | (2 * matrix) | (column_of % 2)) as u32;
                 let found = words[4 * lane + column / 2] >> (16 * (column % 2)) & 0xffff;
                 assert_eq!(found, expected, "{trans} lane {lane} column {column}");
             }
@@ -459,7 +464,7 @@ fn matrices_are_stored_and_transposed() {
     for (lane, words) in bench.read_u32(out, 128).chunks(4).enumerate() {
         // element (row, column) is 8 row + column before
         let (row, column) = (lane / 4, 2 * (lane % 4));
-        assert_eq!(words[0], (8 * column + row) as u32 | (8 * (column + 1) + row) as u32 * 65536);
+        assert_eq!(words[0], (8 * column + row) as u32 | ((8 * (column + 1) + row) as u32 * 65536));
     }
 }
 

@@ -263,7 +263,7 @@ impl Block {
             }
         }
         for (barrier, threads, count) in lanes.iter().flat_map(Lanes::arrivals) {
-            arrived[barrier as usize] += count;
+            arrived[barrier as usize] = arrived[barrier as usize].saturating_add(count);
             if let Some(threads) = threads {
                 expected[barrier as usize] = threads;
             }
@@ -280,7 +280,7 @@ impl Block {
                     |warp: &u32| self.lanes[*warp as usize].waiting(barrier).map(|(_, lanes)| lanes.count_ones());
                 let all = (0..warps).map(|warp| waiting(&warp).sum::<u32>()).sum::<u32>() == live;
                 let here: Vec<u32> = (0..warps).filter(|warp| waiting(warp).next().is_some()).collect();
-                observer.barrier(barrier, &here, all);
+                observer.barrier(barrier, &here, all && expected[barrier as usize] == live);
             }
             self.lanes[..warps as usize].iter_mut().for_each(|lanes| lanes.release(barrier));
             released = true;

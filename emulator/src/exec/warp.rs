@@ -128,7 +128,10 @@ impl Lanes {
     fn arrive(&mut self, barrier: u32, threads: Option<u32>, lanes: u32) {
         // A warp that arrives whole counts as 32, even if it has fewer threads.
         let count = if lanes == self.live { 32 } else { lanes.count_ones() };
-        self.arrivals.push((barrier, threads, count));
+        match self.arrivals.iter_mut().find(|(number, of, _)| (*number, *of) == (barrier, threads)) {
+            Some((.., all)) => *all = all.saturating_add(count),
+            None => self.arrivals.push((barrier, threads, count)),
+        }
     }
 
     /// Where lanes have arrived without waiting: number, threads it is for, and how many.

@@ -21,6 +21,9 @@ pub(crate) struct Copies {
     committed: [u32; 32],
 }
 
+/// So many may wait; more than that land at once, which is as good as late for what nobody waits for.
+const MOST_PENDING: usize = 1 << 16;
+
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     lane: u32,
@@ -88,6 +91,9 @@ fn issue(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
             None => return Next::Fault,
         }
     }
+    if warp.copies().pending.len() >= MOST_PENDING {
+        land_all(warp, u32::MAX);
+    }
     let copies = warp.copies();
     for lane in active() {
         let (group, address) = (copies.committed[lane as usize], to[lane as usize]);
@@ -152,7 +158,7 @@ impl Operation for Commit {
     #[inline(always)]
     fn run(warp: &mut Warp<'_>, _: &Op, mask: u32) -> Next {
         for (lane, committed) in warp.copies().committed.iter_mut().enumerate() {
-            *committed += mask >> lane & 1;
+            *committed = committed.saturating_add(mask >> lane & 1);
         }
         Next::Step
     }

@@ -552,11 +552,11 @@ impl Move {
         addresses
     }
 
-    /// The first addresses and the strides, which have to be aligned to the size of a lane's fragment.
+    /// The first addresses and the strides, which have to be aligned to the size of a lane's fragment, of at most 16 bytes.
     fn start(self, warp: &mut Warp<'_>, op: &Op, access: Access) -> Option<([u64; 32], [u32; 32])> {
         let base = warp.addresses(op);
         let stride = if op.b == NO_SLOT { [self.tight(); 32] } else { warp.read::<u32>(op.b) };
-        let bytes = 4 * self.registers as u32;
+        let bytes = (4 * self.registers as u32).min(16);
         for lane in 0..32u32 {
             let address = base[lane as usize];
             let second = address.wrapping_add(u64::from(stride[lane as usize]) * (self.element.bits() as u64 / 8));

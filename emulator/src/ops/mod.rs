@@ -18,6 +18,7 @@ pub(crate) mod float;
 pub(crate) mod flushed;
 pub(crate) mod fp8;
 pub(crate) mod half;
+pub(crate) mod half_from_integer;
 pub(crate) mod integer;
 pub(crate) mod matrix;
 pub(crate) mod memory;
@@ -222,6 +223,7 @@ pub(crate) fn forms() -> impl Iterator<Item = &'static Form> {
         flushed::FORMS,
         extrema::FORMS,
         half::FORMS,
+        half_from_integer::FORMS,
         half::F16,
         half::BF16,
         fp8::FORMS,

@@ -82,7 +82,8 @@ extern "C" __global__ void warps(const unsigned *a, unsigned *out)
     o[2] = __ballot_sync(~0u, x & 1);
     o[3] = __match_any_sync(~0u, x & 3);
     int all;
-    o[4] = __match_all_sync(~0u, x >> 31, &all) + all;
+    unsigned same = __match_all_sync(~0u, x >> 31, &all);
+    o[4] = same ^ all * 5;
 #if __CUDA_ARCH__ >= 800
     o[5] = __reduce_add_sync(~0u, x);
     o[6] = __reduce_max_sync(~0u, (int)x);
