@@ -10,6 +10,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -26,8 +27,8 @@ const GRANULE: u64 = 1 << GRANULE_BITS;
 
 /// Device addresses start here: above what a 32-bit mistake could make, below where Linux puts host memory.
 const BASE: u64 = 1 << 40;
-/// Device addresses end here.
-const END: u64 = 1 << 44;
+/// Device addresses end here: below where Linux puts programs and their libraries.
+const END: u64 = 1 << 46;
 
 /// Allocations up to this size are filled with [`POISON`], so that reading what nothing wrote shows; larger ones are
 /// mapped, and zero until they are written.
@@ -147,9 +148,14 @@ struct State {
     allocations: Vec<Allocation>,
     /// For each granule from [`BASE`]: 1 + the index of the allocation whose window it is in, 0 for none.
     granules: Vec<u32>,
-    /// Host memory that kernels may use by its host address (pinned, managed): by first address.
-    host: BTreeMap<u64, u64>,
+    /// The first address of the device.
+    first: u64,
+    /// Host memory that kernels may use by its host address (pinned, managed): by first address the size, and where this
+    /// process finds it for the device.
+    host: BTreeMap<u64, (u64, *mut u8)>,
     in_use: u64,
+    /// Memory of other devices that kernels may use too.
+    peers: Vec<Arc<Memory>>,
 }
 
 /// The memory of a device. All methods may be called from several threads.
@@ -157,6 +163,8 @@ struct State {
 pub(crate) struct Memory {
     state: RwLock<State>,
     capacity: u64,
+    /// The device's addresses.
+    addresses: Range<u64>,
     /// Whether allocations have shadows.
     watched: bool,
     /// The order of the launches that use this memory.
@@ -179,7 +187,30 @@ pub(crate) enum MemoryError {
 impl Memory {
     /// Memory of at most `capacity` bytes, where it is watched who writes and reads if `watched` says so.
     pub(crate) fn new(capacity: u64, watched: bool) -> Self {
-        Self { state: RwLock::default(), capacity, watched, tracker: Arc::default() }
+        Self::share(capacity, watched, 0, 1)
+    }
+
+    /// Memory of at most `capacity` bytes, with addresses that none of the other devices of `count` has.
+    pub(crate) fn share(capacity: u64, watched: bool, index: u64, count: u64) -> Self {
+        let share = (END - BASE) / count / GRANULE * GRANULE;
+        let first = BASE + share * index;
+        let state = RwLock::new(State { first, ..State::default() });
+        Self { state, capacity, addresses: first..first + share, watched, tracker: Arc::default() }
+    }
+
+    /// Whether an address is one of this device.
+    pub(crate) fn has(&self, address: u64) -> bool {
+        self.addresses.contains(&address)
+    }
+
+    /// Sets the memory of other devices that kernels may use too.
+    pub(crate) fn set_peers(&self, peers: Vec<Arc<Self>>) {
+        let same = |now: &[Arc<Self>]| {
+            now.len() == peers.len() && now.iter().zip(&peers).all(|(now, new)| Arc::ptr_eq(now, new))
+        };
+        if !same(&self.state().peers) {
+            self.state_mut().peers = peers;
+        }
     }
 
     pub(crate) fn tracker(&self) -> &Arc<Tracker> {
@@ -242,8 +273,8 @@ impl Memory {
         let offset = offset % ALIGNMENT;
         let mut state = self.state_mut();
         let fits = state.in_use.checked_add(size).is_some_and(|sum| sum <= self.capacity);
-        let start = BASE + state.granules.len() as u64 * GRANULE;
-        if !fits || size > END - BASE || (size + offset).div_ceil(GRANULE) + 1 > (END - start) / GRANULE {
+        let (start, end) = (state.first + state.granules.len() as u64 * GRANULE, self.addresses.end);
+        if !fits || size > END - BASE || (size + offset).div_ceil(GRANULE) + 1 > (end - start) / GRANULE {
             return Err(MemoryError::Full);
         }
         let granules = (size + offset).div_ceil(GRANULE) + 1;
@@ -279,12 +310,17 @@ impl Memory {
 
     /// Lets kernels use host memory by its own address.
     pub(crate) fn map_host(&self, address: u64, size: u64) {
-        self.state_mut().host.insert(address, size);
+        self.map_host_at(address, size, address as *mut u8);
+    }
+
+    /// As [`map_host`](Self::map_host), for memory that the device finds at another address than the program.
+    pub(crate) fn map_host_at(&self, address: u64, size: u64, at: *mut u8) {
+        self.state_mut().host.insert(address, (size, at));
     }
 
     /// The size of the host memory mapped at exactly `address`, which is mapped no more.
     pub(crate) fn unmap_host(&self, address: u64) -> Option<u64> {
-        self.state_mut().host.remove(&address)
+        self.state_mut().host.remove(&address).map(|(size, _)| size)
     }
 
     /// The window of the live allocation that `address` is in or just past.
@@ -294,8 +330,11 @@ impl Memory {
             let allocation = &state.allocations[index];
             return (!allocation.freed()).then_some(allocation.window);
         }
-        let (&base, &size) = state.host.range(..=address).next_back()?;
-        (address - base < size).then(|| Window::new(base, size, base as *mut u8))
+        if let Some(peer) = state.peers.iter().find(|peer| peer.has(address)) {
+            return peer.window(address);
+        }
+        let (&base, &(size, host)) = state.host.range(..=address).next_back()?;
+        (address - base < size).then(|| Window::new(base, size, host))
     }
 
     /// Where the host finds `length` bytes at `address`, if all of them are of one live allocation.
@@ -325,7 +364,7 @@ impl State {
     }
 
     fn index(&self, address: u64) -> Option<usize> {
-        let granule = address.checked_sub(BASE)? >> GRANULE_BITS;
+        let granule = address.checked_sub(self.first)? >> GRANULE_BITS;
         let number = *self.granules.get(usize::try_from(granule).ok()?)?;
         (number as usize).checked_sub(1)
     }
