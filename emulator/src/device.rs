@@ -77,6 +77,8 @@ pub struct Module {
     programs: Vec<Program>,
     files: Vec<(u32, String)>,
     globals: HashMap<String, (u64, u64)>,
+    /// Bytes of the variables in constant memory.
+    constant_bytes: u64,
     memory: Arc<Memory>,
 }
 
@@ -92,6 +94,7 @@ impl Module {
             programs: Vec::new(),
             files: parsed.files,
             globals: HashMap::new(),
+            constant_bytes: 0,
             memory: Arc::clone(memory),
         };
         let mut symbols = HashMap::new();
@@ -100,6 +103,7 @@ impl Module {
             let too_large = |_| PtxError::new(0, format!("there is no memory for the variable `{name}`"));
             let address = memory.allocate(size.max(1)).map_err(too_large)?;
             symbols.insert(name.clone(), Symbol { space, address });
+            module.constant_bytes += if space == Space::Constant { size } else { 0 };
             init.resize(size as usize, 0);
             module.globals.insert(name, (address, size));
             if let Some(at) = memory.resolve(address, size) {
@@ -131,6 +135,11 @@ impl Module {
         &self.programs[index]
     }
 
+    /// Bytes of the variables in constant memory.
+    pub(crate) fn constant_bytes(&self) -> u64 {
+        self.constant_bytes
+    }
+
     /// The address and size of a global variable.
     pub(crate) fn global(&self, name: &str) -> Option<(u64, u64)> {
         self.globals.get(name).copied()
@@ -145,7 +154,7 @@ impl Module {
         parameters: &'a [u64],
     ) -> Grid<'a> {
         let (program, files, options) = (&self.programs[index], &self.files[..], Options::default());
-        Grid { program, files, blocks, block, dynamic_shared, parameters, options }
+        Grid { program, files, blocks, block, cluster: program.cluster, dynamic_shared, parameters, options }
     }
 
     /// The names of the kernels.

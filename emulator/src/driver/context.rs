@@ -12,14 +12,12 @@ use super::code::{Code, Result};
 use super::engine::{Engine, Ticket};
 use super::graph::{Executable, Graph};
 use super::handle::{Handle, Table};
+use super::module::{FUNCTIONS, MODULES};
 use super::operation::{Flag, Operation};
-use crate::device::Module;
 
 pub(crate) static CONTEXTS: Table<Context> = Table::new();
 pub(crate) static STREAMS: Table<Stream> = Table::new();
 pub(crate) static EVENTS: Table<Event> = Table::new();
-pub(crate) static MODULES: Table<LoadedModule> = Table::new();
-pub(crate) static FUNCTIONS: Table<Function> = Table::new();
 pub(crate) static GRAPHS: Table<Graph> = Table::new();
 pub(crate) static EXECUTABLES: Table<Executable> = Table::new();
 
@@ -140,6 +138,11 @@ impl Context {
         Ok(())
     }
 
+    /// The compute capability of its device, such as 90.
+    pub(crate) fn capability(&self) -> u32 {
+        90
+    }
+
     pub(crate) fn handle(&self) -> Handle {
         self.handle.get().copied().unwrap_or(Handle::NULL)
     }
@@ -252,6 +255,16 @@ impl Context {
         unsafe { free_host(address) };
         Ok(())
     }
+}
+
+/// The compute capability of the device of the current context, or else of the first device.
+pub(crate) fn current_capability() -> u32 {
+    Context::current().map_or(90, |context| context.capability())
+}
+
+/// The compute capability of a device.
+pub(crate) fn capability_of(device: i32) -> Result<u32> {
+    if device == 0 { Ok(90) } else { Err(Code::INVALID_DEVICE) }
 }
 
 fn host_layout(bytes: usize) -> Option<std::alloc::Layout> {
@@ -396,54 +409,6 @@ impl Event {
         match &*locked(&self.recorded) {
             Some((record, _)) if self.timed => record.time.get().copied().ok_or(Code::NOT_READY),
             _ => Err(Code::INVALID_HANDLE),
-        }
-    }
-}
-
-/// A module in a context.
-pub(crate) struct LoadedModule {
-    pub(crate) context: Arc<Context>,
-    pub(crate) module: Module,
-    pub(crate) unloaded: AtomicBool,
-    /// The functions that were asked for, by their index.
-    pub(crate) functions: Mutex<Vec<(usize, Handle)>>,
-}
-
-impl std::fmt::Debug for LoadedModule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoadedModule").finish_non_exhaustive()
-    }
-}
-
-/// A kernel of a module.
-#[derive(Debug)]
-pub(crate) struct Function {
-    pub(crate) module: Arc<LoadedModule>,
-    pub(crate) index: usize,
-    /// The dynamic shared memory that it may be launched with, in bytes.
-    pub(crate) max_dynamic_shared: AtomicU32,
-}
-
-impl LoadedModule {
-    /// The handle of a function, the same every time.
-    pub(crate) fn function(self: &Arc<Self>, name: &str) -> Result<Handle> {
-        let index = self.module.program(name).ok_or(Code::NOT_FOUND)?;
-        let mut functions = locked(&self.functions);
-        if let Some((_, handle)) = functions.iter().find(|(known, _)| *known == index) {
-            return Ok(*handle);
-        }
-        let max_dynamic_shared = AtomicU32::new(48 << 10);
-        let handle = FUNCTIONS.insert(Arc::new(Function { module: Arc::clone(self), index, max_dynamic_shared }));
-        functions.push((index, handle));
-        Ok(handle)
-    }
-
-    /// Unloads the module: its functions cannot be launched any more.
-    pub(crate) fn unload(&self) {
-        self.unloaded.store(true, Ordering::Release);
-        for (_, handle) in locked(&self.functions).drain(..) {
-            // Destroying the context may have been first.
-            let _ = FUNCTIONS.remove(handle);
         }
     }
 }

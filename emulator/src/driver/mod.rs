@@ -13,8 +13,11 @@ mod capture;
 mod code;
 mod context;
 mod engine;
+mod fatbin;
 mod graph;
 mod handle;
+mod jit;
+mod module;
 mod operation;
 mod select;
 

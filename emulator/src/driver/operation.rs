@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::code::{Code, Result};
-use super::context::{EventRecord, LoadedModule};
+use super::context::{EventRecord, locked};
 use super::engine::Runner;
+use super::module::{Function, LoadedModule};
+use crate::exec::Grid;
 use crate::fault::{Fault, FaultKind};
 
 /// Memory that a copy reads or writes.
@@ -38,8 +40,14 @@ pub(crate) struct KernelLaunch {
     pub(crate) parameters: Vec<u64>,
     /// Whether all blocks have to be on the device at once.
     pub(crate) cooperative: bool,
-    /// Blocks of a cluster; 0 in x for none.
+    /// Blocks of a cluster that were asked for; 0 in x for none.
     pub(crate) cluster: [u32; 3],
+    /// Whether it may begin before the launch before it has ended.
+    pub(crate) overlaps: bool,
+    /// The function that it is of.
+    pub(crate) function: Arc<Function>,
+    /// The attributes that were set, with their values, for whoever asks for them.
+    pub(crate) attributes: Vec<(u32, [u32; 16])>,
 }
 
 /// One piece of work.
@@ -93,24 +101,44 @@ impl Operation {
     }
 }
 
-/// The most blocks of a cluster that every kernel can have.
-const CLUSTER_BLOCKS: u32 = 8;
+/// The most blocks of a cluster that every kernel can have, and that one can have if it is allowed to.
+pub(crate) const PORTABLE_CLUSTER: u32 = 8;
+pub(crate) const LARGEST_CLUSTER: u32 = 16;
 
 impl KernelLaunch {
+    /// The blocks of a cluster: as the code says, the function's setting, or the launch; they have to agree.
+    pub(crate) fn cluster_blocks(function: &Function, asked: [u32; 3]) -> Result<[u32; 3]> {
+        let required = match function.program().cluster {
+            [1, 1, 1] => *locked(&function.settings.required_cluster),
+            compiled => compiled,
+        };
+        match (required, asked) {
+            ([0, 0, 0], [0, ..]) => Ok([1; 3]),
+            ([0, 0, 0], asked) => Ok(asked),
+            (required, _) if required.contains(&0) => Err(Code::INVALID_CLUSTER_SIZE),
+            (required, asked) if asked[0] == 0 || asked == required => Ok(required),
+            _ => Err(Code::INVALID_CLUSTER_SIZE),
+        }
+    }
+
     /// What the driver checks of a launch besides its grid: the size of clusters, and that a cooperative grid fits.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.cluster[0] != 0 {
-            let blocks = self.cluster.iter().fold(1u32, |product, &size| product.saturating_mul(size));
-            if !(1..=CLUSTER_BLOCKS).contains(&blocks) {
-                return Err(Code::INVALID_CLUSTER_SIZE);
-            }
-            if self.blocks.iter().zip(self.cluster).any(|(blocks, cluster)| !blocks.is_multiple_of(cluster)) {
-                return Err(Code::INVALID_VALUE);
-            }
+        let cluster = Self::cluster_blocks(&self.function, self.cluster)?;
+        let blocks = cluster.iter().fold(1u32, |product, &size| product.saturating_mul(size));
+        let most = match (self.module.context.capability(), self.function.settings.large_clusters.load(Ordering::Relaxed)) {
+            (..90, _) => 1,
+            (_, false) => PORTABLE_CLUSTER,
+            (_, true) => LARGEST_CLUSTER,
+        };
+        if !(1..=most).contains(&blocks) {
+            return Err(Code::INVALID_CLUSTER_SIZE);
+        }
+        if self.blocks.iter().zip(cluster).any(|(blocks, cluster)| !blocks.is_multiple_of(cluster)) {
+            return Err(Code::INVALID_VALUE);
         }
         if self.cooperative {
             let threads = self.threads.iter().product();
-            let shared = self.module.module.program_at(self.index).shared_bytes + u64::from(self.dynamic_shared);
+            let shared = self.function.program().shared_bytes + u64::from(self.dynamic_shared);
             let room = u64::from(resident_blocks(threads, shared)) * u64::from(MULTIPROCESSORS);
             if self.blocks.iter().map(|&size| u64::from(size)).product::<u64>() > room {
                 return Err(Code::COOPERATIVE_LAUNCH_TOO_LARGE);
@@ -126,6 +154,7 @@ impl KernelLaunch {
         }
         let grid =
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
+        let grid = Grid { cluster: Self::cluster_blocks(&self.function, self.cluster)?, ..grid };
         runner.pool.run(&grid, &runner.memory).map(|_| ()).map_err(|fault| {
             report(&*fault);
             code_of(&fault)
