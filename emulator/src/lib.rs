@@ -26,6 +26,7 @@ mod exec;
 mod fault;
 mod memory;
 mod ops;
+pub mod profile;
 mod program;
 mod ptx;
 

@@ -9,6 +9,7 @@ use std::ffi::{CStr, c_void};
 use std::io::Read;
 
 use super::code::Code;
+use crate::profile::Profile;
 
 /// The first bytes of a fat binary, and of the structure that points at one in compiled host code.
 const FATBIN: [u8; 4] = 0xBA55_ED50u32.to_le_bytes();
@@ -34,11 +35,11 @@ fn refuse<T>(code: Code, why: impl Into<String>) -> Result<T, Refusal> {
     Err((code, why.into()))
 }
 
-/// The PTX text of an image that best fits a device of a compute capability such as 90.
+/// The PTX text of an image that best fits a device.
 ///
 /// # Safety
 /// `image` is null, text that ends in NUL, or the start of a whole image of another kind.
-pub(crate) unsafe fn ptx_at<'a>(image: *const c_void, capability: u32) -> Result<Cow<'a, str>, Refusal> {
+pub(crate) unsafe fn ptx_at<'a>(image: *const c_void, profile: &Profile) -> Result<Cow<'a, str>, Refusal> {
     if image.is_null() {
         return refuse(Code::INVALID_VALUE, "there is no image");
     }
@@ -53,7 +54,7 @@ pub(crate) unsafe fn ptx_at<'a>(image: *const c_void, capability: u32) -> Result
             return refuse(Code::INVALID_IMAGE, "the wrapper of a fat binary points at none");
         }
         // SAFETY: the caller's word.
-        return unsafe { ptx_at(inner, capability) };
+        return unsafe { ptx_at(inner, profile) };
     }
     if starts_with(FATBIN) {
         // SAFETY: the caller's word: the header is there, and as much after it as it says.
@@ -63,7 +64,7 @@ pub(crate) unsafe fn ptx_at<'a>(image: *const c_void, capability: u32) -> Result
             let size = size.ok_or((Code::INVALID_IMAGE, "the fat binary's header is damaged".to_owned()))?;
             std::slice::from_raw_parts(image.cast::<u8>(), size)
         };
-        return best_ptx(whole, capability).map(Cow::Owned);
+        return best_ptx(whole, profile).map(Cow::Owned);
     }
     if starts_with(ELF) {
         return refuse_elf();
@@ -74,9 +75,9 @@ pub(crate) unsafe fn ptx_at<'a>(image: *const c_void, capability: u32) -> Result
 }
 
 /// The PTX text of an image in memory of a known size.
-pub(crate) fn ptx_in(image: &[u8], capability: u32) -> Result<Cow<'_, str>, Refusal> {
+pub(crate) fn ptx_in<'a>(image: &'a [u8], profile: &Profile) -> Result<Cow<'a, str>, Refusal> {
     if image.starts_with(&FATBIN) {
-        return best_ptx(image, capability).map(Cow::Owned);
+        return best_ptx(image, profile).map(Cow::Owned);
     }
     if image.starts_with(&ELF) {
         return refuse_elf();
@@ -151,7 +152,7 @@ impl<'a> Entry<'a> {
 }
 
 /// The PTX in a fat binary for the highest architecture that the device has.
-fn best_ptx(image: &[u8], capability: u32) -> Result<String, Refusal> {
+fn best_ptx(image: &[u8], profile: &Profile) -> Result<String, Refusal> {
     let damaged = || (Code::INVALID_IMAGE, "the fat binary is damaged".to_owned());
     let size = fatbin_size(image).ok_or_else(damaged)?;
     let mut rest = image.get(HEADER..size).ok_or_else(damaged)?;
@@ -161,7 +162,7 @@ fn best_ptx(image: &[u8], capability: u32) -> Result<String, Refusal> {
         rest = &rest[end..];
         if entry.kind != PTX {
             others.push(format!("compiled code for sm_{}", entry.capability));
-        } else if entry.capability > capability {
+        } else if entry.capability > profile.target() {
             others.push(format!("PTX for sm_{}", entry.capability));
         } else if best.as_ref().is_none_or(|best| best.capability < entry.capability) {
             best = Some(entry);
@@ -169,7 +170,10 @@ fn best_ptx(image: &[u8], capability: u32) -> Result<String, Refusal> {
     }
     let Some(best) = best else {
         let held = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
-        let why = format!("the fat binary has no PTX for sm_{capability} or less, which the emulator needs; it has {held}");
+        let why = format!(
+            "the fat binary has no PTX for sm_{} or less, which the emulator needs; it has {held}",
+            profile.target()
+        );
         return refuse(Code::NO_BINARY_FOR_GPU, why);
     };
     best.text().map_err(|why| (Code::INVALID_IMAGE, format!("the fat binary cannot be unpacked: {why}")))

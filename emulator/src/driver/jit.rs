@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::code::{Code, Result};
 use super::fatbin::Refusal;
 use super::operation::report;
+use crate::profile::Profile;
 
 /// `CUjit_option`
 mod option {
@@ -134,15 +135,15 @@ impl Options {
     /// As [`read`](Self::read).
     pub(crate) unsafe fn finish<T>(
         &self,
-        capability: u32,
+        profile: &Profile,
         work: impl FnOnce() -> std::result::Result<T, Refusal>,
         information: impl FnOnce(&T) -> String,
     ) -> Result<T> {
         let started = Instant::now();
         let result = match self.target {
-            Some(target) if target > capability => Err((
+            Some(target) if target > profile.target() => Err((
                 Code::NO_BINARY_FOR_GPU,
-                format!("the target sm_{target} was asked for, and the device has compute capability {capability}"),
+                format!("the target sm_{target} was asked for, and the device is sm_{}", profile.target()),
             )),
             _ => work(),
         };

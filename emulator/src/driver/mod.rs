@@ -8,10 +8,12 @@
 //! A kernel that faults ends its context: as on a GPU every later call in that context returns the error, and the report
 //! goes to the standard error.
 
+mod allocation;
 mod api;
 mod capture;
 mod code;
 mod context;
+mod device;
 mod engine;
 mod fatbin;
 mod graph;
@@ -19,6 +21,9 @@ mod handle;
 mod jit;
 mod module;
 mod operation;
+mod pool;
 mod select;
+mod stream;
+mod user_object;
 
 pub use select::{Choice, Driver, SelectError, Selected, select};

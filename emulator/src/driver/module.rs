@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::code::{Code, Result};
-use super::context::{Context, DEVICE, locked};
+use super::context::{Context, locked};
 use super::fatbin::Refusal;
 use super::handle::{Handle, Table};
 use crate::device::Module;
 use crate::memory::Memory;
+use crate::profile::Profile;
 use crate::program::Program;
 
 pub(crate) static MODULES: Table<LoadedModule> = Table::new();
@@ -44,17 +45,18 @@ impl std::fmt::Debug for LoadedModule {
     }
 }
 
-/// Parses a module into `memory`, and checks that a device of this compute capability, such as 90, can run it.
-fn parse(source: &str, memory: &Arc<Memory>, capability: u32) -> std::result::Result<Module, Refusal> {
+/// Parses a module into `memory`, and checks that a device can run it.
+fn parse(source: &str, memory: &Arc<Memory>, profile: &Profile) -> std::result::Result<Module, Refusal> {
     let module = Module::load(source, memory).map_err(|error| (Code::INVALID_PTX, error.to_string()))?;
-    let (version, (target, _)) = (module.version(), module.target());
+    let (version, (target, suffix)) = (module.version(), module.target());
     if version > PTX_VERSION {
         let (newest, _) = PTX_VERSION;
         let message = format!("PTX {}.{} is newer than the driver, which knows {newest}.0", version.0, version.1);
         return Err((Code::UNSUPPORTED_PTX_VERSION, message));
     }
-    if target > capability {
-        let message = format!("the target sm_{target} is higher than the device's compute capability, {capability}");
+    if !profile.accepts(target, suffix) {
+        let message =
+            format!("the target sm_{target}{suffix} does not fit the device, which is sm_{}", profile.target());
         return Err((Code::INVALID_PTX, message));
     }
     Ok(module)
@@ -77,7 +79,7 @@ impl LoadedModule {
         source: &str,
         max_registers: Option<u32>,
     ) -> std::result::Result<Self, Refusal> {
-        let module = parse(source, &DEVICE.engine.memory, context.capability())?;
+        let module = parse(source, &context.device.memory, &context.device.profile)?;
         Ok(Self {
             context: Arc::clone(context),
             module,
@@ -179,20 +181,26 @@ impl Function {
         self.module.module.program_at(self.index)
     }
 
+    /// The profile of its device.
+    pub(crate) fn profile(&self) -> &'static Profile {
+        &self.module.context.device.profile
+    }
+
     /// A `CUfunction_attribute`.
     pub(crate) fn attribute(&self, attribute: i32) -> Result<i32> {
-        attribute_of(&self.module.module, self.index, &self.settings, self.module.max_registers, attribute)
-            .map(|value| if attribute == 6 { self.module.context.capability() as i32 } else { value })
+        let LoadedModule { module, max_registers, .. } = &*self.module;
+        attribute_of(module, self.index, &self.settings, *max_registers, attribute, self.profile())
     }
 }
 
-/// Program and settings of a kernel as its attributes. The binary version is that of the target.
+/// Program and settings of a kernel as its attributes.
 fn attribute_of(
     module: &Module,
     index: usize,
     settings: &Settings,
     max_registers: Option<u32>,
     attribute: i32,
+    profile: &Profile,
 ) -> Result<i32> {
     let program = module.program_at(index);
     let cluster = |dimension: usize| match program.cluster {
@@ -212,7 +220,7 @@ fn attribute_of(
             used.clamp(2 * REGISTER_UNIT, REGISTERS).min(max_registers.unwrap_or(REGISTERS)) as i32
         }
         5 => (major * 10 + minor) as i32,
-        6 => module.target().0 as i32,
+        6 => profile.target() as i32,
         7 => 0,
         8 => settings.max_dynamic_shared.load(Ordering::Relaxed) as i32,
         9 => settings.carveout.load(Ordering::Relaxed),
@@ -224,16 +232,19 @@ fn attribute_of(
     })
 }
 
-/// The most shared memory of a block in bytes.
-pub(crate) const MAX_SHARED: u64 = 227 << 10;
-
-/// Sets a `CUfunction_attribute` of a kernel.
-pub(crate) fn set_attribute(program: &Program, settings: &Settings, attribute: i32, value: i32) -> Result<()> {
+/// Sets a `CUfunction_attribute` of a kernel on a device.
+pub(crate) fn set_attribute(
+    program: &Program,
+    settings: &Settings,
+    attribute: i32,
+    value: i32,
+    profile: &Profile,
+) -> Result<()> {
     match attribute {
         // dynamic shared memory: with the static, at most what a block can have
         8 => {
             let bytes = u32::try_from(value).map_err(|_| Code::INVALID_VALUE)?;
-            if u64::from(bytes) + program.shared_bytes > MAX_SHARED {
+            if u64::from(bytes) + program.shared_bytes > u64::from(profile.shared_per_block_optin) {
                 return Err(Code::INVALID_VALUE);
             }
             settings.max_dynamic_shared.store(bytes, Ordering::Relaxed);
@@ -279,13 +290,13 @@ pub(crate) struct Kernel {
 }
 
 impl Library {
-    /// A library of PTX, for devices of this compute capability.
+    /// A library of PTX, for devices such as this one.
     pub(crate) fn load(
         source: &str,
         max_registers: Option<u32>,
-        capability: u32,
+        profile: &Profile,
     ) -> std::result::Result<(Handle, Arc<Self>), Refusal> {
-        let prototype = parse(source, &Arc::new(Memory::new(u64::MAX)), capability)?;
+        let prototype = parse(source, &Arc::new(Memory::new(u64::MAX)), profile)?;
         let count = prototype.kernels().count();
         let library = Arc::new(Self {
             source: source.to_owned(),
@@ -366,13 +377,12 @@ impl Kernel {
         Ok(with(self.library()?.prototype.program_at(self.index)))
     }
 
-    pub(crate) fn attribute(&self, attribute: i32, capability: u32) -> Result<i32> {
+    pub(crate) fn attribute(&self, attribute: i32, profile: &Profile) -> Result<i32> {
         let library = self.library()?;
-        let value = attribute_of(&library.prototype, self.index, &self.settings, library.max_registers, attribute)?;
-        Ok(if attribute == 6 { capability as i32 } else { value })
+        attribute_of(&library.prototype, self.index, &self.settings, library.max_registers, attribute, profile)
     }
 
-    pub(crate) fn set_attribute(&self, attribute: i32, value: i32) -> Result<()> {
-        self.with_program(|program| set_attribute(program, &self.settings, attribute, value))?
+    pub(crate) fn set_attribute(&self, attribute: i32, value: i32, profile: &Profile) -> Result<()> {
+        self.with_program(|program| set_attribute(program, &self.settings, attribute, value, profile))?
     }
 }

@@ -4,15 +4,21 @@ use std::ffi::c_uint;
 use std::sync::Arc;
 
 use super::{driver_api, give};
+use crate::driver::capture::check_unsafe_call;
 use crate::driver::code::{Code, Result};
-use crate::driver::context::{Context, DEVICE, EVENTS, Event, Stream};
+use crate::driver::context::{Context, EVENTS, Event, Stream};
+use crate::driver::engine::ENGINE;
 use crate::driver::handle::Handle;
 
 const DISABLE_TIMING: c_uint = 2;
+const INTERPROCESS: c_uint = 4;
 
 /// Milliseconds from one event to another.
 fn elapsed(start: Handle, end: Handle) -> Result<f32> {
-    let (start, end) = (EVENTS.get(start)?.time()?, EVENTS.get(end)?.time()?);
+    let (start, end) = (EVENTS.get(start)?, EVENTS.get(end)?);
+    start.not_captured()?;
+    end.not_captured()?;
+    let (start, end) = (start.time()?, end.time()?);
     let seconds = match end.checked_duration_since(start) {
         Some(after) => after.as_secs_f64(),
         None => -start.duration_since(end).as_secs_f64(),
@@ -23,7 +29,8 @@ fn elapsed(start: Handle, end: Handle) -> Result<f32> {
 driver_api! {
     fn cuEventCreate(event: *mut Handle, flags: c_uint) {
         let context = Context::current()?;
-        if flags > 7 {
+        // An event for other processes cannot be timed; other processes have memory of their own, which the emulator is in.
+        if flags > 7 || (flags & INTERPROCESS != 0 && flags & DISABLE_TIMING == 0) {
             return Err(Code::INVALID_VALUE);
         }
         give(event, EVENTS.insert(Arc::new(Event::new(context, flags & DISABLE_TIMING == 0))))
@@ -34,26 +41,33 @@ driver_api! {
     }
 
     fn cuEventRecord(event: Handle, stream: Handle) {
-        EVENTS.get(event)?.record(&*Stream::get(stream)?)
+        EVENTS.get(event)?.record(event, &*Stream::get(stream)?, false)
     }
 
-    fn cuEventRecordWithFlags(event: Handle, stream: Handle, _flags: c_uint) {
-        EVENTS.get(event)?.record(&*Stream::get(stream)?)
+    fn cuEventRecordWithFlags(event: Handle, stream: Handle, flags: c_uint) {
+        if flags > 1 {
+            return Err(Code::INVALID_VALUE);
+        }
+        EVENTS.get(event)?.record(event, &*Stream::get(stream)?, flags == 1)
     }
 
     fn cuEventQuery(event: Handle) {
         let event = EVENTS.get(event)?;
+        event.not_captured()?;
+        check_unsafe_call()?;
         event.context.alive()?;
         match event.ticket() {
-            Some(ticket) if !DEVICE.engine.is_done(ticket) => Err(Code::NOT_READY),
+            Some(ticket) if !ENGINE.is_done(ticket) => Err(Code::NOT_READY),
             _ => event.context.alive(),
         }
     }
 
     fn cuEventSynchronize(event: Handle) {
         let event = EVENTS.get(event)?;
+        event.not_captured()?;
+        check_unsafe_call()?;
         if let Some(ticket) = event.ticket() {
-            DEVICE.engine.wait(ticket);
+            ENGINE.wait(ticket);
         }
         event.context.alive()
     }

@@ -5,12 +5,9 @@ use std::ffi::{c_char, c_int, c_uint};
 use super::launch::{LaunchConfig, cluster_of};
 use super::{driver_api, give};
 use crate::driver::code::{Code, Result};
-use crate::driver::context::Context;
 use crate::driver::handle::Handle;
-use crate::driver::module::{Function, MAX_SHARED, MODULES, set_attribute};
-use crate::driver::operation::{
-    LARGEST_CLUSTER, MULTIPROCESSORS, PORTABLE_CLUSTER, RESERVED_SHARED, RESIDENT_SHARED, resident_blocks,
-};
+use crate::driver::module::{Function, MODULES, set_attribute};
+use crate::driver::operation::KernelLaunch;
 use crate::program::Parameter;
 
 /// `CUoccupancyB2DSize`: the dynamic shared memory that a block of so many threads needs.
@@ -23,10 +20,11 @@ const MAX_THREADS: u32 = 1024;
 fn occupancy(function: &Function, threads: c_int, dynamic_shared: usize) -> Result<u32> {
     let threads = u32::try_from(threads).ok().filter(|threads| *threads > 0).ok_or(Code::INVALID_VALUE)?;
     let shared = function.program().shared_bytes.saturating_add(dynamic_shared as u64);
-    if threads > function.attribute(0)? as u32 || shared > MAX_SHARED {
+    let profile = function.profile();
+    if threads > function.attribute(0)? as u32 || shared > u64::from(profile.shared_per_block_optin) {
         return Ok(0);
     }
-    Ok(resident_blocks(threads, shared))
+    Ok(profile.resident_blocks(threads, shared))
 }
 
 /// The size of a block with which most threads fit on a multiprocessor, the largest of them, and the smallest grid that
@@ -61,7 +59,7 @@ unsafe fn best_block(
         }
     }
     let (_, blocks, threads) = best;
-    Ok(((blocks * MULTIPROCESSORS) as c_int, threads as c_int))
+    Ok(((blocks * function.profile().multiprocessors) as c_int, threads as c_int))
 }
 
 /// Gives a parameter's place; the size is optional.
@@ -139,7 +137,7 @@ driver_api! {
 
     fn cuFuncSetAttribute(function: Handle, attribute: c_int, value: c_int) {
         let function = Function::get(function)?;
-        set_attribute(function.program(), &function.settings, attribute, value)
+        set_attribute(function.program(), &function.settings, attribute, value, function.profile())
     }
 
     fn cuFuncSetCacheConfig(function: Handle, config: c_int) {
@@ -231,28 +229,29 @@ driver_api! {
         if occupancy(&function, threads, 0)? < wanted {
             return Err(Code::INVALID_VALUE);
         }
-        let used = function.program().shared_bytes + RESERVED_SHARED;
-        let most = MAX_SHARED - function.program().shared_bytes;
-        give(bytes, (RESIDENT_SHARED / u64::from(wanted)).saturating_sub(used).min(most) as usize)
+        let (profile, fixed) = (function.profile(), function.program().shared_bytes);
+        let share = u64::from(profile.shared_per_multiprocessor) / u64::from(wanted);
+        let most = u64::from(profile.shared_per_block_optin) - fixed;
+        let used = fixed + u64::from(profile.reserved_shared_per_block);
+        give(bytes, share.saturating_sub(used).min(most) as usize)
     }
 
     fn cuOccupancyMaxPotentialClusterSize(blocks: *mut c_int, function: Handle, config: *const LaunchConfig) {
         let function = Function::get(function)?;
         let (threads, shared, _) = described(&function, config)?;
-        let large = function.settings.large_clusters.load(std::sync::atomic::Ordering::Relaxed);
-        let largest = if large { LARGEST_CLUSTER } else { PORTABLE_CLUSTER };
-        let fits = occupancy(&function, threads, shared)? > 0 && Context::current()?.capability() >= 90;
-        give(blocks, if fits { largest as c_int } else { 0 })
+        let most = KernelLaunch::most_of_cluster(&function);
+        // A device without clusters has room for none.
+        let fits = most > 1 && occupancy(&function, threads, shared)? > 0;
+        give(blocks, if fits { most as c_int } else { 0 })
     }
 
     fn cuOccupancyMaxActiveClusters(clusters: *mut c_int, function: Handle, config: *const LaunchConfig) {
         let function = Function::get(function)?;
         let (threads, shared, cluster) = described(&function, config)?;
         let cluster = cluster.ok_or(Code::INVALID_CLUSTER_SIZE)?;
-        let large = function.settings.large_clusters.load(std::sync::atomic::Ordering::Relaxed);
-        if cluster > if large { LARGEST_CLUSTER } else { PORTABLE_CLUSTER } {
+        if cluster > KernelLaunch::most_of_cluster(&function) {
             return Err(Code::INVALID_CLUSTER_SIZE);
         }
-        give(clusters, (occupancy(&function, threads, shared)? * MULTIPROCESSORS / cluster) as c_int)
+        give(clusters, (occupancy(&function, threads, shared)? * function.profile().multiprocessors / cluster) as c_int)
     }
 }

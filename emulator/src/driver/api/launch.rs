@@ -8,7 +8,7 @@ use super::driver_api;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{EVENTS, Stream};
 use crate::driver::handle::Handle;
-use crate::driver::module::{Function, MAX_SHARED};
+use crate::driver::module::Function;
 use crate::driver::operation::{KernelLaunch, Operation};
 
 /// Keys of the `extra` argument.
@@ -80,7 +80,8 @@ pub(super) fn launch_of(
     parameters: Vec<u64>,
 ) -> Result<KernelLaunch> {
     let shared = u64::from(dynamic_shared) + function.program().shared_bytes;
-    if dynamic_shared > function.settings.max_dynamic_shared.load(Ordering::Relaxed) || shared > MAX_SHARED {
+    let most = u64::from(function.profile().shared_per_block_optin);
+    if dynamic_shared > function.settings.max_dynamic_shared.load(Ordering::Relaxed) || shared > most {
         return Err(Code::INVALID_VALUE);
     }
     let module = Arc::clone(&function.module);
@@ -231,7 +232,10 @@ pub(super) unsafe fn cluster_of(function: &Function, config: &LaunchConfig) -> R
     // SAFETY: the caller's word.
     let attributes = unsafe { attributes(config) }?;
     let asked = attributes.iter().rev().find(|set| set.id == attribute::CLUSTER);
-    KernelLaunch::cluster_blocks(function, asked.map_or([0; 3], |Attribute { value: AttributeValue(v), .. }| [v[0], v[1], v[2]]))
+    KernelLaunch::cluster_blocks(
+        function,
+        asked.map_or([0; 3], |Attribute { value: AttributeValue(v), .. }| [v[0], v[1], v[2]]),
+    )
 }
 
 /// Puts a launch into a stream.

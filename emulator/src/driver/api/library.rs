@@ -6,11 +6,13 @@ use super::function::{check_preference, give_name, give_parameter};
 use super::module::{give_global, read_file};
 use super::{driver_api, give, text};
 use crate::driver::code::{Code, Result};
-use crate::driver::context::{Context, INITIALISED};
+use crate::driver::context::Context;
+use crate::driver::device::Device;
 use crate::driver::fatbin::{self, Refusal};
 use crate::driver::handle::Handle;
 use crate::driver::jit::Options;
 use crate::driver::module::{KERNELS, LIBRARIES, Library, describe};
+use crate::profile::Profile;
 
 /// The number of `CUlibraryOption`.
 const LIBRARY_OPTIONS: c_int = 2;
@@ -41,15 +43,15 @@ unsafe fn check_options(options: *const c_int, count: c_uint) -> Result<()> {
 /// The logs of the options are as the driver API documents them.
 unsafe fn load<'a>(
     options: &Options,
-    source: impl FnOnce(u32) -> std::result::Result<std::borrow::Cow<'a, str>, Refusal>,
+    source: impl FnOnce(&Profile) -> std::result::Result<std::borrow::Cow<'a, str>, Refusal>,
 ) -> Result<Handle> {
-    if !INITIALISED.load(std::sync::atomic::Ordering::Acquire) {
-        return Err(Code::NOT_INITIALIZED);
-    }
-    let capability = crate::driver::context::current_capability();
-    let work = || Library::load(&source(capability)?, options.max_registers, capability);
+    let profile = match Context::current() {
+        Ok(context) => &context.device.profile,
+        Err(_) => &Device::get(0)?.profile,
+    };
+    let work = || Library::load(&source(profile)?, options.max_registers, profile);
     // SAFETY: the caller's word.
-    let (handle, _) = unsafe { options.finish(capability, work, |(_, loaded)| describe(loaded.prototype())) }?;
+    let (handle, _) = unsafe { options.finish(profile, work, |(_, loaded)| describe(loaded.prototype())) }?;
     Ok(handle)
 }
 
@@ -66,7 +68,7 @@ driver_api! {
     ) {
         check_options(options, count)?;
         let options = Options::read(jit_count, jit_options, jit_values)?;
-        give(library, load(&options, |capability| fatbin::ptx_at(code, capability))?)
+        give(library, load(&options, |profile| fatbin::ptx_at(code, profile))?)
     }
 
     fn cuLibraryLoadFromFile(
@@ -82,7 +84,7 @@ driver_api! {
         check_options(options, count)?;
         let options = Options::read(jit_count, jit_options, jit_values)?;
         let image = read_file(path)?;
-        give(library, load(&options, |capability| fatbin::ptx_in(&image, capability))?)
+        give(library, load(&options, |profile| fatbin::ptx_in(&image, profile))?)
     }
 
     fn cuLibraryUnload(library: Handle) {
@@ -115,7 +117,7 @@ driver_api! {
 
     fn cuLibraryGetGlobal(address: *mut u64, bytes: *mut usize, library: Handle, name: *const c_char) {
         let library = LIBRARIES.get(library)?;
-        give_global(&library.module()?.1, text(name)?, address, bytes)
+        give_global(&*library.module()?.1, text(name)?, address, bytes)
     }
 
     fn cuLibraryGetManaged(_address: *mut u64, _bytes: *mut usize, library: Handle, name: *const c_char) {
@@ -143,17 +145,17 @@ driver_api! {
     }
 
     fn cuKernelGetAttribute(value: *mut c_int, attribute: c_int, kernel: Handle, device: c_int) {
-        let capability = crate::driver::context::capability_of(device)?;
-        give(value, KERNELS.get(kernel)?.attribute(attribute, capability)?)
+        let profile = &Device::get(device)?.profile;
+        give(value, KERNELS.get(kernel)?.attribute(attribute, profile)?)
     }
 
     fn cuKernelSetAttribute(attribute: c_int, value: c_int, kernel: Handle, device: c_int) {
-        crate::driver::context::capability_of(device)?;
-        KERNELS.get(kernel)?.set_attribute(attribute, value)
+        let profile = &Device::get(device)?.profile;
+        KERNELS.get(kernel)?.set_attribute(attribute, value, profile)
     }
 
     fn cuKernelSetCacheConfig(kernel: Handle, config: c_int, device: c_int) {
-        crate::driver::context::capability_of(device)?;
+        Device::get(device)?;
         KERNELS.get(kernel)?;
         check_preference(config, 3)
     }

@@ -10,7 +10,8 @@ use crate::driver::context::{Context, locked};
 use crate::driver::fatbin::{self, Refusal};
 use crate::driver::handle::{Handle, Table};
 use crate::driver::jit::Options;
-use crate::driver::module::Library;
+use crate::driver::module::{LIBRARIES, Library};
+use crate::profile::Profile;
 
 /// `CUjitInputType`
 const CUBIN: c_int = 0;
@@ -24,7 +25,7 @@ const NVVM: c_int = 5;
 #[derive(Debug)]
 struct Linker {
     options: Options,
-    capability: u32,
+    profile: &'static Profile,
     /// The PTX, ending in NUL.
     input: Mutex<Option<Vec<u8>>>,
 }
@@ -43,13 +44,13 @@ impl Linker {
         let refuse = |why: &str| Err::<_, Refusal>((Code::NOT_SUPPORTED, why.to_owned()));
         let work = || match kind {
             PTX | FATBIN => {
-                let text = fatbin::ptx_in(bytes, self.capability)?;
+                let text = fatbin::ptx_in(bytes, self.profile)?;
                 let mut input = locked(&self.input);
                 if input.is_some() {
                     return refuse("linking several PTX texts to one is not supported: give the linker one");
                 }
-                let (checked, _) = Library::load(&text, None, self.capability)?;
-                crate::driver::module::LIBRARIES.remove(checked).map_err(|code| (code, String::new()))?.unload();
+                let (checked, _) = Library::load(&text, None, self.profile)?;
+                LIBRARIES.remove(checked).map_err(|code| (code, String::new()))?.unload();
                 let mut ended = text.into_owned().into_bytes();
                 ended.push(0);
                 *input = Some(ended);
@@ -63,15 +64,15 @@ impl Linker {
             }
         };
         // SAFETY: the caller's word.
-        unsafe { options.unwrap_or(&self.options).finish(self.capability, work, |()| String::new()) }
+        unsafe { options.unwrap_or(&self.options).finish(self.profile, work, |()| String::new()) }
     }
 }
 
 driver_api! {
     fn cuLinkCreate_v2(count: c_uint, options: *const c_int, values: *mut *mut c_void, state: *mut Handle) {
         let options = Options::read(count, options, values)?;
-        let capability = Context::current()?.capability();
-        give(state, LINKERS.insert(Arc::new(Linker { options, capability, input: Mutex::default() })))
+        let profile = &Context::current()?.device.profile;
+        give(state, LINKERS.insert(Arc::new(Linker { options, profile, input: Mutex::default() })))
     }
 
     fn cuLinkAddData_v2(
@@ -111,7 +112,7 @@ driver_api! {
         let mut input = locked(&linker.input);
         let nothing = || (Code::INVALID_IMAGE, "there is nothing to link".to_owned());
         let work = || input.as_mut().map(|text| (text.as_mut_ptr(), text.len())).ok_or_else(nothing);
-        let (at, length) = linker.options.finish(linker.capability, work, |_| String::new())?;
+        let (at, length) = linker.options.finish(linker.profile, work, |_| String::new())?;
         // It belongs to the linker, and stays until that is destroyed.
         give(image, at.cast())?;
         if !size.is_null() {

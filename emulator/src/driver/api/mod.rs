@@ -7,7 +7,10 @@
 #![allow(missing_docs, reason = "each function is documented by NVIDIA's driver API")]
 #![allow(unreachable_pub, reason = "they are reached through the shared library")]
 
+mod any_node;
+mod capture;
 mod context;
+mod copy;
 mod device;
 mod error;
 mod event;
@@ -19,6 +22,7 @@ mod library;
 mod link;
 mod memory;
 mod module;
+mod node;
 mod stream;
 
 use std::collections::BTreeMap;

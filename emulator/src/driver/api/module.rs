@@ -10,6 +10,7 @@ use crate::driver::fatbin::{self, Refusal};
 use crate::driver::handle::Handle;
 use crate::driver::jit::Options;
 use crate::driver::module::{LoadedModule, MODULES, describe};
+use crate::profile::Profile;
 
 /// Loads the PTX that `source` finds for the device of the current context.
 ///
@@ -17,13 +18,13 @@ use crate::driver::module::{LoadedModule, MODULES, describe};
 /// The logs of the options are as the driver API documents them.
 unsafe fn load<'a>(
     options: &Options,
-    source: impl FnOnce(u32) -> std::result::Result<std::borrow::Cow<'a, str>, Refusal>,
+    source: impl FnOnce(&Profile) -> std::result::Result<std::borrow::Cow<'a, str>, Refusal>,
 ) -> Result<Handle> {
     let context = Context::current()?;
-    let capability = context.capability();
-    let work = || LoadedModule::load(&context, &source(capability)?, options.max_registers);
+    let profile = &context.device.profile;
+    let work = || LoadedModule::load(&context, &source(profile)?, options.max_registers);
     // SAFETY: the caller's word.
-    let module = unsafe { options.finish(capability, work, |loaded| describe(&loaded.module)) }?;
+    let module = unsafe { options.finish(profile, work, |loaded| describe(&loaded.module)) }?;
     Ok(MODULES.insert(Arc::new(module)))
 }
 
@@ -40,11 +41,11 @@ driver_api! {
     fn cuModuleLoad(module: *mut Handle, path: *const c_char) {
         Context::current()?;
         let image = read_file(path)?;
-        give(module, load(&Options::default(), |capability| fatbin::ptx_in(&image, capability))?)
+        give(module, load(&Options::default(), |profile| fatbin::ptx_in(&image, profile))?)
     }
 
     fn cuModuleLoadData(module: *mut Handle, image: *const c_void) {
-        give(module, load(&Options::default(), |capability| fatbin::ptx_at(image, capability))?)
+        give(module, load(&Options::default(), |profile| fatbin::ptx_at(image, profile))?)
     }
 
     fn cuModuleLoadDataEx(
@@ -55,11 +56,11 @@ driver_api! {
         values: *mut *mut c_void,
     ) {
         let options = Options::read(count, options, values)?;
-        give(module, load(&options, |capability| fatbin::ptx_at(image, capability))?)
+        give(module, load(&options, |profile| fatbin::ptx_at(image, profile))?)
     }
 
     fn cuModuleLoadFatBinary(module: *mut Handle, image: *const c_void) {
-        give(module, load(&Options::default(), |capability| fatbin::ptx_at(image, capability))?)
+        give(module, load(&Options::default(), |profile| fatbin::ptx_at(image, profile))?)
     }
 
     fn cuModuleUnload(module: Handle) {
@@ -93,7 +94,7 @@ driver_api! {
     }
 
     fn cuModuleGetGlobal_v2(address: *mut u64, bytes: *mut usize, module: Handle, name: *const c_char) {
-        give_global(&MODULES.get(module)?, text(name)?, address, bytes)
+        give_global(&*MODULES.get(module)?, text(name)?, address, bytes)
     }
 
     fn cuModuleGetTexRef(_reference: *mut Handle, module: Handle, name: *const c_char) {

@@ -1,11 +1,11 @@
 //! Executable graphs: copies of graphs that can be launched and, within limits, changed.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use super::memory::GraphMemory;
 use super::{Graph, Node, UpdateResult, Work};
-use crate::checks::{self, Finding, FindingKind};
+use crate::checks::{self, Checks, Finding, FindingKind};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Event, EventRecord, Stream, locked};
 use crate::driver::device::Device;
@@ -41,8 +41,7 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Build {
     operations: Arc<[Operation]>,
-    /// The device addresses that nodes name, each with what names it.
-    named: Vec<(u64, String)>,
+    named: NamedMemory,
     /// The events that nodes record.
     recorded: Vec<(Arc<Event>, Arc<EventRecord>)>,
     /// Whether nodes record events or wait for them.
@@ -70,12 +69,12 @@ impl Build {
 
     pub(super) fn allocate(&mut self, memory: &Arc<GraphMemory>, operations: &mut Vec<Operation>) {
         self.allocated.push(Arc::clone(memory));
-        operations.push(Operation::Allocate(Arc::clone(memory)));
+        operations.push(Operation::Clear(Arc::clone(memory)));
     }
 
     pub(super) fn free(&mut self, memory: &Arc<GraphMemory>, operations: &mut Vec<Operation>) {
         self.freed.push(Arc::clone(memory));
-        operations.push(Operation::Release(Arc::clone(memory)));
+        operations.push(Operation::Clear(Arc::clone(memory)));
     }
 
     /// Notes the addresses that an operation names. Of a kernel's parameters those of 8 bytes may be addresses.
@@ -84,11 +83,11 @@ impl Build {
             Operation::Copy { to, from, .. } => {
                 for (place, what) in [(from, "a copy from"), (to, "a copy to")] {
                     if let Place::Device(address) = place {
-                        self.named.push((*address, what.to_owned()));
+                        self.named.0.push((*address, what.to_owned()));
                     }
                 }
             }
-            Operation::Fill { to, .. } => self.named.push((*to, "a memset of".to_owned())),
+            Operation::Fill { to, .. } => self.named.0.push((*to, "a memset of".to_owned())),
             Operation::Kernel(launch) => self.name_parameters(launch),
             _ => {}
         }
@@ -99,33 +98,39 @@ impl Build {
         for (n, parameter) in program.parameters.iter().enumerate() {
             let aligned = parameter.size == 8 && parameter.offset.is_multiple_of(8);
             if let Some(&value) = launch.parameters.get(parameter.offset as usize / 8).filter(|_| aligned) {
-                self.named.push((value, format!("parameter {n} of kernel `{}` is", program.name)));
+                self.named.0.push((value, format!("parameter {n} of kernel `{}` is", program.name)));
             }
         }
     }
+}
 
-    /// Reports memory that is named and was freed.
-    fn report_freed(&self, executable: Handle) {
+/// The device addresses that the nodes of a graph name, each with what names it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NamedMemory(Vec<(u64, String)>);
+
+impl NamedMemory {
+    /// Reports memory that was freed.
+    pub(crate) fn report_freed(&self) {
         let mut reported = HashSet::new();
-        for (address, what) in &self.named {
+        for (address, what) in &self.0 {
             let near = Device::of_address(*address).and_then(|device| device.memory.nearest(*address));
             let Some(near) = near.filter(|near| near.freed && *address <= near.base + near.size) else { continue };
             if reported.insert((near.base, what)) {
-                let detail = format!(
-                    "a graph (handle {:#x}) is launched that names memory which was freed: {what} {address:#x}",
-                    executable.0
-                );
                 checks::find(Finding {
                     kind: FindingKind::FreedInGraph,
                     address: near.base,
                     bytes: near.size,
                     sequence: 0,
-                    detail,
+                    detail: format!("a graph is launched that names memory which was freed: {what} {address:#x}"),
                 });
             }
         }
     }
 }
+
+/// Whether graphs that name freed memory are reported.
+static REPORTS_FREED: LazyLock<bool> =
+    LazyLock::new(|| Checks::from_environment().is_ok_and(|checks| checks.freed_in_graph));
 
 /// Why a graph cannot be made executable: the error, and a node that is to blame.
 #[derive(Debug, Clone, Copy)]
@@ -169,6 +174,11 @@ impl Executable {
         let mut build = Build::default();
         let disabled = &state.disabled;
         build.operations = self.graph.operations(&|node: &Node| !disabled.contains(&node.handle), &mut build)?;
+        if *REPORTS_FREED && !build.named.0.is_empty() {
+            // First of all, once what is before the graph in its stream has freed what it frees.
+            let named = Operation::CheckNamed(Arc::new(std::mem::take(&mut build.named)));
+            build.operations = [named, Operation::Graph(build.operations)].into();
+        }
         let built = Arc::new(build);
         if !built.has_events {
             state.built = Some(Arc::clone(&built));
@@ -177,13 +187,10 @@ impl Executable {
     }
 
     /// Launches the graph in a stream that is not capturing, behind the launch before.
-    pub(crate) fn launch(&self, own: Handle, stream: &Stream) -> Result<()> {
+    pub(crate) fn launch(&self, stream: &Stream) -> Result<()> {
         let mut state = locked(&self.state);
         let built = self.build(&mut state)?;
         self.prepare_memory(&built)?;
-        if stream.context.checks().freed_in_graph {
-            built.report_freed(own);
-        }
         let before: Vec<Ticket> = state.last.into_iter().collect();
         let ticket = stream.run_after(Operation::Graph(Arc::clone(&built.operations)), &before);
         for (event, record) in &built.recorded {

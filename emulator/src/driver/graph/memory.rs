@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::locked;
 use crate::driver::device::Device;
+use crate::driver::engine::ENGINE;
 use crate::memory::MemoryError;
 
 /// What memory holds that nothing was written to: NaN of every floating-point type.
@@ -99,9 +100,14 @@ impl Drop for GraphMemory {
     }
 }
 
-/// Frees what a graph has left allocated. `None` if there is no such memory.
-pub(crate) fn free_outside(address: u64) -> Option<Arc<GraphMemory>> {
-    locked(&LIVE).remove(&address)
+/// Frees what a graph has left allocated, and whether there is such memory. It may be used until the work so far is done,
+/// which is waited for if the caller says so.
+pub(crate) fn free_outside(address: u64, wait: bool) -> bool {
+    let freed = locked(&LIVE).remove(&address);
+    if wait && freed.is_some() {
+        ENGINE.wait_all();
+    }
+    freed.is_some()
 }
 
 /// Bytes that are live, and bytes that there are.

@@ -7,7 +7,7 @@ mod memory;
 mod update;
 mod work;
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::code::{Code, Result};
@@ -18,7 +18,7 @@ use super::user_object::References;
 
 pub(crate) use edge::{Edge, EdgeData};
 use executable::Build;
-pub(crate) use executable::{AUTO_FREE, Executable};
+pub(crate) use executable::{Executable, NamedMemory};
 pub(crate) use memory::{GraphMemory, free_outside, reset_high, statistics};
 pub(crate) use update::{UpdateError, UpdateResult};
 pub(crate) use work::{Copy3d, Fill2d, Work};
@@ -51,7 +51,7 @@ struct Inner {
     /// In the order in which they were added, which is that of their handles.
     nodes: Vec<Node>,
     /// The user objects that live as long as the graph.
-    objects: BTreeMap<Handle, References>,
+    objects: HashMap<Handle, References>,
     /// The executable graph that exists of a graph with memory nodes.
     instance: Weak<()>,
 }
@@ -128,11 +128,6 @@ impl Graph {
 
     pub(crate) fn handle(&self) -> Handle {
         self.handle.get().copied().unwrap_or(Handle::NULL)
-    }
-
-    /// Whether it is part of a node of another graph.
-    pub(crate) fn is_embedded(&self) -> bool {
-        self.embedded
     }
 
     /// The graph of a node.
@@ -241,6 +236,28 @@ impl Graph {
         inner.nodes.iter().flat_map(of).collect()
     }
 
+    /// Whether these are nodes of the graph, each named once.
+    pub(crate) fn has(&self, nodes: &[Handle]) -> bool {
+        let inner = locked(&self.inner);
+        nodes.iter().enumerate().all(|(n, node)| inner.index(*node).is_ok() && !nodes[..n].contains(node))
+    }
+
+    /// Whether each of some nodes is one of `last`, or one that they come after.
+    pub(crate) fn come_before(&self, nodes: &[Handle], last: &[Handle]) -> bool {
+        let inner = locked(&self.inner);
+        let mut before = HashSet::new();
+        let mut open = last.to_vec();
+        while let Some(node) = open.pop() {
+            if before.insert(node)
+                && let Ok(index) = inner.index(node)
+            {
+                open.extend(inner.nodes[index].after.iter().map(|edge| edge.from));
+            }
+        }
+        // A node that was destroyed is nobody's work any more.
+        nodes.iter().all(|node| before.contains(node) || inner.index(*node).is_err())
+    }
+
     /// Calls `with` with a node, found by its handle.
     pub(crate) fn with_node<T>(node: Handle, with: impl FnOnce(&mut Node) -> Result<T>) -> Result<T> {
         let graph = Self::of_node(node)?;
@@ -261,7 +278,7 @@ impl Graph {
 
     /// A copy of the graph. Its nodes know what they are copies of.
     fn copy(&self, embedded: bool) -> Result<(Handle, Arc<Self>)> {
-        let copy = Self { embedded, ..Self::default() };
+        let copy = Self { inner: Mutex::default(), handle: OnceLock::new(), embedded };
         let (handle, copy) = if embedded { copy.register() } else { (Handle::NULL, Arc::new(copy)) };
         let inner = locked(&self.inner);
         let mut target = locked(&copy.inner);
@@ -273,7 +290,13 @@ impl Graph {
                 Work::Child(child) => Work::Child(child.copy(true)?.1),
                 work => work.clone(),
             };
-            target.nodes.push(Node { handle: new, original: node.handle, work, after: Vec::new(), arguments: Vec::new() });
+            target.nodes.push(Node {
+                handle: new,
+                original: node.handle,
+                work,
+                after: Vec::new(),
+                arguments: Vec::new(),
+            });
         }
         for (node, copied) in inner.nodes.iter().zip(&mut target.nodes) {
             let edges = node.after.iter().map(|edge| Some(Edge { from: *handles.get(&edge.from)?, data: edge.data }));
@@ -327,7 +350,7 @@ impl Graph {
 
     /// Takes references to a user object, which live as long as the graph.
     pub(crate) fn hold(&self, object: Handle, references: References) {
-        use std::collections::btree_map::Entry;
+        use std::collections::hash_map::Entry;
         match locked(&self.inner).objects.entry(object) {
             Entry::Vacant(place) => drop(place.insert(references)),
             Entry::Occupied(mut held) => held.get_mut().join(references),
@@ -336,7 +359,7 @@ impl Graph {
 
     /// Gives references to a user object up.
     pub(crate) fn release(&self, object: Handle, count: u32) -> Result<()> {
-        use std::collections::btree_map::Entry;
+        use std::collections::hash_map::Entry;
         let mut inner = locked(&self.inner);
         let Entry::Occupied(mut held) = inner.objects.entry(object) else { return Err(Code::INVALID_VALUE) };
         let released = held.get_mut().split(count)?;

@@ -3,14 +3,14 @@
 use std::ffi::{c_uint, c_void};
 use std::sync::Arc;
 
-use super::memory::GraphMemory;
 use super::Graph;
 use super::executable::Build;
+use super::memory::GraphMemory;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, Event};
 use crate::driver::device;
 use crate::driver::handle::Handle;
-use crate::driver::operation::{HostFunction, KernelLaunch, Operation, Place};
+use crate::driver::operation::{HostFunction, KernelLaunch, Operation, Place, Rows};
 
 /// Pitches over this are errors (`CU_DEVICE_ATTRIBUTE_MAX_PITCH`).
 const MAX_PITCH: usize = i32::MAX as usize;
@@ -78,7 +78,6 @@ impl CopySide {
         }
         let right = self.x.checked_add(width).ok_or(Code::INVALID_VALUE)?;
         let lower = self.y.checked_add(height).ok_or(Code::INVALID_VALUE)?;
-        // A pitch, or a height of a slice, of 0 is that of the copy.
         if (self.pitch != 0 && self.pitch < right) || (self.height != 0 && self.height < lower && depth > 1) {
             return Err(Code::INVALID_VALUE);
         }
@@ -96,10 +95,16 @@ impl CopySide {
 
     /// Where row `y` of slice `z` of a copy with rows of `width` bytes, and slices of `height` rows, begins.
     fn offset(&self, width: usize, height: usize, y: usize, z: usize) -> Option<usize> {
-        let pitch = if self.pitch == 0 { width + self.x } else { self.pitch };
-        let slice = if self.height == 0 { height + self.y } else { self.height };
-        let row = self.z.checked_add(z)?.checked_mul(slice)?.checked_add(self.y.checked_add(y)?)?;
-        row.checked_mul(pitch)?.checked_add(self.x)
+        let [pitch, slice] = self.steps(width, height);
+        let rows = self.y.checked_add(y)?.checked_mul(pitch)?;
+        self.z.checked_add(z)?.checked_mul(slice)?.checked_add(rows)?.checked_add(self.x)
+    }
+
+    /// The bytes from row to row and from slice to slice. A pitch, or a height of a slice, of 0 is that of the copy.
+    fn steps(&self, width: usize, height: usize) -> [usize; 2] {
+        let pitch = if self.pitch == 0 { width.saturating_add(self.x) } else { self.pitch };
+        let rows = if self.height == 0 { height.saturating_add(self.y) } else { self.height };
+        [pitch, pitch.saturating_mul(rows)]
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -134,20 +139,35 @@ impl Copy3d {
         self.to.check(self.width, self.height, self.depth)
     }
 
-    fn operations(&self, operations: &mut Vec<Operation>) -> Result<()> {
+    /// A copy of rows as a stream does it.
+    fn of_rows(to: &Place, from: &Place, rows: &Rows) -> Self {
+        let [width, height, depth] = rows.size.map(|size| size as usize);
+        let side = |place: &Place, [pitch, slice]: [u64; 2]| {
+            let height = slice.checked_div(pitch).unwrap_or(0) as usize;
+            CopySide { pitch: pitch as usize, height, ..CopySide::linear(place, width) }
+        };
+        Self { from: side(from, rows.from), to: side(to, rows.to), width, height, depth }
+    }
+
+    fn operations(&self, operations: &mut Vec<Operation>) {
         if self.is_empty() {
-            return Ok(());
+            return;
         }
-        for (z, y) in (0..self.depth).flat_map(|z| (0..self.height).map(move |y| (z, y))) {
-            let from = self.from.offset(self.width, self.height, y, z).ok_or(Code::INVALID_VALUE)?;
-            let to = self.to.offset(self.width, self.height, y, z).ok_or(Code::INVALID_VALUE)?;
-            operations.push(Operation::Copy {
-                to: self.to.place(to),
-                from: self.from.place(from),
-                bytes: self.width as u64,
-            });
-        }
-        Ok(())
+        // `check` has seen that the offsets fit.
+        let Self { from, to, width, height, depth } = *self;
+        let first = |side: &CopySide| side.place(side.offset(width, height, 0, 0).unwrap_or(0));
+        let (to_place, from_place) = (first(&to), first(&from));
+        operations.push(if self.is_linear() {
+            Operation::Copy { to: to_place, from: from_place, bytes: width as u64 }
+        } else {
+            let steps = |side: &CopySide| side.steps(width, height).map(|bytes| bytes as u64);
+            let size = [width, height, depth].map(|size| size as u64);
+            Operation::CopyRows {
+                to: to_place,
+                from: from_place,
+                rows: Rows { size, to: steps(&to), from: steps(&from) },
+            }
+        });
     }
 }
 
@@ -164,6 +184,20 @@ pub(crate) struct Fill2d {
 }
 
 impl Fill2d {
+    /// A fill of rows as a stream does it: an operation for each row.
+    fn of_rows(rows: &[Operation]) -> Result<Self> {
+        let [Operation::Fill { to, value, width, count }, rest @ ..] = rows else {
+            return Err(Code::STREAM_CAPTURE_UNSUPPORTED);
+        };
+        let pitch = match rest.first() {
+            Some(Operation::Fill { to: second, .. }) => (second - to) as usize,
+            Some(_) => return Err(Code::STREAM_CAPTURE_UNSUPPORTED),
+            None => 0,
+        };
+        let (element, width, height) = (*width as c_uint, *count as usize, rows.len());
+        Ok(Self { to: *to, pitch, value: *value, element, width, height })
+    }
+
     fn is_empty(&self) -> bool {
         self.width == 0 || self.height == 0
     }
@@ -244,6 +278,10 @@ impl Work {
                 let (pitch, width, element) = (0, count as usize, width as c_uint);
                 Self::Fill(Fill2d { to, pitch, value, element, width, height: 1 }, Arc::clone(context))
             }
+            Operation::CopyRows { to, from, rows } => {
+                Self::Copy(Copy3d::of_rows(&to, &from, &rows), Arc::clone(context))
+            }
+            Operation::Graph(rows) => Self::Fill(Fill2d::of_rows(&rows)?, Arc::clone(context)),
             Operation::Host(function) => Self::Host(function),
             _ => return Err(Code::STREAM_CAPTURE_UNSUPPORTED),
         })
@@ -296,7 +334,7 @@ impl Work {
             Self::Kernel(launch) => {
                 operations.push(Operation::Kernel(KernelLaunch { overlaps: early, ..launch.clone() }));
             }
-            Self::Copy(copy, _) => copy.operations(operations)?,
+            Self::Copy(copy, _) => copy.operations(operations),
             Self::Fill(fill, _) => fill.operations(operations),
             Self::Host(function) => operations.push(Operation::Host(*function)),
             Self::Child(child) => operations.push(Operation::Graph(child.operations(&|_| true, build)?)),
