@@ -11,6 +11,7 @@
 mod allocation;
 mod api;
 mod capture;
+mod checking;
 mod code;
 mod context;
 mod device;

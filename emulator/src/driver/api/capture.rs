@@ -87,7 +87,7 @@ unsafe fn update(
 }
 
 driver_api! {
-    fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) {
+    fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) as cuStreamBeginCapture_v2_ptsz {
         Capture::begin(&Stream::get(stream)?, Mode::from_number(mode)?, None)
     }
 
@@ -98,7 +98,7 @@ driver_api! {
         data: *const EdgeData,
         count: usize,
         mode: c_int,
-    ) {
+    ) as cuStreamBeginCaptureToGraph_ptsz {
         let (stream, mode, graph) = (Stream::get(stream)?, Mode::from_number(mode)?, GRAPHS.get(graph)?);
         let edges = edges_of(after, data, count)?;
         let nodes: Vec<Handle> = edges.iter().map(|edge| edge.from).collect();
@@ -108,7 +108,7 @@ driver_api! {
         Capture::begin(&stream, mode, Some((graph, edges)))
     }
 
-    fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) {
+    fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) as cuStreamEndCapture_ptsz {
         if graph.is_null() {
             return Err(Code::INVALID_VALUE);
         }
@@ -118,7 +118,7 @@ driver_api! {
         }
     }
 
-    fn cuStreamIsCapturing(stream: Handle, status: *mut c_int) {
+    fn cuStreamIsCapturing(stream: Handle, status: *mut c_int) as cuStreamIsCapturing_ptsz {
         let stream = Stream::get(stream)?;
         stream.check_legacy()?;
         give(status, locked(&stream.capture).as_ref().map_or(0, Capture::status))
@@ -131,7 +131,7 @@ driver_api! {
         graph: *mut Handle,
         after: *mut *const Handle,
         count: *mut usize,
-    ) {
+    ) as cuStreamGetCaptureInfo_v2_ptsz {
         info(stream, status, &Wanted { id, graph, after, data: None, count })
     }
 
@@ -143,11 +143,11 @@ driver_api! {
         after: *mut *const Handle,
         data: *mut *const EdgeData,
         count: *mut usize,
-    ) {
+    ) as cuStreamGetCaptureInfo_v3_ptsz {
         info(stream, status, &Wanted { id, graph, after, data: Some(data), count })
     }
 
-    fn cuStreamUpdateCaptureDependencies(stream: Handle, nodes: *const Handle, count: usize, flags: c_uint) {
+    fn cuStreamUpdateCaptureDependencies(stream: Handle, nodes: *const Handle, count: usize, flags: c_uint) as cuStreamUpdateCaptureDependencies_ptsz {
         update(stream, nodes, std::ptr::null(), count, flags)
     }
 
@@ -157,7 +157,7 @@ driver_api! {
         data: *const EdgeData,
         count: usize,
         flags: c_uint,
-    ) {
+    ) as cuStreamUpdateCaptureDependencies_v2_ptsz {
         update(stream, nodes, data, count, flags)
     }
 

@@ -350,12 +350,12 @@ driver_api! {
         EXECUTABLES.remove(executable).map(|_| ())
     }
 
-    fn cuGraphUpload(handle: Handle, stream: Handle) {
+    fn cuGraphUpload(handle: Handle, stream: Handle) as cuGraphUpload_ptsz {
         executable(handle)?;
         Stream::get(stream)?.not_capturing()
     }
 
-    fn cuGraphLaunch(handle: Handle, stream: Handle) {
+    fn cuGraphLaunch(handle: Handle, stream: Handle) as cuGraphLaunch_ptsz {
         let executable = executable(handle)?;
         let stream = Stream::get(stream)?;
         // In a capture the graph becomes part of the one that is captured.

@@ -1,11 +1,12 @@
 //! Executable graphs: copies of graphs that can be launched and, within limits, changed.
 
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 
 use super::memory::GraphMemory;
 use super::{Graph, Node, UpdateResult, Work};
-use crate::checks::{self, Checks, Finding, FindingKind};
+use crate::checks::{self, Finding, FindingKind};
+use crate::driver::checking::checks;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Event, EventRecord, Stream, locked};
 use crate::driver::device::Device;
@@ -128,10 +129,6 @@ impl NamedMemory {
     }
 }
 
-/// Whether graphs that name freed memory are reported.
-static REPORTS_FREED: LazyLock<bool> =
-    LazyLock::new(|| Checks::from_environment().is_ok_and(|checks| checks.freed_in_graph));
-
 /// Why a graph cannot be made executable: the error, and a node that is to blame.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InstantiateError {
@@ -174,7 +171,7 @@ impl Executable {
         let mut build = Build::default();
         let disabled = &state.disabled;
         build.operations = self.graph.operations(&|node: &Node| !disabled.contains(&node.handle), &mut build)?;
-        if *REPORTS_FREED && !build.named.0.is_empty() {
+        if checks().freed_in_graph && !build.named.0.is_empty() {
             // First of all, once what is before the graph in its stream has freed what it frees.
             let named = Operation::CheckNamed(Arc::new(std::mem::take(&mut build.named)));
             build.operations = [named, Operation::Graph(build.operations)].into();

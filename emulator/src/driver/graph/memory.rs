@@ -104,8 +104,8 @@ impl Drop for GraphMemory {
 /// which is waited for if the caller says so.
 pub(crate) fn free_outside(address: u64, wait: bool) -> bool {
     let freed = locked(&LIVE).remove(&address);
-    if wait && freed.is_some() {
-        ENGINE.wait_all();
+    if let Some(memory) = freed.as_ref().filter(|_| wait) {
+        ENGINE.wait_for_uses(memory.address, memory.bytes);
     }
     freed.is_some()
 }

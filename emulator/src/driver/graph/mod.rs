@@ -130,6 +130,11 @@ impl Graph {
         self.handle.get().copied().unwrap_or(Handle::NULL)
     }
 
+    /// Whether it is part of a node of another graph.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.embedded
+    }
+
     /// The graph of a node.
     pub(crate) fn of_node(node: Handle) -> Result<Arc<Self>> {
         NODES.get(node).map_err(|_| Code::INVALID_VALUE)?.upgrade().ok_or(Code::INVALID_VALUE)

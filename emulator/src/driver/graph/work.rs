@@ -58,7 +58,7 @@ impl CopySide {
     /// A side of a copy in one dimension.
     fn linear(place: &Place, bytes: usize) -> Self {
         let (kind, host, device) = match place {
-            Place::Host(address) => (HOST, *address as *mut c_void, 0),
+            Place::Host(address) | Place::Watched(address, _) => (HOST, *address as *mut c_void, 0),
             Place::Device(address) => (DEVICE_MEMORY, std::ptr::null_mut(), *address),
             Place::Snapshot(bytes) => (HOST, bytes.as_ptr().cast_mut().cast(), 0),
         };
