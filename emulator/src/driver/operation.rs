@@ -65,7 +65,7 @@ pub(crate) struct KernelLaunch {
     pub(crate) parameters: Vec<u64>,
     /// Whether all blocks have to be on the device at once.
     pub(crate) cooperative: bool,
-    /// Blocks of a cluster that were asked for; 0 in x for none.
+    /// Blocks of a cluster that were asked for; 0 in x for those that the code says.
     pub(crate) cluster: [u32; 3],
     /// Whether it may begin before the launch before it has ended.
     pub(crate) overlaps: bool,
@@ -344,6 +344,12 @@ impl KernelLaunch {
         }
     }
 
+    /// The launch with the clusters that the settings of the function ask for now.
+    pub(crate) fn with_clusters(self) -> Result<Self> {
+        let cluster = Self::cluster_blocks(&self.function, self.cluster)?;
+        Ok(Self { cluster, ..self })
+    }
+
     /// The most blocks of a cluster of a function.
     pub(crate) fn most_of_cluster(function: &Function) -> u32 {
         match (function.profile().capability, function.settings.large_clusters.load(Ordering::Relaxed)) {
@@ -382,7 +388,7 @@ impl KernelLaunch {
         }
         let grid =
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
-        let grid = Grid { cluster: Self::cluster_blocks(&self.function, self.cluster)?, ..grid };
+        let grid = if self.cluster[0] == 0 { grid } else { Grid { cluster: self.cluster, ..grid } };
         runner.pool.run(&grid, &runner.memory).map(|_| ()).map_err(|fault| {
             report(&*fault);
             code_of(&fault)

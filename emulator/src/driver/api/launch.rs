@@ -244,7 +244,7 @@ pub(super) fn submit(stream: &Stream, launch: KernelLaunch) -> Result<()> {
         return Err(Code::INVALID_HANDLE);
     }
     launch.check()?;
-    stream.submit(Operation::Kernel(launch))
+    stream.submit(Operation::Kernel(launch.with_clusters()?))
 }
 
 driver_api! {

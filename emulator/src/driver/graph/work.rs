@@ -332,7 +332,8 @@ impl Work {
     pub(super) fn operations(&self, early: bool, build: &mut Build, operations: &mut Vec<Operation>) -> Result<()> {
         match self {
             Self::Kernel(launch) => {
-                operations.push(Operation::Kernel(KernelLaunch { overlaps: early, ..launch.clone() }));
+                let launch = launch.clone().with_clusters()?;
+                operations.push(Operation::Kernel(KernelLaunch { overlaps: early, ..launch }));
             }
             Self::Copy(copy, _) => copy.operations(operations),
             Self::Fill(fill, _) => fill.operations(operations),
