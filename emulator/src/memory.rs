@@ -136,8 +136,9 @@ struct State {
     granules: Vec<u32>,
     /// The first address of the device.
     first: u64,
-    /// Host memory that kernels may use by its host address (pinned, managed): by first address.
-    host: BTreeMap<u64, u64>,
+    /// Host memory that kernels may use by its host address (pinned, managed): by first address the size, and where this
+    /// process finds it for the device.
+    host: BTreeMap<u64, (u64, *mut u8)>,
     in_use: u64,
     /// Memory of other devices that kernels may use too.
     peers: Vec<Arc<Memory>>,
@@ -253,12 +254,17 @@ impl Memory {
 
     /// Lets kernels use host memory by its own address.
     pub(crate) fn map_host(&self, address: u64, size: u64) {
-        self.state_mut().host.insert(address, size);
+        self.map_host_at(address, size, address as *mut u8);
+    }
+
+    /// As [`map_host`](Self::map_host), for memory that the device finds at another address than the program.
+    pub(crate) fn map_host_at(&self, address: u64, size: u64, at: *mut u8) {
+        self.state_mut().host.insert(address, (size, at));
     }
 
     /// The size of the host memory mapped at exactly `address`, which is mapped no more.
     pub(crate) fn unmap_host(&self, address: u64) -> Option<u64> {
-        self.state_mut().host.remove(&address)
+        self.state_mut().host.remove(&address).map(|(size, _)| size)
     }
 
     /// The window of the live allocation that `address` is in or just past.
@@ -271,8 +277,8 @@ impl Memory {
         if let Some(peer) = state.peers.iter().find(|peer| peer.has(address)) {
             return peer.window(address);
         }
-        let (&base, &size) = state.host.range(..=address).next_back()?;
-        (address - base < size).then_some(Window { base, size, host: base as *mut u8 })
+        let (&base, &(size, host)) = state.host.range(..=address).next_back()?;
+        (address - base < size).then_some(Window { base, size, host })
     }
 
     /// Where the host finds `length` bytes at `address`, if all of them are of one live allocation.

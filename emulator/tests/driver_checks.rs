@@ -255,3 +255,184 @@ fn freed_here() {
     assert_eq!(cuMemFreeHost(unused.as_mut_ptr().cast()), 0);
     assert_eq!((cuStreamSynchronize(stream), report()), (0, Report::default()));
 }
+
+const RACES: (&str, &str) = ("WARPWRIGHT_EMULATOR_CHECKS", "races");
+
+#[test]
+fn memory_of_pools_that_is_used_out_of_order_is_found() {
+    passes("pools_here", &[RACES]);
+}
+
+#[test]
+#[ignore = "run by `memory_of_pools_that_is_used_out_of_order_is_found`"]
+fn pools_here() {
+    use FindingKind::{UseAfterFree, UseBeforeAllocation};
+    start(0);
+    let new = || made(|stream| cuStreamCreate(stream, 1));
+    let add = function(ADD);
+    let event_in = |stream| {
+        let event: Handle = made(|event| cuEventCreate(event, 2));
+        assert_eq!(cuEventRecord(event, stream), 0);
+        event
+    };
+    // Everything is waited for in truth, so that only the order that the program asked for counts.
+    let settle = || std::thread::sleep(std::time::Duration::from_millis(5));
+
+    // A use in another stream: by a copy or a kernel, with the wait for the allocation and without, where the host has seen
+    // its end, and through a third stream.
+    for by_kernel in [false, true] {
+        for way in ["missing", "event", "host", "third", "query"] {
+            let (a, b, c) = (new(), new(), new());
+            let memory = made(|address| cuMemAllocAsync(address, 64, a));
+            settle();
+            match way {
+                "event" => assert_eq!(cuStreamWaitEvent(b, event_in(a), 0), 0),
+                "host" => assert_eq!(cuStreamSynchronize(a), 0),
+                "query" => assert_eq!(cuStreamQuery(a), 0),
+                "third" => {
+                    assert_eq!(cuStreamWaitEvent(c, event_in(a), 0), 0);
+                    assert_eq!(cuStreamWaitEvent(b, event_in(c), 0), 0);
+                }
+                _ => {}
+            }
+            let code = if by_kernel { launch(add, 4, b, &[memory, 1]) } else { cuMemsetD32Async(memory, 1, 4, b) };
+            assert_eq!((code, cuStreamSynchronize(b), cuMemFreeAsync(memory, b), cuCtxSynchronize()), (0, 0, 0, 0));
+            let found = report();
+            if way == "missing" {
+                // Neither the use nor the release waits.
+                assert_eq!(kinds(&found), [UseBeforeAllocation, UseBeforeAllocation], "{found}");
+                assert!(found.findings.iter().all(|finding| finding.address == memory && finding.bytes == 64));
+            } else {
+                assert_eq!(found, Report::default(), "{way}");
+            }
+        }
+    }
+
+    // A release in another stream, with the wait for the use and without.
+    for waits in [false, true] {
+        let (a, b) = (new(), new());
+        let memory = made(|address| cuMemAllocAsync(address, 64, a));
+        let allocated = event_in(a);
+        assert_eq!(cuMemsetD32Async(memory, 1, 4, a), 0);
+        assert_eq!(cuStreamWaitEvent(b, if waits { event_in(a) } else { allocated }, 0), 0);
+        settle();
+        assert_eq!((cuMemFreeAsync(memory, b), cuCtxSynchronize()), (0, 0));
+        assert_eq!(kinds(&report()), if waits { vec![] } else { vec![UseAfterFree] });
+    }
+
+    // A use that was submitted after the release, while the release is still to come.
+    let (a, b) = (new(), new());
+    let memory = made(|address| cuMemAllocAsync(address, 64, a));
+    assert_eq!(cuStreamSynchronize(a), 0);
+    let gate = Gate::close(a);
+    assert_eq!(cuMemFreeAsync(memory, a), 0);
+    assert_eq!((cuMemsetD32Async(memory, 1, 4, b), cuStreamSynchronize(b)), (0, 0));
+    assert_eq!(kinds(&report()), [UseAfterFree]);
+    gate.open();
+    assert_eq!(cuStreamSynchronize(a), 0);
+
+    // The legacy stream waits by itself, and is waited for.
+    let blocking = made(|stream| cuStreamCreate(stream, 0));
+    let memory = made(|address| cuMemAllocAsync(address, 64, blocking));
+    assert_eq!(cuMemsetD32_v2(memory, 1, 4), 0);
+    settle();
+    assert_eq!((cuMemFreeAsync(memory, blocking), cuCtxSynchronize()), (0, 0));
+    // Memory that is not of a pool is for all streams at once.
+    let plain = upload(&[0]);
+    assert_eq!((cuMemsetD32Async(plain, 1, 1, a), cuMemFree_v2(plain)), (0, 0));
+    assert_eq!(report(), Report::default());
+}
+
+#[test]
+fn a_result_that_is_used_too_early_is_found() {
+    passes("result_here", &[HOST_ACCESS]);
+}
+
+#[test]
+#[ignore = "run by `a_result_that_is_used_too_early_is_found`"]
+fn result_here() {
+    unsafe extern "C" fn read(word: *mut c_void) {
+        // SAFETY: the test keeps the word until the stream has come to its end.
+        assert_eq!(unsafe { word.cast::<u32>().read_volatile() }, 1);
+    }
+    start(0);
+    let stream = made(|stream| cuStreamCreate(stream, 1));
+    let (data, slow) = (upload(&[1; 4096]), function(SLOW));
+    let busy = || assert_eq!(launch(slow, 32, stream, &[data + 16000, 20_000]), 0);
+    let settled = || assert_eq!(cuStreamSynchronize(stream), 0);
+    // a word, the pages of a large allocation, managed memory
+    let small = pinned(1).as_mut_ptr();
+    let large = pinned(4096).as_mut_ptr();
+    let managed = made(|address| cuMemAllocManaged(address, 4, 1)) as *mut u32;
+    for (memory, count) in [(small, 1), (large, 4000), (managed, 1)] {
+        for write in [false, true] {
+            busy();
+            assert_eq!(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream), 0);
+            // SAFETY: there is a word, which the device writes at the same time: that is the mistake.
+            unsafe { if write { memory.write_volatile(2) } else { assert_eq!(memory.read_volatile() & !3, 0) } };
+            settled();
+            let found = report();
+            assert_eq!(kinds(&found), [FindingKind::HostAccess], "{found}");
+            assert_eq!(found.findings[0].address, memory as u64);
+            // mended
+            busy();
+            assert_eq!(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream), 0);
+            settled();
+            // SAFETY: the device is done with it.
+            assert_eq!(unsafe { memory.read_volatile() }, 1);
+            assert_eq!(report(), Report::default());
+        }
+    }
+    // A fill is a write too, and one in a thread of its own is found as well.
+    busy();
+    assert_eq!(cuMemsetD32Async(small as u64, 1, 1, stream), 0);
+    let address = small as usize;
+    // SAFETY: there is a word.
+    std::thread::spawn(move || unsafe { (address as *const u32).read_volatile() }).join().unwrap();
+    settled();
+    assert_eq!(kinds(&report()), [FindingKind::HostAccess]);
+    // No mistake: what the copy does not write, also in its last page; reading the source of a copy; memory that a kernel
+    // uses while the host looks at it; a function in the order of the stream.
+    busy();
+    assert_eq!(cuMemcpyDtoHAsync_v2(large.cast(), data, 4 * 1500, stream), 0);
+    // SAFETY: the device does not use this part.
+    unsafe { large.add(1500).write_volatile(77) };
+    settled();
+    busy();
+    assert_eq!(cuMemcpyHtoDAsync_v2(data, small.cast(), 4, stream), 0);
+    // SAFETY: nobody writes it.
+    assert_eq!(unsafe { small.read_volatile() }, 1);
+    settled();
+    assert_eq!(launch(slow, 32, stream, &[small as u64, 20_000]), 0);
+    // SAFETY: there is a word; the kernel stores whole words.
+    while unsafe { small.read_volatile() } != 1 {
+        std::thread::yield_now();
+    }
+    settled();
+    assert_eq!(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream), 0);
+    assert_eq!(cuLaunchHostFunc(stream, read, small.cast()), 0);
+    assert_eq!(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream), 0);
+    settled();
+    // SAFETY: the device does not use this part.
+    assert_eq!((unsafe { large.add(1500).read_volatile() }, report()), (77, Report::default()));
+    // a fault that has nothing to do with it is what it always was
+    assert_eq!((cuMemFreeHost(small.cast()), cuMemFreeHost(large.cast()), cuMemFree_v2(managed as u64)), (0, 0, 0));
+    assert_eq!(report(), Report::default());
+}
+
+#[test]
+fn other_faults_are_as_they_were() {
+    use std::os::unix::process::ExitStatusExt;
+    let output = child("fault_here", &[HOST_ACCESS]);
+    assert_eq!(output.status.signal(), Some(11), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by `other_faults_are_as_they_were`; it ends its process"]
+fn fault_here() {
+    start(0);
+    let memory = pinned(1);
+    assert_eq!(cuMemFreeHost(memory.as_mut_ptr().cast()), 0);
+    // SAFETY: there is none: nothing is mapped at this address, and the process ends.
+    unsafe { (8 as *const u32).read_volatile() };
+}

@@ -29,7 +29,7 @@ fn name(device: i32) -> String {
 #[test]
 fn there_is_one_device_unless_more_are_asked_for() {
     start(0);
-    assert_eq!(made(|count| cuDeviceGetCount(count)), 1);
+    assert_eq!(made(cuDeviceGetCount), 1);
     assert_eq!((attribute(75, 0), attribute(76, 0), attribute(16, 0)), (9, 0, 132));
     assert_eq!(made(|bytes| cuDeviceTotalMem_v2(bytes, 0)), 16 << 30);
     assert_eq!((cuDeviceGet(&mut 0, 1), cuDeviceGet(&mut 0, -1)), (INVALID_DEVICE, INVALID_DEVICE));
@@ -52,7 +52,7 @@ fn devices_differ() {
 #[ignore = "run by `devices_differ`"]
 fn devices_differ_here() {
     assert_eq!(cuInit(0), 0);
-    assert_eq!(made(|count| cuDeviceGetCount(count)), 3);
+    assert_eq!(made(cuDeviceGetCount), 3);
     assert_eq!([0, 1, 2].map(|device| attribute(75, device) * 10 + attribute(76, device)), [90, 75, 86]);
     // shared memory of a multiprocessor and of a block, threads and blocks of a multiprocessor, clusters
     assert_eq!([81, 97, 39, 106, 120].map(|number| attribute(number, 1)), [65536, 65536, 1024, 16, 0]);
@@ -161,7 +161,7 @@ fn nothing_works_before_it_is_initialised() {
 #[test]
 #[ignore = "run by `nothing_works_before_it_is_initialised`"]
 fn not_initialised_here() {
-    assert_eq!(made(|version| cuDriverGetVersion(version)), 13000);
+    assert_eq!(made(cuDriverGetVersion), 13000);
     assert_eq!(cuDeviceGetCount(&mut 0), NOT_INITIALIZED);
     assert_eq!(cuDeviceGet(&mut 0, 0), NOT_INITIALIZED);
     assert_eq!(cuDeviceGetAttribute(&mut 0, 1, 0), NOT_INITIALIZED);
@@ -232,7 +232,7 @@ fn primary_here() {
     assert_eq!((cuDevicePrimaryCtxSetFlags_v2(0, 4), state()), (0, (0, 4)));
     let context = start(0);
     assert_eq!(start(0), context);
-    assert_eq!((state(), made(|flags| cuCtxGetFlags(flags))), ((1, 4), 4));
+    assert_eq!((state(), made(cuCtxGetFlags)), ((1, 4), 4));
     assert_eq!(cuDevicePrimaryCtxSetFlags_v2(0, 0x100), INVALID_VALUE);
     assert_eq!((cuDevicePrimaryCtxRelease_v2(0), state().0), (0, 1));
     assert_eq!((cuDevicePrimaryCtxRelease_v2(0), state().0), (0, 0));
@@ -249,9 +249,9 @@ fn a_context_remembers_what_it_is_told() {
     assert_eq!((cuCtxSetLimit(1, 4 << 20), limit(1)), (0, 4 << 20));
     assert_eq!((cuCtxSetLimit(0, 1 << 30), limit(0)), (INVALID_VALUE, 1024));
     assert_eq!((cuCtxSetLimit(99, 1), cuCtxGetLimit(&mut 0, -1)), (215, 215));
-    assert_eq!((cuCtxSetCacheConfig(2), made(|config| cuCtxGetCacheConfig(config))), (0, 2));
+    assert_eq!((cuCtxSetCacheConfig(2), made(cuCtxGetCacheConfig)), (0, 2));
     assert_eq!(cuCtxSetCacheConfig(4), INVALID_VALUE);
-    assert_eq!(made(|device| cuCtxGetDevice(device)), 0);
+    assert_eq!(made(cuCtxGetDevice), 0);
     assert_eq!(cuCtxDestroy_v2(context), 0);
 }
 

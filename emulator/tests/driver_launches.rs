@@ -112,10 +112,10 @@ fn launches_are_checked() {
     }
     // parameters in a buffer; both ways at once, neither, too few bytes
     let put = function(module(PTX), "put");
+    let key = std::ptr::without_provenance_mut::<c_void>;
     let mut buffer = [memory, 77];
     let mut size = 12usize;
-    let mut extra: [*mut c_void; 5] =
-        [1 as *mut c_void, buffer.as_mut_ptr().cast(), 2 as *mut c_void, (&raw mut size).cast(), null_mut()];
+    let mut extra: [*mut c_void; 5] = [key(1), buffer.as_mut_ptr().cast(), key(2), (&raw mut size).cast(), null_mut()];
     ok!(cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, null_mut(), extra.as_mut_ptr()));
     assert_eq!(download(memory, 1), [77]);
     let mut arguments = Arguments::new(memory, 0);

@@ -264,7 +264,7 @@ fn work_is_asynchronous_and_pageable_sources_are_read_at_once() {
     let stream = stream(NON_BLOCKING);
     let data = upload(&[0; 3]);
     let gate = Gate::close(stream);
-    let mut pageable = vec![1u32, 2, 3];
+    let mut pageable = [1u32, 2, 3];
     assert_eq!(cuMemcpyHtoDAsync_v2(data, pageable.as_ptr().cast(), 12, stream), 0);
     pageable.fill(9);
     // pinned memory is read when the copy is done

@@ -14,12 +14,31 @@ use crate::{libcuda, toolkit};
 /// The release whose tests are run.
 const VERSION: &str = "0.19.10";
 
-/// NVRTC, which most of the tests compile kernels with.
-const NVRTC: [&str; 1] = ["nvidia-cuda-nvrtc==13.0.88"];
-
-/// The features of cudarc that it is built with, once for each version of CUDA: some tests are there for one only.
+/// The features of cudarc that it is built with, besides that of a version of CUDA.
 const FEATURES: &str = "driver,nvrtc,dynamic-loading,std";
-const CUDA: [&str; 3] = ["cuda-13000", "cuda-12090", "cuda-12000"];
+
+/// A version of CUDA, with NVRTC, which most of the tests compile kernels with.
+struct Cuda {
+    feature: &'static str,
+    nvrtc: &'static str,
+    /// Where the package has the library.
+    library: &'static str,
+}
+
+/// Some tests are there for one version only, and cudarc asks for other functions.
+const CUDA: [Cuda; 3] = [
+    Cuda { feature: "cuda-13000", nvrtc: "nvidia-cuda-nvrtc==13.0.88", library: "nvidia/cu13/lib/libnvrtc.so.13" },
+    Cuda {
+        feature: "cuda-12090",
+        nvrtc: "nvidia-cuda-nvrtc-cu12==12.9.86",
+        library: "nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
+    },
+    Cuda {
+        feature: "cuda-12000",
+        nvrtc: "nvidia-cuda-nvrtc-cu12==12.0.140",
+        library: "nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
+    },
+];
 
 /// Tests that cannot pass, and why.
 const CANNOT_PASS: [(&str, &str); 1] = [(
@@ -48,14 +67,15 @@ const SEVERAL_DEVICES: [&str; 3] = [
 
 /// Runs the tests, and fails if one of them fails that can pass, or passes that cannot.
 pub(crate) fn test(workspace: &Workspace, filter: Option<&str>) -> anyhow::Result<()> {
-    let nvrtc = toolkit::pip_install(workspace, "cuda-nvrtc", &NVRTC)?.join("nvidia/cu13/lib");
-    ensure!(nvrtc.join("libnvrtc.so.13").is_file(), "the package has no libnvrtc.so.13");
     let source = copy_source(workspace)?;
     let emulator = libcuda::make(workspace)?;
-    let libraries = std::env::join_paths([&emulator, &nvrtc])?;
     let mut wrong = Vec::new();
-    for cuda in CUDA {
-        let binary = build(workspace, &source, cuda)?;
+    for Cuda { feature, nvrtc, library } in CUDA {
+        let library = toolkit::pip_install(workspace, &format!("nvrtc-{feature}"), &[nvrtc])?.join(library);
+        ensure!(library.is_file(), "{nvrtc} has no {}", library.display());
+        let folders = [Some(&*emulator), library.parent()];
+        let libraries = std::env::join_paths(folders.into_iter().flatten())?;
+        let binary = build(workspace, &source, feature)?;
         let run = |arguments: &[&str], devices: &str| {
             let mut command = Command::new(&binary);
             command.args(filter).args(arguments).current_dir(&source).env("LD_LIBRARY_PATH", &libraries);
@@ -69,9 +89,9 @@ pub(crate) fn test(workspace: &Workspace, filter: Option<&str>) -> anyhow::Resul
         for name in SEVERAL_DEVICES {
             outcomes.extend(run(&["--ignored", "--exact", name], "sm_90:16384,sm_80:16384")?);
         }
-        wrong.extend(judge(&outcomes, filter.is_none()).into_iter().map(|line| format!("{cuda}: {line}")));
+        wrong.extend(judge(&outcomes, filter.is_none()).into_iter().map(|line| format!("{feature}: {line}")));
         let passed = outcomes.values().filter(|outcome| **outcome == Outcome::Passed).count();
-        println!("{cuda}: {passed} of {} tests of cudarc {VERSION} passed", outcomes.len());
+        println!("{feature}: {passed} of {} tests of cudarc {VERSION} passed", outcomes.len());
     }
     for (name, reason) in CANNOT_PASS.iter().chain(&BY_CHANCE) {
         println!("not counted: {name}: {reason}");

@@ -33,8 +33,11 @@ pub struct UnknownCheck {
 /// The environment variable that switches checks on.
 const VARIABLE: &str = "WARPWRIGHT_EMULATOR_CHECKS";
 
+/// Where a check is switched.
+type Switch = fn(&mut Checks) -> &mut bool;
+
 /// The name of each check, and where it is switched.
-const NAMES: [(&str, fn(&mut Checks) -> &mut bool); 5] = [
+const NAMES: [(&str, Switch); 5] = [
     ("initialised", |checks| &mut checks.initialised),
     ("races", |checks| &mut checks.races),
     ("leaks", |checks| &mut checks.leaks),

@@ -11,6 +11,8 @@ use super::code::{Code, Result};
 use super::context::{Context, locked};
 use super::device::{DEVICES, Device};
 use super::engine::ENGINE;
+use super::guard;
+use super::order;
 use super::pool::Pool;
 use crate::memory::MemoryError;
 
@@ -106,7 +108,15 @@ pub(crate) fn allocate_on(device: &'static Device, context: &Arc<Context>, bytes
 
 /// Allocates host memory that devices may use, zeroed.
 pub(crate) fn allocate_host(context: &Arc<Context>, bytes: usize, kind: Kind) -> Result<*mut c_void> {
-    let layout = host_layout(bytes).filter(|_| bytes > 0).ok_or(Code::INVALID_VALUE)?;
+    if bytes == 0 {
+        return Err(Code::INVALID_VALUE);
+    }
+    if let Some((at, of_device)) = guard::allocate(bytes) {
+        DEVICES.iter().for_each(|device| device.memory.map_host_at(at as u64, bytes as u64, of_device));
+        remember(context.device, context, at as u64, bytes as u64, kind);
+        return Ok(at.cast());
+    }
+    let layout = host_layout(bytes).ok_or(Code::INVALID_VALUE)?;
     // SAFETY: the layout is not empty.
     let at = unsafe { std::alloc::alloc_zeroed(layout) };
     if at.is_null() {
@@ -160,8 +170,10 @@ pub(crate) fn disown(address: u64) -> Result<Allocation> {
 
 /// Frees all memory of a context whose work is done.
 pub(crate) fn free_all_of(context: &Arc<Context>) {
-    let of_it = |_: &u64, found: &mut Allocation| Arc::ptr_eq(&found.context, context);
-    let owned: Vec<Allocation> = locked(&ALLOCATIONS).extract_if(.., of_it).map(|(_, found)| found).collect();
+    let owned = |found: &Allocation| Arc::ptr_eq(&found.context, context);
+    let addresses: Vec<u64> = all().into_iter().filter(owned).map(|found| found.base).collect();
+    // Another thread may be about to free some of it.
+    let owned: Vec<Allocation> = addresses.into_iter().filter_map(|address| take(address, owned)).collect();
     owned.iter().for_each(release);
 }
 
@@ -178,11 +190,16 @@ fn release(allocation: &Allocation) {
             // It was in the list, so it was not freed before.
             let _ = device.memory.free(*base);
         }
-        Kind::Pool(pool) => pool.give_back(*base, *bytes),
+        Kind::Pool(pool) => {
+            order::forget(*base);
+            pool.give_back(*base, *bytes);
+        }
         Kind::Registered => unmap(*base),
         Kind::Managed | Kind::Pinned(_) => {
             unmap(*base);
-            if let Some(layout) = host_layout(*bytes as usize) {
+            if !guard::free(*base)
+                && let Some(layout) = host_layout(*bytes as usize)
+            {
                 // SAFETY: it was in the list, so `allocate_host` made it with this layout and nothing has freed it.
                 unsafe { std::alloc::dealloc(*base as *mut u8, layout) };
             }

@@ -1,11 +1,11 @@
 //! The checks at the side of the host: what is never given back, and memory that the host touches too early.
 
-use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Once};
 
 use super::allocation;
 use super::context::{CONTEXTS, Context, EVENTS, EXECUTABLES, GRAPHS, STREAMS, locked};
+use super::device;
 use super::engine::ENGINE;
 use super::handle::Handle;
 use super::module::MODULES;
@@ -60,18 +60,12 @@ pub(crate) fn environment_is_valid() -> bool {
 /// The code that the process ends with if anything was found.
 const EXIT_CODE: &str = "WARPWRIGHT_EMULATOR_EXIT_CODE";
 
-unsafe extern "C" {
-    fn atexit(function: extern "C" fn()) -> c_int;
-    fn fflush(file: *mut c_void) -> c_int;
-    fn _exit(code: c_int) -> !;
-}
-
 /// Looks for leaks when the process ends, and sees to its exit code.
 fn look_at_exit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: the function is one of C, and this library is never unloaded.
-        if unsafe { atexit(at_exit) } != 0 {
+        if unsafe { libc::atexit(at_exit) } != 0 {
             report(&"the end of the process cannot be watched, so leaks there are not found");
         }
     });
@@ -85,8 +79,8 @@ extern "C" fn at_exit() {
         // SAFETY: a null pointer asks for every file of C's library. Nothing runs after `_exit`, as nothing would after the
         // last of these functions.
         unsafe {
-            fflush(std::ptr::null_mut());
-            _exit(code)
+            libc::fflush(std::ptr::null_mut());
+            libc::_exit(code)
         }
     }
 }
@@ -163,8 +157,12 @@ impl Drop for Watch {
 
 impl Watched {
     fn now(&self) -> u64 {
-        // SAFETY: pinned memory is freed only when no work is pending, so it is there while a copy of it is.
-        hash(unsafe { std::slice::from_raw_parts(self.address as *const u8, self.bytes) })
+        // The program's own address may be closed, for other work.
+        match device::resolve(self.address, self.bytes as u64) {
+            // SAFETY: pinned memory is freed only when no work is pending, so it is there while a copy of it is.
+            Some(at) => hash(unsafe { std::slice::from_raw_parts(at, self.bytes) }),
+            None => self.hash,
+        }
     }
 
     fn check(&mut self) {

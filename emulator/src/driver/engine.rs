@@ -9,7 +9,7 @@
 //! (`WARPWRIGHT_EMULATOR_SEED`) chance decides among streams of one priority.
 //!
 //! Events tell the time of a device on which streams run side by side: a piece of work begins when what it comes after has
-//! ended and it was submitted, and takes as long as it took. Kernels that fill more than half of the device are one after
+//! ended and it was submitted, and takes as long as this thread worked on it. Kernels that fill more than half of the device are one after
 //! the other all the same.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use super::checking::{self, checks};
 use super::code::Code;
 use super::context::{Context, locked};
+use super::guard::{self, Guard};
 use super::operation::Operation;
+use super::order;
 use crate::exec::Pool;
 use crate::memory::Memory;
 
@@ -68,6 +70,8 @@ struct Item {
     frames: Vec<Frame>,
     /// The device's time from which on it may run.
     from: Instant,
+    /// Keep the host from memory that it writes.
+    guards: Vec<Guard>,
 }
 
 impl Item {
@@ -254,7 +258,7 @@ impl Engine {
                 self.run_beside(id, context, frames, (operations, index), start);
                 continue;
             }
-            let begun = Instant::now();
+            let begun = worked();
             // After an error a context does no more work, but what is waited for still counts as done.
             if context.error().is_none() || matches!(operations[index], Operation::Record(_)) {
                 context.prepare(&mut runner);
@@ -273,7 +277,7 @@ impl Engine {
                     checking::accept(&operations[index]);
                 }
             }
-            let end = start + begun.elapsed();
+            let end = start + worked().saturating_sub(begun);
             if fills {
                 self.state().filled.insert(context.device.index, end);
             }
@@ -316,6 +320,13 @@ impl Engine {
         Item::open(&mut frames);
         let mut state = self.state();
         let Some(n) = state.queues.iter().position(|queue| queue.lane.id == id) else { return };
+        if frames.is_empty()
+            && let Some(item) = state.queues[n].items.front_mut()
+            && !item.guards.is_empty()
+        {
+            // Before anybody can know that the work is done. The queue stays where it is, since it is busy.
+            drop(std::mem::take(&mut item.guards));
+        }
         let queue = &mut state.queues[n];
         queue.busy = false;
         queue.clock = end;
@@ -344,7 +355,11 @@ impl Engine {
 
     /// Puts work at the end of a stream, where it also comes after the work with the given tickets.
     pub(crate) fn submit(&self, lane: &Lane, operation: Operation, after: &[Ticket]) -> Ticket {
-        let mut frames = vec![Frame { operations: Arc::new([operation]), next: 0 }];
+        let operations: Arc<[Operation]> = Arc::new([operation]);
+        let mut frames = vec![Frame { operations: Arc::clone(&operations), next: 0 }];
+        // Where functions of the host have a part, they may say when the memory can be used.
+        let guarded = checks().host_access && !operations[0].any(&Operation::is_of_host) && !self.waits_for_host();
+        let guards = if guarded { guard::guard(&operations[0]) } else { Vec::new() };
         Item::open(&mut frames);
         let mut state = self.state();
         let mut first = state.implied(lane);
@@ -352,8 +367,11 @@ impl Engine {
         state.submitted += 1;
         let ticket = state.submitted;
         state.pending.insert(ticket);
+        // While nothing else can be submitted, so that all is noted in the order of the tickets.
+        order::submitted(lane, &operations[0], ticket, after);
+        drop(operations);
         let from = Instant::now();
-        let item = Item { ticket, after: first, frames, from };
+        let item = Item { ticket, after: first, frames, from, guards };
         match state.queues.iter_mut().find(|queue| queue.lane.id == lane.id) {
             Some(queue) => queue.items.push_back(item),
             None => state.queues.push(Queue {
@@ -370,7 +388,11 @@ impl Engine {
     }
 
     pub(crate) fn is_done(&self, ticket: Ticket) -> bool {
-        !self.state().pending.contains(&ticket)
+        let done = !self.state().pending.contains(&ticket);
+        if done {
+            order::seen(ticket);
+        }
+        done
     }
 
     /// Waits until work is done.
@@ -379,6 +401,8 @@ impl Engine {
         while state.pending.contains(&ticket) {
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(state);
+        order::seen(ticket);
     }
 
     /// Whether a function of the host is running.
@@ -431,7 +455,16 @@ impl Engine {
     /// Waits until all work of a context is done that was submitted so far.
     pub(crate) fn wait_for(&self, context: &Context) {
         self.last_of(context).into_iter().for_each(|ticket| self.wait(ticket));
+        order::seen_all_of(context.id);
     }
+}
+
+/// How long this thread has worked so far: time in which the machine did something else is not the device's.
+fn worked() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is written, and every thread has this clock. Were there none, all work would take no time.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Does work, whose error ends the context.

@@ -119,7 +119,7 @@ impl Options {
                 // Symbols of the host are for textures and for linking with the host, which there is none of.
                 option::GLOBAL_SYMBOL_COUNT if number > 0 => return Err(Code::NOT_SUPPORTED),
                 // The others change how code is made, not what it does.
-                0..option::COUNT => {}
+                other if (0..option::COUNT).contains(&other) => {}
                 _ => return Err(Code::INVALID_VALUE),
             }
         }

@@ -14,6 +14,7 @@ use super::engine::Runner;
 use super::graph::{GraphMemory, NamedMemory};
 use super::handle::Handle;
 use super::module::{Function, LoadedModule};
+use super::order;
 use crate::exec::Grid;
 use crate::fault::{Fault, FaultKind};
 
@@ -143,6 +144,8 @@ impl Operation {
             Self::Host(_) | Self::Callback { .. } => self.call(None),
             Self::Free(allocation) => match &allocation.kind {
                 Kind::Pool(pool) => {
+                    // From now on whatever uses it is at fault anyway.
+                    order::forget(allocation.base);
                     pool.give_back(allocation.base, allocation.bytes);
                     Ok(())
                 }
@@ -197,6 +200,18 @@ impl Operation {
         match self {
             Self::Graph(operations) => operations.iter().any(|operation| operation.any(condition)),
             _ => condition(self),
+        }
+    }
+
+    /// The memory that copies and fills write, each with its first address and its bytes; of rows nothing, since there is
+    /// other memory between them.
+    pub(crate) fn writes(&self) -> Vec<(u64, u64)> {
+        match self {
+            Self::Copy { to: Place::Device(to), bytes, .. } => vec![(*to, *bytes)],
+            Self::Copy { to: Place::Host(to), bytes, .. } => vec![(*to as u64, *bytes)],
+            Self::Fill { to, width, count, .. } => vec![(*to, width * count)],
+            Self::Graph(operations) => operations.iter().flat_map(Self::writes).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -424,11 +439,17 @@ fn resolve(address: u64, bytes: u64, what: &str) -> Result<*mut u8> {
     })
 }
 
+/// Where the device finds bytes of the host: pinned memory may have another address for it, so that the program's can be
+/// guarded.
+fn of_host(address: usize, bytes: u64) -> *mut u8 {
+    device::resolve(address as u64, bytes).unwrap_or(address as *mut u8)
+}
+
 /// Where the bytes are that a copy reads.
 fn source(from: &Place, bytes: u64) -> Result<*const u8> {
     Ok(match from {
         Place::Device(address) => resolve(*address, bytes, "copy from device memory")?.cast_const(),
-        Place::Host(address) | Place::Watched(address, _) => *address as *const u8,
+        Place::Host(address) | Place::Watched(address, _) => of_host(*address, bytes).cast_const(),
         Place::Snapshot(data) => data.as_ptr(),
     })
 }
@@ -437,7 +458,7 @@ fn source(from: &Place, bytes: u64) -> Result<*const u8> {
 fn target(to: &Place, bytes: u64) -> Result<*mut u8> {
     match to {
         Place::Device(address) => resolve(*address, bytes, "copy to device memory"),
-        Place::Host(address) => Ok(*address as *mut u8),
+        Place::Host(address) => Ok(of_host(*address, bytes)),
         Place::Snapshot(_) | Place::Watched(..) => Err(Code::INVALID_VALUE),
     }
 }

@@ -1,5 +1,6 @@
 //! The driver API by its C interface: the shared library is opened as a program would open it.
 #![allow(non_snake_case, reason = "the names are those of the driver API")]
+#![allow(clippy::too_many_arguments, reason = "the functions are those of the driver API")]
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(unreachable_pub, reason = "it is private to each test")]
 

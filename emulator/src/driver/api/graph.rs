@@ -43,12 +43,7 @@ pub(super) unsafe fn edges_of(nodes: *const Handle, data: *const EdgeData, count
 ///
 /// # Safety
 /// As [`edges_of`], for `to` too.
-unsafe fn pairs_of(
-    from: *const Handle,
-    to: *const Handle,
-    data: *const EdgeData,
-    count: usize,
-) -> Result<Vec<(Handle, Handle, EdgeData)>> {
+unsafe fn pairs_of(from: *const Handle, to: *const Handle, data: *const EdgeData, count: usize) -> Result<Vec<Pair>> {
     // SAFETY: the caller's word.
     let (edges, to) = unsafe { (edges_of(from, data, count)?, list(to, count)?) };
     Ok(edges.iter().zip(to).map(|(edge, to)| (edge.from, *to, edge.data)).collect())
@@ -78,13 +73,18 @@ unsafe fn give_list<T: Copy>(all: &[T], to: *mut T, count: *mut usize, nothing: 
     Ok(())
 }
 
+/// An edge: its ends, and its data.
+type Pair = (Handle, Handle, EdgeData);
+/// One end of an edge.
+type End = fn(&Pair) -> Handle;
+
 /// Gives edges: one or two lists of nodes, and a list of data, without which edges that have some cannot be told.
 ///
 /// # Safety
 /// As [`give_list`], for all lists.
 unsafe fn give_edges<const N: usize>(
-    edges: &[(Handle, Handle, EdgeData)],
-    ends: [(*mut Handle, fn(&(Handle, Handle, EdgeData)) -> Handle); N],
+    edges: &[Pair],
+    ends: [(*mut Handle, End); N],
     data: *mut EdgeData,
     count: *mut usize,
 ) -> Result<()> {
@@ -112,15 +112,14 @@ unsafe fn give_edges<const N: usize>(
 }
 
 /// The edges that end at a node, and those that begin there.
-fn edges_at(node: Handle, begin: bool) -> Result<Vec<(Handle, Handle, EdgeData)>> {
+fn edges_at(node: Handle, begin: bool) -> Result<Vec<Pair>> {
     let mut edges = Graph::of_node(node)?.edges();
     edges.retain(|(from, to, _)| node == if begin { *from } else { *to });
     Ok(edges)
 }
 
-type Pair = (Handle, Handle, EdgeData);
-const FROM: fn(&Pair) -> Handle = |edge| edge.0;
-const TO: fn(&Pair) -> Handle = |edge| edge.1;
+const FROM: End = |edge| edge.0;
+const TO: End = |edge| edge.1;
 
 /// `CUgraphInstantiate_flags`
 const UPLOAD: u64 = 2;

@@ -117,7 +117,7 @@ driver_api! {
 
     fn cuLibraryGetGlobal(address: *mut u64, bytes: *mut usize, library: Handle, name: *const c_char) {
         let library = LIBRARIES.get(library)?;
-        give_global(&*library.module()?.1, text(name)?, address, bytes)
+        give_global(&library.module()?.1, text(name)?, address, bytes)
     }
 
     fn cuLibraryGetManaged(_address: *mut u64, _bytes: *mut usize, library: Handle, name: *const c_char) {

@@ -12,6 +12,7 @@ use crate::driver::device::{self, Device};
 use crate::driver::graph::{self, GraphMemory, Work};
 use crate::driver::handle::Handle;
 use crate::driver::operation::{Operation, Place};
+use crate::driver::order;
 use crate::driver::pool::{self, POOLS, Pool, Value};
 
 /// Checks that device memory is there, as the driver does when a copy is asked for.
@@ -53,10 +54,12 @@ fn allocate_async(pool: &Arc<Pool>, bytes: usize, stream: Handle) -> Result<u64>
     pool.take(bytes as u64)?;
     let context = &stream.context;
     let allocated = allocation::allocate_on(pool.device, context, bytes as u64, Kind::Pool(Arc::clone(pool)));
-    if allocated.is_err() {
-        pool.untake(bytes as u64);
+    let address = allocated.inspect_err(|_| pool.untake(bytes as u64))?;
+    // The memory is there at once; where in the stream it is allocated counts only for who looks.
+    if let (true, Some(found)) = (order::is_watched(), allocation::find(address)) {
+        order::allocated(stream.id(), stream.run(Operation::Nothing), &found);
     }
-    allocated
+    Ok(address)
 }
 
 /// The pool of a handle.
