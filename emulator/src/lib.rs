@@ -17,6 +17,18 @@
 //!
 //! Memory is checked at every access (`memory`): an address that is not aligned, or that lies in no allocation, ends the
 //! launch with a [`Fault`] that names the instruction, the thread, the address and the nearest allocation.
+//!
+//! # Environment
+//!
+//! The shared library looks at these variables. Without them there is one device of compute capability 9.0 and no check
+//! besides those that always are.
+//!
+//! | variable | what it sets |
+//! | --- | --- |
+//! | `WARPWRIGHT_EMULATOR_DEVICES` | the devices, as in `sm_90,sm_75`: the numbers are those of [`profile`]s; `sm_75:4096` has 4096 MiB |
+//! | `WARPWRIGHT_EMULATOR_CHECKS` | the [`checks`]: `all`, `none`, or names such as `leaks,host-access` |
+//! | `WARPWRIGHT_EMULATOR_EXIT_CODE` | the code with which the process ends if a check has found something |
+//! | `WARPWRIGHT_EMULATOR_SEED` | lets chance choose among streams that could go on, the same with the same seed |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod checks;

@@ -238,6 +238,12 @@ fn primary_here() {
     assert_eq!((cuDevicePrimaryCtxRelease_v2(0), state().0), (0, 0));
     assert_eq!(cuMemAlloc_v2(&mut 0, 4), INVALID_CONTEXT);
     assert_ne!(start(0), context);
+    // A reset ends the context, but not the count of who is to release it.
+    assert_eq!((cuDevicePrimaryCtxReset_v2(0), state().0), (0, 0));
+    assert_eq!((cuCtxSynchronize(), cuDevicePrimaryCtxReset_v2(0)), (INVALID_CONTEXT, 0));
+    start(0);
+    assert_eq!((cuDevicePrimaryCtxRelease_v2(0), state().0), (0, 1));
+    assert_eq!((cuDevicePrimaryCtxRelease_v2(0), state().0, cuDevicePrimaryCtxRelease_v2(0)), (0, 0, INVALID_CONTEXT));
 }
 
 #[test]

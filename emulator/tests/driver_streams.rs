@@ -353,3 +353,18 @@ fn streams_have_numbers_and_attributes() {
     assert_eq!(cuStreamCreate(&mut 0, 2), INVALID_VALUE);
     assert_eq!((cuStreamDestroy_v2(a), cuStreamDestroy_v2(a), cuStreamQuery(a)), (0, 400, 400));
 }
+
+#[test]
+fn a_module_is_unloaded_when_its_kernels_have_run() {
+    start(0);
+    let stream = stream(NON_BLOCKING);
+    let data = upload(&[1]);
+    let image = format!("{ADD}\0");
+    let module = made(|module| cuModuleLoadData(module, image.as_ptr().cast()));
+    let function = made(|function| cuModuleGetFunction(function, module, c"k".as_ptr()));
+    for _ in 0..50 {
+        assert_eq!(launch(function, 1, stream, &[data, 1]), 0);
+    }
+    assert_eq!((cuModuleUnload(module), cuStreamQuery(stream)), (0, 0));
+    assert_eq!((download(data, 1), launch(function, 1, stream, &[data, 1])), (vec![51], 400));
+}

@@ -92,12 +92,10 @@ impl Device {
         last.map_or(Ok(()), Context::destroy)
     }
 
-    /// Destroys what the primary context holds, however often it is retained. It is made anew when it is used again.
+    /// Destroys what the primary context holds, however often it is retained, and as often it is still to be released. It is
+    /// made anew when it is retained again.
     pub(crate) fn reset_primary(&self) -> Result<()> {
-        let mut primary = locked(&self.primary);
-        let context = primary.context.take();
-        primary.count = 0;
-        drop(primary);
+        let context = locked(&self.primary).context.take();
         context.map_or(Ok(()), Context::destroy)
     }
 

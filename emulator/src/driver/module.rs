@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::code::{Code, Result};
 use super::context::{Context, locked};
+use super::engine::ENGINE;
 use super::fatbin::Refusal;
 use super::handle::{Handle, Table};
 use crate::device::Module;
@@ -353,6 +354,8 @@ impl Library {
         for (handle, module) in locked(&self.loaded).drain().map(|(_, loaded)| loaded) {
             // A context that was destroyed has unloaded its own.
             let _ = MODULES.remove(handle);
+            // Kernels that were launched before are run.
+            ENGINE.wait_for(&module.context);
             module.unload();
         }
         for kernel in self.kernels() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{driver_api, give, text};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::Context;
+use crate::driver::engine::ENGINE;
 use crate::driver::fatbin::{self, Refusal};
 use crate::driver::handle::Handle;
 use crate::driver::jit::Options;
@@ -65,7 +66,10 @@ driver_api! {
 
     fn cuModuleUnload(module: Handle) {
         Context::current()?;
-        MODULES.remove(module)?.unload();
+        let module = MODULES.remove(module)?;
+        // As the driver does, so that kernels which were launched before are run.
+        ENGINE.wait_for(&module.context);
+        module.unload();
         Ok(())
     }
 
