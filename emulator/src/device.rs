@@ -79,6 +79,8 @@ pub struct Module {
     programs: Vec<Program>,
     files: Vec<(u32, String)>,
     globals: HashMap<String, (u64, u64)>,
+    /// Bytes of the variables in constant memory.
+    constant_bytes: u64,
     memory: Arc<Memory>,
 }
 
@@ -94,6 +96,7 @@ impl Module {
             programs: Vec::new(),
             files: parsed.files.clone(),
             globals: HashMap::new(),
+            constant_bytes: 0,
             memory: Arc::clone(memory),
         };
         let mut symbols = HashMap::new();
@@ -105,6 +108,7 @@ impl Module {
             let too_large = |_| PtxError::new(*line, format!("there is no memory for the variable `{name}`"));
             let address = memory.allocate((*size).max(1)).map_err(too_large)?;
             symbols.insert(name.clone(), Symbol { space: *space, address });
+            module.constant_bytes += if *space == Space::Constant { *size } else { 0 };
             module.globals.insert(name.clone(), (address, *size));
         }
         for variable in globals() {
@@ -161,6 +165,11 @@ impl Module {
         &self.programs[index]
     }
 
+    /// Bytes of the variables in constant memory.
+    pub(crate) fn constant_bytes(&self) -> u64 {
+        self.constant_bytes
+    }
+
     /// The address and size of a global variable.
     pub(crate) fn global(&self, name: &str) -> Option<(u64, u64)> {
         self.globals.get(name).copied()
@@ -175,7 +184,7 @@ impl Module {
         parameters: &'a [u64],
     ) -> Grid<'a> {
         let (program, files, options) = (&self.programs[index], &self.files[..], Options::default());
-        Grid { program, files, blocks, block, dynamic_shared, parameters, options }
+        Grid { program, files, blocks, block, cluster: program.cluster, dynamic_shared, parameters, options }
     }
 
     /// The names of the kernels.

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Once};
 
 use super::allocation;
-use super::context::{CONTEXTS, Context, EVENTS, EXECUTABLES, GRAPHS, MODULES, STREAMS, locked};
+use super::context::{CONTEXTS, Context, EVENTS, EXECUTABLES, GRAPHS, STREAMS, locked};
 use super::device;
 use super::engine::ENGINE;
 use super::handle::Handle;
+use super::module::MODULES;
 use super::operation::{Operation, report};
 use super::pool;
 use crate::checks::{Checks, Finding, FindingKind, UnknownCheck, find};
@@ -116,7 +117,7 @@ pub(crate) fn leaks_of(context: Option<&Arc<Context>>, when: &str) {
         return;
     }
     // These belong to no context. Primary contexts are the driver's; programs of the runtime API never release them.
-    for (handle, _) in GRAPHS.all() {
+    for (handle, _) in GRAPHS.all().into_iter().filter(|(_, graph)| !graph.is_embedded()) {
         object(FindingKind::LeakedGraph, "a graph", handle);
     }
     for (handle, _) in EXECUTABLES.all() {

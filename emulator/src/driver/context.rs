@@ -1,25 +1,24 @@
-//! Contexts, and the modules and functions that live in them.
+//! Contexts.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::allocation;
+use super::capture::check_whole_context;
 use super::checking;
 use super::code::{Code, Result};
 use super::device::Device;
 use super::engine::{ENGINE, Runner, Ticket};
 use super::graph::{Executable, Graph};
 use super::handle::{Handle, Table};
+use super::module::{FUNCTIONS, MODULES};
 use super::operation::{Flag, Operation};
 pub(crate) use super::stream::{Event, EventRecord, Stream};
-use crate::device::Module;
 
 pub(crate) static CONTEXTS: Table<Context> = Table::new();
 pub(crate) static STREAMS: Table<Stream> = Table::new();
 pub(crate) static EVENTS: Table<Event> = Table::new();
-pub(crate) static MODULES: Table<LoadedModule> = Table::new();
-pub(crate) static FUNCTIONS: Table<Function> = Table::new();
 pub(crate) static GRAPHS: Table<Graph> = Table::new();
 pub(crate) static EXECUTABLES: Table<Executable> = Table::new();
 
@@ -179,6 +178,7 @@ impl Context {
 
     /// Waits for all work of the context, and returns the error that ended it if one has.
     pub(crate) fn synchronize(&self) -> Result<()> {
+        check_whole_context(self)?;
         ENGINE.wait_for(self);
         self.alive()
     }
@@ -230,53 +230,5 @@ impl Context {
         ENGINE.wait_for(self);
         peers.remove(known);
         Ok(())
-    }
-}
-
-/// A module in a context.
-pub(crate) struct LoadedModule {
-    pub(crate) context: Arc<Context>,
-    pub(crate) module: Module,
-    pub(crate) unloaded: AtomicBool,
-    /// The functions that were asked for, by their index.
-    pub(crate) functions: Mutex<Vec<(usize, Handle)>>,
-}
-
-impl std::fmt::Debug for LoadedModule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoadedModule").finish_non_exhaustive()
-    }
-}
-
-/// A kernel of a module.
-#[derive(Debug)]
-pub(crate) struct Function {
-    pub(crate) module: Arc<LoadedModule>,
-    pub(crate) index: usize,
-    /// The dynamic shared memory that it may be launched with, in bytes.
-    pub(crate) max_dynamic_shared: AtomicU32,
-}
-
-impl LoadedModule {
-    /// The handle of a function, the same every time.
-    pub(crate) fn function(self: &Arc<Self>, name: &str) -> Result<Handle> {
-        let index = self.module.program(name).ok_or(Code::NOT_FOUND)?;
-        let mut functions = locked(&self.functions);
-        if let Some((_, handle)) = functions.iter().find(|(known, _)| *known == index) {
-            return Ok(*handle);
-        }
-        let max_dynamic_shared = AtomicU32::new(48 << 10);
-        let handle = FUNCTIONS.insert(Arc::new(Function { module: Arc::clone(self), index, max_dynamic_shared }));
-        functions.push((index, handle));
-        Ok(handle)
-    }
-
-    /// Unloads the module: its functions cannot be launched any more.
-    pub(crate) fn unload(&self) {
-        self.unloaded.store(true, Ordering::Release);
-        for (_, handle) in locked(&self.functions).drain(..) {
-            // Destroying the context may have been first.
-            let _ = FUNCTIONS.remove(handle);
-        }
     }
 }

@@ -75,29 +75,31 @@ struct Item {
 }
 
 impl Item {
-    /// The operation that comes next. `None` when the item is done.
-    fn advance(frames: &mut Vec<Frame>) -> Option<(Arc<[Operation]>, usize)> {
-        loop {
-            let frame = frames.last_mut()?;
-            let index = frame.next;
-            match frame.operations.get(index) {
-                None => {
-                    frames.pop();
-                }
+    /// Opens the graph that comes next, if one does, and leaves those that are done: after it the last frame has the
+    /// operation that comes next. Without frames the item is done.
+    fn open(frames: &mut Vec<Frame>) {
+        while let Some(frame) = frames.last_mut() {
+            match frame.operations.get(frame.next) {
+                // Operations may own the last handle of something: let go of it before anybody can know it is done.
+                None => drop(frames.pop()),
                 Some(Operation::Graph(inner)) => {
                     let operations = Arc::clone(inner);
                     frame.next += 1;
                     frames.push(Frame { operations, next: 0 });
                 }
-                Some(_) => {
-                    frame.next += 1;
-                    return Some((Arc::clone(&frame.operations), index));
-                }
+                Some(_) => break,
             }
         }
     }
 
-    /// The operation that [`advance`](Self::advance) gives, unless a graph has to be opened for it.
+    /// Takes the operation that comes next. `None` when the item is done.
+    fn advance(frames: &mut [Frame]) -> Option<(Arc<[Operation]>, usize)> {
+        let frame = frames.last_mut()?;
+        frame.next += 1;
+        Some((Arc::clone(&frame.operations), frame.next - 1))
+    }
+
+    /// The operation that [`advance`](Self::advance) gives.
     fn peek(&self) -> Option<&Operation> {
         self.frames.last().and_then(|frame| frame.operations.get(frame.next))
     }
@@ -315,10 +317,7 @@ impl Engine {
 
     /// Gives back what is left of the first item of a queue; it is done if that is nothing.
     fn put_back(&self, id: u64, mut frames: Vec<Frame>, end: Instant) {
-        while frames.last().is_some_and(|frame| frame.next == frame.operations.len()) {
-            // Operations may own the last handle of something: let go of it before anybody can know it is done.
-            frames.pop();
-        }
+        Item::open(&mut frames);
         let mut state = self.state();
         let Some(n) = state.queues.iter().position(|queue| queue.lane.id == id) else { return };
         if frames.is_empty()
@@ -357,10 +356,11 @@ impl Engine {
     /// Puts work at the end of a stream, where it also comes after the work with the given tickets.
     pub(crate) fn submit(&self, lane: &Lane, operation: Operation, after: &[Ticket]) -> Ticket {
         let operations: Arc<[Operation]> = Arc::new([operation]);
-        let frames = vec![Frame { operations: Arc::clone(&operations), next: 0 }];
+        let mut frames = vec![Frame { operations: Arc::clone(&operations), next: 0 }];
         // Where functions of the host have a part, they may say when the memory can be used.
         let guarded = checks().host_access && !operations[0].any(&Operation::is_of_host) && !self.waits_for_host();
         let guards = if guarded { guard::guard(&operations[0]) } else { Vec::new() };
+        Item::open(&mut frames);
         let mut state = self.state();
         let mut first = state.implied(lane);
         first.extend(after.iter().filter(|ticket| state.pending.contains(ticket)));

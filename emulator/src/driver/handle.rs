@@ -35,9 +35,15 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn insert(&self, object: Arc<T>) -> Handle {
-        let handle = NEXT.fetch_add(STEP, Ordering::Relaxed);
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(handle, object);
-        Handle(handle)
+        self.insert_with(|_| object)
+    }
+
+    /// Inserts an object that knows its own handle.
+    pub(crate) fn insert_with(&self, object: impl FnOnce(Handle) -> Arc<T>) -> Handle {
+        let handle = Handle(NEXT.fetch_add(STEP, Ordering::Relaxed));
+        let object = object(handle);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(handle.0, object);
+        handle
     }
 
     pub(crate) fn get(&self, handle: Handle) -> Result<Arc<T>> {

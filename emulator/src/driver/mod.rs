@@ -21,13 +21,17 @@ mod code;
 mod context;
 mod device;
 mod engine;
+mod fatbin;
 mod graph;
 mod guard;
 mod handle;
+mod jit;
+mod module;
 mod operation;
 mod order;
 mod pool;
 mod select;
 mod stream;
+mod user_object;
 
 pub use select::{Choice, Driver, SelectError, Selected, select};

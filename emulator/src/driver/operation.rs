@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::allocation::{Allocation, Kind};
 use super::checking::{Watch, checks};
 use super::code::{Code, Result};
-use super::context::{EventRecord, LoadedModule};
+use super::context::{EventRecord, locked};
 use super::device::{self, Device};
 use super::engine::Runner;
+use super::graph::{GraphMemory, NamedMemory};
 use super::handle::Handle;
+use super::module::{Function, LoadedModule};
 use super::order;
+use crate::exec::{Grid, Options};
 use crate::fault::{Fault, FaultKind};
 
 /// Memory that a copy reads or writes.
@@ -63,8 +66,14 @@ pub(crate) struct KernelLaunch {
     pub(crate) parameters: Vec<u64>,
     /// Whether all blocks have to be on the device at once.
     pub(crate) cooperative: bool,
-    /// Blocks of a cluster; 0 in x for none.
+    /// Blocks of a cluster that were asked for; 0 in x for those that the code says.
     pub(crate) cluster: [u32; 3],
+    /// Whether it may begin before the launch before it has ended.
+    pub(crate) overlaps: bool,
+    /// The function that it is of.
+    pub(crate) function: Arc<Function>,
+    /// The attributes that were set, with their values, for whoever asks for them.
+    pub(crate) attributes: Vec<(u32, [u32; 16])>,
 }
 
 /// One piece of work.
@@ -100,6 +109,12 @@ pub(crate) enum Operation {
     /// Frees memory of a pool.
     Free(Allocation),
     Record(Arc<EventRecord>),
+    /// Waits for a recording of an event, in a graph.
+    WaitRecord(Arc<EventRecord>),
+    /// Reports what a graph names that was freed.
+    CheckNamed(Arc<NamedMemory>),
+    /// Makes memory of a graph hold nothing, when it is allocated and when it is freed.
+    Clear(Arc<GraphMemory>),
     /// Waits until a value in memory is as said.
     WaitValue(ValueWait),
     /// Writes the low `width` bytes of a value.
@@ -151,6 +166,16 @@ impl Operation {
             }
             // The engine knows the time, and has told it.
             Self::Record(_) => Ok(()),
+            // When this is run, the event is recorded.
+            Self::WaitRecord(_) => Ok(()),
+            Self::CheckNamed(named) => {
+                named.report_freed();
+                Ok(())
+            }
+            Self::Clear(memory) => {
+                memory.clear();
+                Ok(())
+            }
             Self::Graph(operations) => operations.iter().try_for_each(|operation| operation.run(runner)),
         }
     }
@@ -236,6 +261,7 @@ impl Operation {
         match self {
             // Memory that is not there is reported when the wait is run.
             Self::WaitValue(wait) => wait.read().is_none_or(|value| wait.holds(value)),
+            Self::WaitRecord(record) => record.is_complete(),
             _ => true,
         }
     }
@@ -313,25 +339,55 @@ impl ValueWait {
     }
 }
 
-/// The most blocks of a cluster that every kernel can have.
-const CLUSTER_BLOCKS: u32 = 8;
+/// The most blocks of a cluster that every kernel can have, and that one can have if it is allowed to.
+const PORTABLE_CLUSTER: u32 = 8;
+const LARGEST_CLUSTER: u32 = 16;
 
 impl KernelLaunch {
+    /// The blocks of a cluster: as the code says, the function's setting, or the launch; they have to agree.
+    pub(crate) fn cluster_blocks(function: &Function, asked: [u32; 3]) -> Result<[u32; 3]> {
+        let required = match function.program().cluster {
+            [1, 1, 1] => *locked(&function.settings.required_cluster),
+            compiled => compiled,
+        };
+        match (required, asked) {
+            ([0, 0, 0], [0, ..]) => Ok([1; 3]),
+            ([0, 0, 0], asked) => Ok(asked),
+            (required, _) if required.contains(&0) => Err(Code::INVALID_CLUSTER_SIZE),
+            (required, asked) if asked[0] == 0 || asked == required => Ok(required),
+            _ => Err(Code::INVALID_CLUSTER_SIZE),
+        }
+    }
+
+    /// The launch with the clusters that the settings of the function ask for now.
+    pub(crate) fn with_clusters(self) -> Result<Self> {
+        let cluster = Self::cluster_blocks(&self.function, self.cluster)?;
+        Ok(Self { cluster, ..self })
+    }
+
+    /// The most blocks of a cluster of a function.
+    pub(crate) fn most_of_cluster(function: &Function) -> u32 {
+        match (function.profile().capability, function.settings.large_clusters.load(Ordering::Relaxed)) {
+            ((..9, _), _) => 1,
+            (_, false) => PORTABLE_CLUSTER,
+            (_, true) => LARGEST_CLUSTER,
+        }
+    }
+
     /// What the driver checks of a launch besides its grid: the size of clusters, and that a cooperative grid fits.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.cluster[0] != 0 {
-            let blocks = self.cluster.iter().fold(1u32, |product, &size| product.saturating_mul(size));
-            if !(1..=CLUSTER_BLOCKS).contains(&blocks) {
-                return Err(Code::INVALID_CLUSTER_SIZE);
-            }
-            if self.blocks.iter().zip(self.cluster).any(|(blocks, cluster)| !blocks.is_multiple_of(cluster)) {
-                return Err(Code::INVALID_VALUE);
-            }
+        let cluster = Self::cluster_blocks(&self.function, self.cluster)?;
+        let blocks = cluster.iter().fold(1u32, |product, &size| product.saturating_mul(size));
+        if !(1..=Self::most_of_cluster(&self.function)).contains(&blocks) {
+            return Err(Code::INVALID_CLUSTER_SIZE);
+        }
+        if self.blocks.iter().zip(cluster).any(|(blocks, cluster)| !blocks.is_multiple_of(cluster)) {
+            return Err(Code::INVALID_VALUE);
         }
         if self.cooperative {
             let threads = self.threads.iter().product();
-            let shared = self.module.module.program_at(self.index).shared_bytes + u64::from(self.dynamic_shared);
-            let profile = &self.module.context.device.profile;
+            let shared = self.function.program().shared_bytes + u64::from(self.dynamic_shared);
+            let profile = self.function.profile();
             let room = u64::from(profile.resident_blocks(threads, shared)) * u64::from(profile.multiprocessors);
             if self.blocks.iter().map(|&size| u64::from(size)).product::<u64>() > room {
                 return Err(Code::COOPERATIVE_LAUNCH_TOO_LARGE);
@@ -347,6 +403,8 @@ impl KernelLaunch {
         }
         let grid =
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
+        let cluster = if self.cluster[0] == 0 { grid.cluster } else { self.cluster };
+        let grid = Grid { cluster, options: Options { overlaps: self.overlaps, ..grid.options }, ..grid };
         runner.pool.run(&grid, &runner.memory, checks()).map(|_| ()).map_err(|fault| {
             report(&*fault);
             code_of(&fault)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use super::capture::Capture;
+use super::capture::{Capture, CapturedRecord, check_legacy};
 use super::code::{Code, Result};
 use super::context::{Context, STREAMS, locked};
 use super::engine::{ENGINE, Kind, Lane, Ticket};
@@ -113,8 +113,9 @@ impl Stream {
     /// Puts work into the stream, or into the graph that is being captured from it.
     pub(crate) fn submit(&self, operation: Operation) -> Result<()> {
         if let Some(capture) = &mut *locked(&self.capture) {
-            return capture.add(operation);
+            return capture.add_operation(operation, &self.context);
         }
+        self.check_legacy()?;
         self.run(operation);
         Ok(())
     }
@@ -131,19 +132,18 @@ impl Stream {
         ticket
     }
 
-    /// An error if the stream is capturing, which an operation that cannot be captured then ends.
+    /// An error if the stream is capturing, which an operation that cannot be captured then ends; also if it is the legacy
+    /// stream, and would wait for a stream that captures.
     pub(crate) fn not_capturing(&self) -> Result<()> {
-        match &mut *locked(&self.capture) {
-            None => Ok(()),
-            Some(capture) => Err(capture.invalidate(Code::STREAM_CAPTURE_UNSUPPORTED)),
+        match &*locked(&self.capture) {
+            None => self.check_legacy(),
+            Some(capture) => Err(capture.sequence.invalidate(Code::STREAM_CAPTURE_UNSUPPORTED)),
         }
     }
 
-    /// Ends what can be captured, if the stream is capturing.
-    pub(crate) fn invalidate_capture(&self) {
-        if let Some(capture) = &mut *locked(&self.capture) {
-            capture.invalidate(Code::STREAM_CAPTURE_UNSUPPORTED);
-        }
+    /// An error if this is the legacy stream, and would wait for a stream that captures.
+    pub(crate) fn check_legacy(&self) -> Result<()> {
+        if self.is_legacy() { check_legacy(&self.context) } else { Ok(()) }
     }
 
     pub(crate) fn is_capturing(&self) -> bool {
@@ -183,6 +183,10 @@ impl EventRecord {
     pub(crate) fn complete(&self, time: Instant) {
         self.time.get_or_init(|| time);
     }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.time.get().is_some()
+    }
 }
 
 /// An event.
@@ -192,20 +196,13 @@ pub(crate) struct Event {
     pub(crate) timed: bool,
     /// The last recording and its place in the queue.
     recorded: Mutex<Option<(Arc<EventRecord>, Ticket)>>,
+    /// What it stands for in a capture, if it was last recorded in one.
+    pub(crate) captured: Mutex<Option<CapturedRecord>>,
 }
 
 impl Event {
     pub(crate) fn new(context: Arc<Context>, timed: bool) -> Self {
-        Self { context, timed, recorded: Mutex::default() }
-    }
-
-    pub(crate) fn record(&self, stream: &Stream) -> Result<()> {
-        if !Arc::ptr_eq(&self.context, &stream.context) {
-            return Err(Code::INVALID_HANDLE);
-        }
-        stream.not_capturing()?;
-        self.record_after(stream, &[]);
-        Ok(())
+        Self { context, timed, recorded: Mutex::default(), captured: Mutex::default() }
     }
 
     /// Records the event behind the work of a stream, and behind other work.
@@ -213,6 +210,16 @@ impl Event {
         let record = Arc::<EventRecord>::default();
         let ticket = stream.run_after(Operation::Record(Arc::clone(&record)), after);
         *locked(&self.recorded) = Some((record, ticket));
+    }
+
+    /// Makes a recording that a graph does, in the work with this ticket, the last one.
+    pub(crate) fn set_record(&self, record: Arc<EventRecord>, ticket: Ticket) {
+        *locked(&self.recorded) = Some((record, ticket));
+    }
+
+    /// The last recording.
+    pub(crate) fn last_record(&self) -> Option<Arc<EventRecord>> {
+        locked(&self.recorded).as_ref().map(|(record, _)| Arc::clone(record))
     }
 
     /// The ticket of the last recording.

@@ -150,7 +150,7 @@ impl Block {
             if of_block != block.is_some() {
                 continue;
             }
-            let (at, cluster) = (block.unwrap_or_default(), grid.program.cluster);
+            let (at, cluster) = (block.unwrap_or_default(), grid.cluster);
             let value = |lane: u32| match special {
                 Special::Thread(axis) => grid.thread(warp * 32 + lane)[axis],
                 Special::BlockSize(axis) => grid.block[axis],

@@ -29,6 +29,8 @@ pub(crate) struct Grid<'a> {
     pub(crate) blocks: [u32; 3],
     /// `blockDim`
     pub(crate) block: [u32; 3],
+    /// The blocks of a cluster.
+    pub(crate) cluster: [u32; 3],
     /// Dynamic shared memory in bytes.
     pub(crate) dynamic_shared: u32,
     /// The parameter block, aligned to 8 bytes.
@@ -150,7 +152,7 @@ impl Grid<'_> {
             values.iter().zip(limits).all(|(&value, limit)| (1..=limit).contains(&value))
         };
         // Clusters are whole.
-        let clusters = self.blocks.iter().zip(self.program.cluster).all(|(blocks, cluster)| blocks % cluster == 0);
+        let clusters = self.blocks.iter().zip(self.cluster).all(|(blocks, cluster)| blocks % cluster == 0);
         let threads = self.block.iter().fold(1u32, |product, &size| product.saturating_mul(size));
         if !limits(self.blocks, [i32::MAX as u32, 65535, 65535])
             || !limits(self.block, [1024, 1024, 64])

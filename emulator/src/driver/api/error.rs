@@ -18,7 +18,7 @@ const PER_THREAD_STREAM: u64 = 2;
 
 /// Functions whose newest form is not the one for every program: from which version of CUDA on each form is meant by the
 /// name without a suffix. Of all others it is the newest form that there is.
-const FORMS: [(&str, &[(c_int, &str)]); 19] = [
+const FORMS: [(&str, &[(c_int, &str)]); 23] = [
     ("cuCtxCreate", &[(3020, "_v2"), (11040, "_v3"), (12050, "_v4")]),
     ("cuCtxGetDevice", &[(2000, ""), (13000, "_v2")]),
     ("cuCtxSynchronize", &[(2000, ""), (13000, "_v2")]),
@@ -31,12 +31,16 @@ const FORMS: [(&str, &[(c_int, &str)]); 19] = [
     ("cuGraphExecKernelNodeSetParams", &[(10010, ""), (12000, "_v2")]),
     ("cuGraphExecUpdate", &[(10020, ""), (12000, "_v2")]),
     ("cuGraphGetEdges", &[(10000, ""), (12030, "_v2")]),
+    ("cuGraphInstantiate", &[(10000, "_v2"), (12000, "WithFlags")]),
+    ("cuGraphKernelNodeGetParams", &[(10000, ""), (12000, "_v2")]),
+    ("cuGraphKernelNodeSetParams", &[(10000, ""), (12000, "_v2")]),
     ("cuGraphNodeGetDependencies", &[(10000, ""), (12030, "_v2")]),
     ("cuGraphNodeGetDependentNodes", &[(10000, ""), (12030, "_v2")]),
     ("cuGraphRemoveDependencies", &[(10000, ""), (12030, "_v2")]),
     ("cuMemAdvise", &[(8000, ""), (12020, "_v2")]),
     ("cuMemPrefetchAsync", &[(8000, ""), (12020, "_v2")]),
     ("cuStreamGetCaptureInfo", &[(10010, ""), (11030, "_v2"), (12030, "_v3")]),
+    ("cuStreamUpdateCaptureDependencies", &[(11030, ""), (12030, "_v2")]),
     ("cuStreamGetCtx", &[(9020, ""), (12050, "_v2")]),
 ];
 

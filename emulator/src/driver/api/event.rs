@@ -4,6 +4,7 @@ use std::ffi::c_uint;
 use std::sync::Arc;
 
 use super::{driver_api, give};
+use crate::driver::capture::check_unsafe_call;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, EVENTS, Event, Stream};
 use crate::driver::engine::ENGINE;
@@ -14,7 +15,10 @@ const INTERPROCESS: c_uint = 4;
 
 /// Milliseconds from one event to another.
 fn elapsed(start: Handle, end: Handle) -> Result<f32> {
-    let (start, end) = (EVENTS.get(start)?.time()?, EVENTS.get(end)?.time()?);
+    let (start, end) = (EVENTS.get(start)?, EVENTS.get(end)?);
+    start.not_captured()?;
+    end.not_captured()?;
+    let (start, end) = (start.time()?, end.time()?);
     let seconds = match end.checked_duration_since(start) {
         Some(after) => after.as_secs_f64(),
         None => -start.duration_since(end).as_secs_f64(),
@@ -37,18 +41,20 @@ driver_api! {
     }
 
     fn cuEventRecord(event: Handle, stream: Handle) as cuEventRecord_ptsz {
-        EVENTS.get(event)?.record(&*Stream::get(stream)?)
+        EVENTS.get(event)?.record(event, &*Stream::get(stream)?, false)
     }
 
     fn cuEventRecordWithFlags(event: Handle, stream: Handle, flags: c_uint) as cuEventRecordWithFlags_ptsz {
         if flags > 1 {
             return Err(Code::INVALID_VALUE);
         }
-        EVENTS.get(event)?.record(&*Stream::get(stream)?)
+        EVENTS.get(event)?.record(event, &*Stream::get(stream)?, flags == 1)
     }
 
     fn cuEventQuery(event: Handle) {
         let event = EVENTS.get(event)?;
+        event.not_captured()?;
+        check_unsafe_call()?;
         event.context.alive()?;
         match event.ticket() {
             Some(ticket) if !ENGINE.is_done(ticket) => Err(Code::NOT_READY),
@@ -58,6 +64,8 @@ driver_api! {
 
     fn cuEventSynchronize(event: Handle) {
         let event = EVENTS.get(event)?;
+        event.not_captured()?;
+        check_unsafe_call()?;
         if let Some(ticket) = event.ticket() {
             ENGINE.wait(ticket);
         }

@@ -9,6 +9,7 @@ use crate::driver::capture::check_unsafe_call;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, Stream};
 use crate::driver::device::{self, Device};
+use crate::driver::graph::{self, GraphMemory, Work};
 use crate::driver::handle::Handle;
 use crate::driver::operation::{Operation, Place};
 use crate::driver::order;
@@ -39,6 +40,16 @@ fn allocate_host(bytes: usize, flags: c_uint) -> Result<*mut c_void> {
 /// Allocates from a pool in the order of a stream.
 fn allocate_async(pool: &Arc<Pool>, bytes: usize, stream: Handle) -> Result<u64> {
     let stream = Stream::get(stream)?;
+    // In a capture it is an allocation of the graph.
+    let mut address = 0;
+    let captured = stream.capture_work(|| {
+        let memory = GraphMemory::new(pool.device, bytes as u64, Default::default())?;
+        address = memory.address;
+        Ok(Work::Allocate(memory))
+    });
+    if let Some(captured) = captured {
+        return captured.map(|_| address);
+    }
     stream.not_capturing()?;
     pool.take(bytes as u64)?;
     let context = &stream.context;
@@ -219,13 +230,16 @@ driver_api! {
     fn cuMemFree_v2(address: u64) {
         Context::current()?;
         check_unsafe_call()?;
-        if address == 0 { Ok(()) } else { allocation::free(address) }
+        if address == 0 || graph::free_outside(address, true) { Ok(()) } else { allocation::free(address) }
     }
 
     fn cuMemFreeAsync(address: u64, stream: Handle) as cuMemFreeAsync_ptsz {
         let stream = Stream::get(stream)?;
+        if let Some(captured) = stream.capture_work(|| Ok(Work::Free(GraphMemory::find(address)?))) {
+            return captured.map(|_| ());
+        }
         stream.not_capturing()?;
-        if address == 0 {
+        if address == 0 || graph::free_outside(address, false) {
             return Ok(());
         }
         let freed = allocation::disown(address)?;

@@ -7,16 +7,23 @@
 #![allow(missing_docs, reason = "each function is documented by NVIDIA's driver API")]
 #![allow(unreachable_pub, reason = "they are reached through the shared library")]
 
+mod any_node;
+mod capture;
 mod checks;
 mod context;
 mod copy;
 mod device;
 mod error;
 mod event;
+mod function;
 mod graph;
 mod launch;
+mod legacy;
+mod library;
+mod link;
 mod memory;
 mod module;
+mod node;
 mod stream;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{driver_api, give};
 use crate::driver::allocation::{self, Kind};
-use crate::driver::capture::{Capture, Mode, exchange_mode};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, EVENTS, STREAMS, Stream, locked};
 use crate::driver::device;
@@ -88,7 +87,8 @@ driver_api! {
 
     fn cuStreamDestroy_v2(stream: Handle) {
         // Work in it goes on; the handle is gone at once.
-        STREAMS.remove(stream).map(|_| ())
+        STREAMS.remove(stream)?.leave_capture();
+        Ok(())
     }
 
     fn cuStreamSynchronize(stream: Handle) as cuStreamSynchronize_ptsz {
@@ -103,18 +103,11 @@ driver_api! {
 
     fn cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint) as cuStreamWaitEvent_ptsz {
         let stream = Stream::get(stream)?;
-        let event = EVENTS.get(event)?;
+        let found = EVENTS.get(event)?;
         if flags > 1 {
             return Err(Code::INVALID_VALUE);
         }
-        // What was not recorded is not waited for.
-        let Some(ticket) = event.ticket() else { return Ok(()) };
-        // In a capture the graph would depend on work outside it.
-        if let Some(capture) = &mut *locked(&stream.capture) {
-            return Err(capture.invalidate(Code::STREAM_CAPTURE_ISOLATION));
-        }
-        stream.run_after(Operation::Nothing, &[ticket]);
-        Ok(())
+        stream.wait_event(&found, event, flags == 1)
     }
 
     fn cuStreamGetCtx(stream: Handle, context: *mut Handle) as cuStreamGetCtx_ptsz {
@@ -223,78 +216,5 @@ driver_api! {
     fn cuLaunchHostFunc(stream: Handle, function: Option<unsafe extern "C" fn(*mut c_void)>, data: *mut c_void) as cuLaunchHostFunc_ptsz {
         let function = function.ok_or(Code::INVALID_VALUE)?;
         Stream::get(stream)?.submit(Operation::Host(HostFunction { function, data: data as usize }))
-    }
-
-    fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) as cuStreamBeginCapture_v2_ptsz {
-        let found = Stream::get(stream)?;
-        let mode = Mode::from_number(mode)?;
-        // The legacy stream cannot be captured.
-        if stream.0 < 2 {
-            return Err(Code::STREAM_CAPTURE_UNSUPPORTED);
-        }
-        let mut capture = locked(&found.capture);
-        if capture.is_some() {
-            return Err(Code::ILLEGAL_STATE);
-        }
-        *capture = Some(Capture::begin(stream, mode));
-        Ok(())
-    }
-
-    fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) as cuStreamEndCapture_ptsz {
-        let stream = Stream::get(stream)?;
-        let mut capture = locked(&stream.capture);
-        capture.as_ref().ok_or(Code::ILLEGAL_STATE)?.check_thread()?;
-        match capture.take().ok_or(Code::ILLEGAL_STATE)?.finish() {
-            Ok(captured) => give(graph, captured),
-            Err(code) => give(graph, Handle::NULL).and(Err(code)),
-        }
-    }
-
-    fn cuStreamIsCapturing(stream: Handle, status: *mut c_int) as cuStreamIsCapturing_ptsz {
-        let stream = Stream::get(stream)?;
-        let state = match &*locked(&stream.capture) {
-            None => 0,
-            Some(capture) if capture.is_invalidated() => 2,
-            Some(_) => 1,
-        };
-        give(status, state)
-    }
-
-    fn cuStreamGetCaptureInfo_v2(
-        stream: Handle,
-        status: *mut c_int,
-        id: *mut u64,
-        graph: *mut Handle,
-        after: *mut *const Handle,
-        count: *mut usize,
-    ) as cuStreamGetCaptureInfo_v2_ptsz {
-        let stream = Stream::get(stream)?;
-        let capture = locked(&stream.capture);
-        let Some(capture) = &*capture else { return give(status, 0) };
-        if capture.is_invalidated() {
-            return give(status, 2);
-        }
-        give(status, 1)?;
-        if !id.is_null() {
-            id.write(capture.id);
-        }
-        if !graph.is_null() {
-            graph.write(capture.handle);
-        }
-        if !after.is_null() {
-            // Valid until the next call that uses the stream.
-            after.write(capture.last.as_ptr());
-        }
-        if !count.is_null() {
-            count.write(capture.last.len());
-        }
-        Ok(())
-    }
-
-    fn cuThreadExchangeStreamCaptureMode(mode: *mut c_int) {
-        if mode.is_null() {
-            return Err(Code::INVALID_VALUE);
-        }
-        give(mode, exchange_mode(Mode::from_number(mode.read())?) as c_int)
     }
 }
