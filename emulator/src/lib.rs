@@ -27,6 +27,7 @@ mod fault;
 mod memory;
 mod observe;
 mod ops;
+pub mod profile;
 mod program;
 mod ptx;
 

@@ -10,6 +10,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -26,8 +27,8 @@ const GRANULE: u64 = 1 << GRANULE_BITS;
 
 /// Device addresses start here: above what a 32-bit mistake could make, below where Linux puts host memory.
 const BASE: u64 = 1 << 40;
-/// Device addresses end here.
-const END: u64 = 1 << 44;
+/// Device addresses end here: below where Linux puts programs and their libraries.
+const END: u64 = 1 << 46;
 
 /// Allocations up to this size are filled with [`POISON`], so that reading what nothing wrote shows; larger ones are
 /// mapped, and zero until they are written.
@@ -147,9 +148,13 @@ struct State {
     allocations: Vec<Allocation>,
     /// For each granule from [`BASE`]: 1 + the index of the allocation whose window it is in, 0 for none.
     granules: Vec<u32>,
+    /// The first address of the device.
+    first: u64,
     /// Host memory that kernels may use by its host address (pinned, managed): by first address.
     host: BTreeMap<u64, u64>,
     in_use: u64,
+    /// Memory of other devices that kernels may use too.
+    peers: Vec<Arc<Memory>>,
 }
 
 /// The memory of a device. All methods may be called from several threads.
@@ -161,6 +166,8 @@ pub(crate) struct Memory {
     watched: bool,
     /// The order of the launches that use this memory.
     tracker: Arc<Tracker>,
+    /// The device's addresses.
+    addresses: Range<u64>,
 }
 
 // SAFETY: the pointers in `State` are to memory that only `Memory` frees, in `free` and when it is dropped.
@@ -179,7 +186,15 @@ pub(crate) enum MemoryError {
 impl Memory {
     /// Memory of at most `capacity` bytes, where it is watched who writes and reads if `watched` says so.
     pub(crate) fn new(capacity: u64, watched: bool) -> Self {
-        Self { state: RwLock::default(), capacity, watched, tracker: Arc::default() }
+        Self::share(capacity, watched, 0, 1)
+    }
+
+    /// The same, with addresses that none of the other devices of `count` has.
+    pub(crate) fn share(capacity: u64, watched: bool, index: u64, count: u64) -> Self {
+        let share = (END - BASE) / count / GRANULE * GRANULE;
+        let first = BASE + share * index;
+        let state = RwLock::new(State { first, ..State::default() });
+        Self { state, capacity, watched, tracker: Arc::default(), addresses: first..first + share }
     }
 
     pub(crate) fn tracker(&self) -> &Arc<Tracker> {
@@ -216,6 +231,21 @@ impl Memory {
         }
     }
 
+    /// Whether an address is one of this device.
+    pub(crate) fn has(&self, address: u64) -> bool {
+        self.addresses.contains(&address)
+    }
+
+    /// Sets the memory of other devices that kernels may use too.
+    pub(crate) fn set_peers(&self, peers: Vec<Arc<Self>>) {
+        let same = |now: &[Arc<Self>]| {
+            now.len() == peers.len() && now.iter().zip(&peers).all(|(now, new)| Arc::ptr_eq(now, new))
+        };
+        if !same(&self.state().peers) {
+            self.state_mut().peers = peers;
+        }
+    }
+
     fn state(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -242,8 +272,8 @@ impl Memory {
         let offset = offset % ALIGNMENT;
         let mut state = self.state_mut();
         let fits = state.in_use.checked_add(size).is_some_and(|sum| sum <= self.capacity);
-        let start = BASE + state.granules.len() as u64 * GRANULE;
-        if !fits || size > END - BASE || (size + offset).div_ceil(GRANULE) + 1 > (END - start) / GRANULE {
+        let (start, end) = (state.first + state.granules.len() as u64 * GRANULE, self.addresses.end);
+        if !fits || size > END - BASE || (size + offset).div_ceil(GRANULE) + 1 > (end - start) / GRANULE {
             return Err(MemoryError::Full);
         }
         let granules = (size + offset).div_ceil(GRANULE) + 1;
@@ -294,6 +324,9 @@ impl Memory {
             let allocation = &state.allocations[index];
             return (!allocation.freed()).then_some(allocation.window);
         }
+        if let Some(peer) = state.peers.iter().find(|peer| peer.has(address)) {
+            return peer.window(address);
+        }
         let (&base, &size) = state.host.range(..=address).next_back()?;
         (address - base < size).then(|| Window::new(base, size, base as *mut u8))
     }
@@ -325,7 +358,7 @@ impl State {
     }
 
     fn index(&self, address: u64) -> Option<usize> {
-        let granule = address.checked_sub(BASE)? >> GRANULE_BITS;
+        let granule = address.checked_sub(self.first)? >> GRANULE_BITS;
         let number = *self.granules.get(usize::try_from(granule).ok()?)?;
         (number as usize).checked_sub(1)
     }

@@ -49,6 +49,14 @@ impl<T> Table<T> {
         table.iter().find(|(_, object)| condition(object)).map(|(handle, _)| Handle(*handle))
     }
 
+    /// All objects that there are, by handle.
+    pub(crate) fn all(&self) -> Vec<(Handle, Arc<T>)> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = table.iter().map(|(handle, object)| (Handle(*handle), Arc::clone(object))).collect();
+        all.sort_unstable_by_key(|(handle, _)| handle.0);
+        all
+    }
+
     /// Removes what `condition` holds for.
     pub(crate) fn remove_if(&self, condition: impl Fn(&T) -> bool) {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);

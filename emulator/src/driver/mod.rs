@@ -8,14 +8,18 @@
 //! A kernel that faults ends its context: as on a GPU every later call in that context returns the error, and the report
 //! goes to the standard error.
 
+mod allocation;
 mod api;
 mod capture;
 mod code;
 mod context;
+mod device;
 mod engine;
 mod graph;
 mod handle;
 mod operation;
+mod pool;
 mod select;
+mod stream;
 
 pub use select::{Choice, Driver, SelectError, Selected, select};

@@ -1,12 +1,16 @@
 //! What the device does: the work in streams, and the nodes of graphs.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::allocation::{Allocation, Kind};
 use super::code::{Code, Result};
 use super::context::{EventRecord, LoadedModule};
+use super::device::{self, Device};
 use super::engine::Runner;
+use super::handle::Handle;
 use crate::fault::{Fault, FaultKind};
 
 /// Memory that a copy reads or writes.
@@ -18,6 +22,23 @@ pub(crate) enum Place {
     Host(usize),
     /// What pageable host memory held when the copy was asked for.
     Snapshot(Arc<[u8]>),
+}
+
+/// The rows of a copy in up to three dimensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows {
+    /// Bytes of a row, rows of a slice, slices.
+    pub(crate) size: [u64; 3],
+    /// Bytes from row to row and from slice to slice.
+    pub(crate) to: [u64; 2],
+    pub(crate) from: [u64; 2],
+}
+
+impl Rows {
+    /// The bytes from the first one to the last one of a side.
+    fn span(&self, [row, slice]: [u64; 2]) -> u64 {
+        self.size[0] + (self.size[1] - 1) * row + (self.size[2] - 1) * slice
+    }
 }
 
 /// A function that the host is asked to run.
@@ -52,6 +73,12 @@ pub(crate) enum Operation {
         from: Place,
         bytes: u64,
     },
+    /// Copies rows of bytes, as many as there are in a box.
+    CopyRows {
+        to: Place,
+        from: Place,
+        rows: Rows,
+    },
     /// Writes the low `width` bytes of `value`, `count` times.
     Fill {
         to: u64,
@@ -60,8 +87,23 @@ pub(crate) enum Operation {
         count: u64,
     },
     Host(HostFunction),
-    Free(u64),
+    /// A function that `cuStreamAddCallback` was given, with the handle of its stream.
+    Callback {
+        function: unsafe extern "C" fn(Handle, Code, *mut c_void),
+        stream: Handle,
+        data: usize,
+    },
+    /// Frees memory of a pool.
+    Free(Allocation),
     Record(Arc<EventRecord>),
+    /// Waits until a value in memory is as said.
+    WaitValue(ValueWait),
+    /// Writes the low `width` bytes of a value.
+    WriteValue {
+        to: u64,
+        value: u64,
+        width: u64,
+    },
     Graph(Arc<[Operation]>),
 }
 
@@ -76,19 +118,139 @@ impl Operation {
         match self {
             Self::Nothing => Ok(()),
             Self::Kernel(launch) => launch.run(runner),
-            Self::Copy { to, from, bytes } => copy(runner, to, from, *bytes),
-            Self::Fill { to, value, width, count } => fill(runner, *to, *value, *width, *count),
-            Self::Host(HostFunction { function, data }) => {
-                // SAFETY: the caller of `cuLaunchHostFunc` answers for the function and its argument.
-                unsafe { function(*data as *mut c_void) };
+            Self::Copy { to, from, bytes } => copy(to, from, *bytes),
+            Self::CopyRows { to, from, rows } => copy_rows(to, from, rows),
+            Self::Fill { to, value, width, count } => fill(*to, *value, *width, *count),
+            // The engine does these beside its own work.
+            Self::Host(_) | Self::Callback { .. } => self.call(None),
+            Self::Free(allocation) => match &allocation.kind {
+                Kind::Pool(pool) => {
+                    pool.give_back(allocation.base, allocation.bytes);
+                    Ok(())
+                }
+                _ => allocation.device.memory.free(allocation.base).map_err(|_| Code::INVALID_VALUE),
+            },
+            // When this is run, the value is as it should be, or there is none.
+            Self::WaitValue(wait) => resolve(wait.at, wait.width, "wait for a value").map(|_| ()),
+            Self::WriteValue { to, value, width } => {
+                let at = resolve(*to, *width, "write of a value in stream order")?;
+                // SAFETY: `resolve` found the bytes; the address is a multiple of the width. The host may read it.
+                unsafe {
+                    match width {
+                        4 => AtomicU32::from_ptr(at.cast()).store(*value as u32, Ordering::Release),
+                        _ => AtomicU64::from_ptr(at.cast()).store(*value, Ordering::Release),
+                    }
+                }
                 Ok(())
             }
-            Self::Free(address) => runner.memory.free(*address).map_err(|_| Code::INVALID_VALUE),
             Self::Record(record) => {
                 record.complete();
                 Ok(())
             }
             Self::Graph(operations) => operations.iter().try_for_each(|operation| operation.run(runner)),
+        }
+    }
+
+    /// Whether this is a function of the host.
+    pub(crate) fn is_of_host(&self) -> bool {
+        matches!(self, Self::Host(_) | Self::Callback { .. })
+    }
+
+    /// Calls a function of the host. In a context that has ended with an error only callbacks are called, which are told.
+    pub(crate) fn call(&self, error: Option<Code>) -> Result<()> {
+        let _inside = HostFunction::enter();
+        match self {
+            Self::Host(HostFunction { function, data }) if error.is_none() => {
+                // SAFETY: the caller of `cuLaunchHostFunc` answers for the function and its argument.
+                unsafe { function(*data as *mut c_void) };
+            }
+            Self::Callback { function, stream, data } => {
+                // SAFETY: the caller of `cuStreamAddCallback` answers for the function and its argument.
+                unsafe { function(*stream, error.unwrap_or(Code::SUCCESS), *data as *mut c_void) };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the work can be begun, as far as it depends on values in memory.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            // Memory that is not there is reported when the wait is run.
+            Self::WaitValue(wait) => wait.read().is_none_or(|value| wait.holds(value)),
+            _ => true,
+        }
+    }
+}
+
+thread_local! {
+    /// Whether this thread is in a function that the driver has called.
+    static IN_HOST_FUNCTION: Cell<bool> = const { Cell::new(false) };
+}
+
+impl HostFunction {
+    /// Whether this thread is in a function that the driver has called, which may not call the driver.
+    pub(crate) fn is_running() -> bool {
+        IN_HOST_FUNCTION.get()
+    }
+
+    /// Marks this thread as in such a function, until the result is dropped.
+    fn enter() -> impl Drop {
+        struct Inside;
+        impl Drop for Inside {
+            fn drop(&mut self) {
+                IN_HOST_FUNCTION.set(false);
+            }
+        }
+        IN_HOST_FUNCTION.set(true);
+        Inside
+    }
+}
+
+/// When a stream that waits for a value in memory goes on: `CUstreamWaitValue_flags`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// When the difference is not negative, in arithmetic that wraps.
+    GreaterOrEqual,
+    Equal,
+    /// When they have a bit in common.
+    And,
+    /// When there is a bit that neither has.
+    Nor,
+}
+
+/// A wait for a value in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ValueWait {
+    pub(crate) at: u64,
+    pub(crate) value: u64,
+    /// 4 or 8 bytes.
+    pub(crate) width: u64,
+    pub(crate) condition: Condition,
+}
+
+impl ValueWait {
+    /// The value that is there.
+    fn read(&self) -> Option<u64> {
+        let at = device::resolve(self.at, self.width)?;
+        // SAFETY: `resolve` found the bytes; the address is a multiple of the width. The host may write it.
+        Some(unsafe {
+            match self.width {
+                4 => u64::from(AtomicU32::from_ptr(at.cast()).load(Ordering::Acquire)),
+                _ => AtomicU64::from_ptr(at.cast()).load(Ordering::Acquire),
+            }
+        })
+    }
+
+    /// Whether the stream goes on when this value is there.
+    fn holds(&self, found: u64) -> bool {
+        let bits = if self.width == 4 { u64::from(u32::MAX) } else { u64::MAX };
+        let value = self.value & bits;
+        match self.condition {
+            Condition::GreaterOrEqual => found.wrapping_sub(value) & (bits / 2 + 1) == 0,
+            Condition::Equal => found == value,
+            Condition::And => found & value != 0,
+            Condition::Nor => !(found | value) & bits != 0,
         }
     }
 }
@@ -111,7 +273,8 @@ impl KernelLaunch {
         if self.cooperative {
             let threads = self.threads.iter().product();
             let shared = self.module.module.program_at(self.index).shared_bytes + u64::from(self.dynamic_shared);
-            let room = u64::from(resident_blocks(threads, shared)) * u64::from(MULTIPROCESSORS);
+            let profile = &self.module.context.device.profile;
+            let room = u64::from(profile.resident_blocks(threads, shared)) * u64::from(profile.multiprocessors);
             if self.blocks.iter().map(|&size| u64::from(size)).product::<u64>() > room {
                 return Err(Code::COOPERATIVE_LAUNCH_TOO_LARGE);
             }
@@ -133,21 +296,6 @@ impl KernelLaunch {
     }
 }
 
-/// The multiprocessors of the device, and what each has: threads, blocks, and bytes of shared memory, of which every
-/// block takes some for itself. The numbers are those of an H100.
-pub(crate) const MULTIPROCESSORS: u32 = 132;
-pub(crate) const RESIDENT_THREADS: u32 = 2048;
-pub(crate) const RESIDENT_BLOCKS: u32 = 32;
-pub(crate) const RESIDENT_SHARED: u64 = 228 << 10;
-pub(crate) const RESERVED_SHARED: u64 = 1 << 10;
-
-/// How many blocks of so many threads and bytes of shared memory a multiprocessor has room for.
-pub(crate) fn resident_blocks(threads: u32, shared: u64) -> u32 {
-    let by_threads = RESIDENT_THREADS / threads.next_multiple_of(32).max(32);
-    let by_shared = RESIDENT_SHARED / (shared + RESERVED_SHARED);
-    RESIDENT_BLOCKS.min(by_threads).min(by_shared as u32)
-}
-
 /// The code that a GPU would give for a fault.
 fn code_of(fault: &Fault) -> Code {
     match fault.kind {
@@ -167,9 +315,9 @@ fn code_of(fault: &Fault) -> Code {
 }
 
 /// Where the bytes of a device address are.
-fn resolve(runner: &Runner, address: u64, bytes: u64, what: &str) -> Result<*mut u8> {
-    runner.memory.resolve(address, bytes).ok_or_else(|| {
-        let place = match runner.memory.nearest(address) {
+fn resolve(address: u64, bytes: u64, what: &str) -> Result<*mut u8> {
+    device::resolve(address, bytes).ok_or_else(|| {
+        let place = match Device::of_address(address).and_then(|device| device.memory.nearest(address)) {
             Some(near) if near.freed => format!("in memory that was freed ({} bytes at {:#x})", near.size, near.base),
             Some(near) => format!("past the {} bytes at {:#x}", near.size, near.base),
             None => "in no allocation".to_owned(),
@@ -179,27 +327,46 @@ fn resolve(runner: &Runner, address: u64, bytes: u64, what: &str) -> Result<*mut
     })
 }
 
-fn copy(runner: &Runner, to: &Place, from: &Place, bytes: u64) -> Result<()> {
-    let length = bytes as usize;
-    let source = match from {
-        Place::Device(address) => resolve(runner, *address, bytes, "copy from device memory")?.cast_const(),
+/// Where the bytes are that a copy reads.
+fn source(from: &Place, bytes: u64) -> Result<*const u8> {
+    Ok(match from {
+        Place::Device(address) => resolve(*address, bytes, "copy from device memory")?.cast_const(),
         Place::Host(address) => *address as *const u8,
         Place::Snapshot(data) => data.as_ptr(),
-    };
-    let target = match to {
-        Place::Device(address) => resolve(runner, *address, bytes, "copy to device memory")?,
-        Place::Host(address) => *address as *mut u8,
-        Place::Snapshot(_) => return Err(Code::INVALID_VALUE),
-    };
+    })
+}
+
+/// Where the bytes are that a copy writes.
+fn target(to: &Place, bytes: u64) -> Result<*mut u8> {
+    match to {
+        Place::Device(address) => resolve(*address, bytes, "copy to device memory"),
+        Place::Host(address) => Ok(*address as *mut u8),
+        Place::Snapshot(_) => Err(Code::INVALID_VALUE),
+    }
+}
+
+fn copy(to: &Place, from: &Place, bytes: u64) -> Result<()> {
+    let (source, target) = (source(from, bytes)?, target(to, bytes)?);
     // SAFETY: device memory was found with this length; the caller of the driver API answers for host memory. No kernel
     // runs while the engine copies. The ranges may overlap.
-    unsafe { std::ptr::copy(source, target, length) };
+    unsafe { std::ptr::copy(source, target, bytes as usize) };
     Ok(())
 }
 
-fn fill(runner: &Runner, to: u64, value: u32, width: u64, count: u64) -> Result<()> {
+fn copy_rows(to: &Place, from: &Place, rows: &Rows) -> Result<()> {
+    let (source, target) = (source(from, rows.span(rows.from))?, target(to, rows.span(rows.to))?);
+    let [width, height, depth] = rows.size;
+    for (z, y) in (0..depth).flat_map(|z| (0..height).map(move |y| (z, y))) {
+        let offset = |[row, slice]: [u64; 2]| (y * row + z * slice) as usize;
+        // SAFETY: as in `copy`; every row is inside what was found.
+        unsafe { std::ptr::copy(source.add(offset(rows.from)), target.add(offset(rows.to)), width as usize) };
+    }
+    Ok(())
+}
+
+fn fill(to: u64, value: u32, width: u64, count: u64) -> Result<()> {
     let bytes = width.checked_mul(count).ok_or(Code::INVALID_VALUE)?;
-    let at = resolve(runner, to, bytes, "memset")?;
+    let at = resolve(to, bytes, "memset")?;
     // SAFETY: `resolve` found the bytes, and no kernel runs while the engine fills.
     let target = unsafe { std::slice::from_raw_parts_mut(at, bytes as usize) };
     match width {

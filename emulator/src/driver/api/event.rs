@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::{driver_api, give};
 use crate::driver::code::{Code, Result};
-use crate::driver::context::{Context, DEVICE, EVENTS, Event, Stream};
+use crate::driver::context::{Context, EVENTS, Event, Stream};
+use crate::driver::engine::ENGINE;
 use crate::driver::handle::Handle;
 
 const DISABLE_TIMING: c_uint = 2;
+const INTERPROCESS: c_uint = 4;
 
 /// Milliseconds from one event to another.
 fn elapsed(start: Handle, end: Handle) -> Result<f32> {
@@ -23,7 +25,8 @@ fn elapsed(start: Handle, end: Handle) -> Result<f32> {
 driver_api! {
     fn cuEventCreate(event: *mut Handle, flags: c_uint) {
         let context = Context::current()?;
-        if flags > 7 {
+        // An event for other processes cannot be timed; other processes have memory of their own, which the emulator is in.
+        if flags > 7 || (flags & INTERPROCESS != 0 && flags & DISABLE_TIMING == 0) {
             return Err(Code::INVALID_VALUE);
         }
         give(event, EVENTS.insert(Arc::new(Event::new(context, flags & DISABLE_TIMING == 0))))
@@ -37,7 +40,10 @@ driver_api! {
         EVENTS.get(event)?.record(&*Stream::get(stream)?)
     }
 
-    fn cuEventRecordWithFlags(event: Handle, stream: Handle, _flags: c_uint) {
+    fn cuEventRecordWithFlags(event: Handle, stream: Handle, flags: c_uint) {
+        if flags > 1 {
+            return Err(Code::INVALID_VALUE);
+        }
         EVENTS.get(event)?.record(&*Stream::get(stream)?)
     }
 
@@ -45,7 +51,7 @@ driver_api! {
         let event = EVENTS.get(event)?;
         event.context.alive()?;
         match event.ticket() {
-            Some(ticket) if !DEVICE.engine.is_done(ticket) => Err(Code::NOT_READY),
+            Some(ticket) if !ENGINE.is_done(ticket) => Err(Code::NOT_READY),
             _ => event.context.alive(),
         }
     }
@@ -53,7 +59,7 @@ driver_api! {
     fn cuEventSynchronize(event: Handle) {
         let event = EVENTS.get(event)?;
         if let Some(ticket) = event.ticket() {
-            DEVICE.engine.wait(ticket);
+            ENGINE.wait(ticket);
         }
         event.context.alive()
     }

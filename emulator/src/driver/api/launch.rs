@@ -8,7 +8,7 @@ use super::{driver_api, give};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{FUNCTIONS, Stream};
 use crate::driver::handle::Handle;
-use crate::driver::operation::{KernelLaunch, Operation, resident_blocks};
+use crate::driver::operation::{KernelLaunch, Operation};
 
 /// Keys of the `extra` argument.
 const END: usize = 0;
@@ -65,7 +65,8 @@ pub(super) unsafe fn kernel_launch(
         return Err(Code::INVALID_VALUE);
     }
     if dynamic_shared > function.max_dynamic_shared.load(Ordering::Relaxed)
-        || u64::from(dynamic_shared) + program.shared_bytes > 227 << 10
+        || u64::from(dynamic_shared) + program.shared_bytes
+            > u64::from(function.module.context.device.profile.shared_per_block_optin)
     {
         return Err(Code::INVALID_VALUE);
     }
@@ -133,7 +134,8 @@ fn occupancy(function: Handle, threads: c_int, dynamic_shared: usize) -> Result<
     let function = FUNCTIONS.get(function)?;
     let threads = u32::try_from(threads).ok().filter(|threads| (1..=1024).contains(threads));
     let shared = function.module.module.program_at(function.index).shared_bytes + dynamic_shared as u64;
-    Ok(resident_blocks(threads.ok_or(Code::INVALID_VALUE)?, shared) as c_int)
+    let profile = &function.module.context.device.profile;
+    Ok(profile.resident_blocks(threads.ok_or(Code::INVALID_VALUE)?, shared) as c_int)
 }
 
 driver_api! {

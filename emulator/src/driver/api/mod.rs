@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "they are reached through the shared library")]
 
 mod context;
+mod copy;
 mod device;
 mod error;
 mod event;

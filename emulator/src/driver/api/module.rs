@@ -4,11 +4,10 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::device::CAPABILITY;
 use super::{driver_api, give, text};
 use crate::device::Module;
 use crate::driver::code::{Code, Result};
-use crate::driver::context::{Context, DEVICE, FUNCTIONS, LoadedModule, MODULES};
+use crate::driver::context::{Context, FUNCTIONS, LoadedModule, MODULES};
 use crate::driver::handle::Handle;
 use crate::driver::operation::report;
 
@@ -39,15 +38,17 @@ unsafe fn load(image: *const c_void) -> std::result::Result<Handle, (Code, Strin
     // SAFETY: the caller's word.
     let source = unsafe { CStr::from_ptr(image.cast()) };
     let source = source.to_str().map_err(|_| (Code::INVALID_IMAGE, "the image is not text".to_owned()))?;
-    let loaded = Module::load(source, &DEVICE.engine.memory);
+    let loaded = Module::load(source, &context.device.memory);
     let module = loaded.map_err(|error| (Code::INVALID_PTX, error.to_string()))?;
-    let (version, (target, _)) = (module.version(), module.target());
+    let (version, (target, suffix)) = (module.version(), module.target());
     if version > PTX_VERSION {
         let message = format!("PTX {}.{} is newer than the driver ({PTX_VERSION:?})", version.0, version.1);
         return Err((Code::UNSUPPORTED_PTX_VERSION, message));
     }
-    if target > (CAPABILITY.0 * 10 + CAPABILITY.1) as u32 {
-        let message = format!("the target sm_{target} is higher than the device's compute capability {CAPABILITY:?}");
+    let profile = &context.device.profile;
+    if !profile.accepts(target, suffix) {
+        let message =
+            format!("the target sm_{target}{suffix} does not fit the device, which is sm_{}", profile.target());
         return Err((Code::INVALID_PTX, message));
     }
     Ok(MODULES.insert(Arc::new(LoadedModule {
@@ -152,7 +153,7 @@ driver_api! {
             // PTX has no registers of the machine: what a kernel of middling size uses
             4 => 32,
             5 => (major * 10 + minor) as c_int,
-            6 => CAPABILITY.0 * 10 + CAPABILITY.1,
+            6 => function.module.context.device.profile.target() as c_int,
             7 | 10..=17 => 0,
             8 => function.max_dynamic_shared.load(Ordering::Relaxed) as c_int,
             9 => -1,
@@ -168,7 +169,8 @@ driver_api! {
             // dynamic shared memory: with the static, at most what a block can have
             8 => {
                 let bytes = u32::try_from(value).map_err(|_| Code::INVALID_VALUE)?;
-                if u64::from(bytes) + program.shared_bytes > 227 << 10 {
+                let most = function.module.context.device.profile.shared_per_block_optin;
+                if u64::from(bytes) + program.shared_bytes > u64::from(most) {
                     return Err(Code::INVALID_VALUE);
                 }
                 function.max_dynamic_shared.store(bytes, Ordering::Relaxed);

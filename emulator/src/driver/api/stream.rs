@@ -4,11 +4,14 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
 
 use super::{driver_api, give};
+use crate::driver::allocation::{self, Kind};
 use crate::driver::capture::{Capture, Mode, exchange_mode};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, EVENTS, STREAMS, Stream, locked};
+use crate::driver::device;
 use crate::driver::handle::Handle;
-use crate::driver::operation::{HostFunction, Operation};
+use crate::driver::operation::{Condition, HostFunction, Operation, ValueWait};
+use crate::driver::stream::HIGHEST_PRIORITY;
 
 fn create(flags: c_uint, priority: c_int) -> Result<Handle> {
     let context = Context::current()?;
@@ -16,7 +19,62 @@ fn create(flags: c_uint, priority: c_int) -> Result<Handle> {
         return Err(Code::INVALID_VALUE);
     }
     // Priorities out of range are brought into it.
-    Ok(STREAMS.insert(Arc::new(Stream::new(&context, flags, priority.clamp(-5, 0)))))
+    Ok(STREAMS.insert(Arc::new(Stream::new(&context, flags, priority.clamp(HIGHEST_PRIORITY, 0)))))
+}
+
+/// `CUstreamAttrValue`
+pub type AttributeValue = crate::driver::stream::Attribute;
+
+/// Attributes of a stream: its window of L2, how the host waits for it, its priority, its domain of memory
+/// synchronisation, and how domains of the program are mapped to those of the device.
+const WINDOW: c_int = 1;
+const SYNCHRONISATION: c_int = 3;
+const PRIORITY: c_int = 8;
+const DOMAIN_MAP: c_int = 9;
+const MEMORY_DOMAIN: c_int = 10;
+
+fn attribute_of(stream: &Stream, attribute: c_int) -> Result<AttributeValue> {
+    let mut initial = AttributeValue::default();
+    match attribute {
+        WINDOW | MEMORY_DOMAIN => {}
+        SYNCHRONISATION => initial.0[0] = 1,
+        PRIORITY => initial.0[0] = stream.priority as u32,
+        // the second domain is the device's second
+        DOMAIN_MAP => initial.0[0] = 0x0100,
+        _ => return Err(Code::INVALID_VALUE),
+    }
+    Ok(locked(&stream.attributes).get(&attribute).copied().unwrap_or(initial))
+}
+
+/// Makes a stream wait for a value of `width` bytes.
+fn wait_value(stream: Handle, at: u64, value: u64, width: u64, flags: c_uint) -> Result<()> {
+    let stream = Stream::get(stream)?;
+    // The flag that flushes remote writes has nothing to flush.
+    let condition = match flags & !(1 << 30) {
+        0 => Condition::GreaterOrEqual,
+        1 => Condition::Equal,
+        2 => Condition::And,
+        3 => Condition::Nor,
+        _ => return Err(Code::INVALID_VALUE),
+    };
+    check_value(at, width)?;
+    stream.submit(Operation::WaitValue(ValueWait { at, value, width, condition }))
+}
+
+/// Writes a value of `width` bytes in the order of a stream.
+fn write_value(stream: Handle, to: u64, value: u64, width: u64, flags: c_uint) -> Result<()> {
+    let stream = Stream::get(stream)?;
+    // Work in a stream is in order with or without a barrier before it.
+    if flags > 1 {
+        return Err(Code::INVALID_VALUE);
+    }
+    check_value(to, width)?;
+    stream.submit(Operation::WriteValue { to, value, width })
+}
+
+fn check_value(address: u64, width: u64) -> Result<()> {
+    let there = address.is_multiple_of(width) && device::resolve(address, width).is_some();
+    if there { Ok(()) } else { Err(Code::INVALID_VALUE) }
 }
 
 driver_api! {
@@ -43,19 +101,115 @@ driver_api! {
         if stream.is_done() { stream.context.alive() } else { Err(Code::NOT_READY) }
     }
 
-    fn cuStreamWaitEvent(stream: Handle, event: Handle, _flags: c_uint) {
+    fn cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint) {
         let stream = Stream::get(stream)?;
         let event = EVENTS.get(event)?;
-        // The queue is in order, so what was recorded is done before anything submitted from now on. In a capture the
-        // graph would depend on work outside it.
-        if let (Some(capture), true) = (&mut *locked(&stream.capture), event.ticket().is_some()) {
+        if flags > 1 {
+            return Err(Code::INVALID_VALUE);
+        }
+        // What was not recorded is not waited for.
+        let Some(ticket) = event.ticket() else { return Ok(()) };
+        // In a capture the graph would depend on work outside it.
+        if let Some(capture) = &mut *locked(&stream.capture) {
             return Err(capture.invalidate(Code::STREAM_CAPTURE_ISOLATION));
         }
+        stream.run_after(Operation::Nothing, &[ticket]);
         Ok(())
     }
 
     fn cuStreamGetCtx(stream: Handle, context: *mut Handle) {
         give(context, Stream::get(stream)?.context.handle())
+    }
+
+    fn cuStreamGetCtx_v2(stream: Handle, context: *mut Handle, green: *mut Handle) {
+        if !green.is_null() {
+            green.write(Handle::NULL);
+        }
+        give(context, Stream::get(stream)?.context.handle())
+    }
+
+    fn cuStreamGetDevice(stream: Handle, device: *mut c_int) {
+        give(device, Stream::get(stream)?.context.device.index as c_int)
+    }
+
+    fn cuStreamGetId(stream: Handle, id: *mut u64) {
+        give(id, Stream::get(stream)?.id())
+    }
+
+    fn cuStreamAddCallback(
+        stream: Handle,
+        function: Option<unsafe extern "C" fn(Handle, Code, *mut c_void)>,
+        data: *mut c_void,
+        flags: c_uint,
+    ) {
+        let function = function.filter(|_| flags == 0).ok_or(Code::INVALID_VALUE)?;
+        let found = Stream::get(stream)?;
+        found.not_capturing()?;
+        found.run(Operation::Callback { function, stream, data: data as usize });
+        Ok(())
+    }
+
+    fn cuStreamGetAttribute(stream: Handle, attribute: c_int, value: *mut AttributeValue) {
+        give(value, attribute_of(&*Stream::get(stream)?, attribute)?)
+    }
+
+    fn cuStreamSetAttribute(stream: Handle, attribute: c_int, value: *const AttributeValue) {
+        if value.is_null() {
+            return Err(Code::INVALID_VALUE);
+        }
+        let (stream, value) = (Stream::get(stream)?, value.read());
+        match (attribute, value.0[0]) {
+            // The priority of a stream does not change.
+            (PRIORITY, _) => Err(Code::INVALID_VALUE),
+            (SYNCHRONISATION, 4..) | (MEMORY_DOMAIN, 2..) => Err(Code::INVALID_VALUE),
+            _ => {
+                attribute_of(&stream, attribute)?;
+                locked(&stream.attributes).insert(attribute, value);
+                Ok(())
+            }
+        }
+    }
+
+    fn cuStreamCopyAttributes(to: Handle, from: Handle) {
+        let (to, from) = (Stream::get(to)?, Stream::get(from)?);
+        if !Arc::ptr_eq(&to.context, &from.context) {
+            return Err(Code::INVALID_VALUE);
+        }
+        let copied = locked(&from.attributes).clone();
+        locked(&to.attributes).extend(copied);
+        Ok(())
+    }
+
+    fn cuStreamWaitValue32_v2(stream: Handle, address: u64, value: c_uint, flags: c_uint) {
+        wait_value(stream, address, value.into(), 4, flags)
+    }
+
+    fn cuStreamWaitValue64_v2(stream: Handle, address: u64, value: u64, flags: c_uint) {
+        wait_value(stream, address, value, 8, flags)
+    }
+
+    fn cuStreamWriteValue32_v2(stream: Handle, address: u64, value: c_uint, flags: c_uint) {
+        write_value(stream, address, value.into(), 4, flags)
+    }
+
+    fn cuStreamWriteValue64_v2(stream: Handle, address: u64, value: u64, flags: c_uint) {
+        write_value(stream, address, value, 8, flags)
+    }
+
+    fn cuStreamAttachMemAsync(stream: Handle, address: u64, bytes: usize, flags: c_uint) {
+        let stream = Stream::get(stream)?;
+        stream.not_capturing()?;
+        let found = allocation::find(address).filter(|found| matches!(found.kind, Kind::Managed));
+        let found = found.filter(|found| found.base == address && (bytes == 0 || bytes as u64 == found.bytes));
+        // to all, to the host, to this stream alone
+        if found.is_none() || !matches!(flags, 1 | 2 | 4) {
+            return Err(Code::INVALID_VALUE);
+        }
+        if flags == 4 && stream.is_legacy() {
+            return Err(Code::INVALID_VALUE);
+        }
+        stream.run(Operation::Nothing);
+        Ok(())
     }
 
     fn cuStreamGetFlags(stream: Handle, flags: *mut c_uint) {
