@@ -8,10 +8,11 @@ use std::thread::JoinHandle;
 use super::block::{Block, Progress};
 use super::schedule::Schedule;
 use crate::checks::Checks;
+use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::memory::Memory;
 use crate::observe::Watched;
-use crate::observe::counts::OperationCount;
+use crate::observe::counts::Counted;
 use crate::program::Program;
 use crate::ptx::ast::Location;
 
@@ -53,7 +54,7 @@ pub struct Options<'a> {
     /// Whether the launch may begin before the one before it has ended, as with programmatic stream serialization: what it
     /// does before `griddepcontrol.wait` is then in no order with that launch, which matters to the check of races.
     pub overlaps: bool,
-    /// Whether to count what each instruction does.
+    /// Whether to count what each instruction does: [`Statistics::counters`].
     pub counters: bool,
 }
 
@@ -77,19 +78,14 @@ pub(crate) enum GridError {
 }
 
 /// What a grid did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Instructions executed, each counted once for every lane that executed it.
     pub thread_instructions: u64,
     /// Blocks executed.
     pub blocks: u64,
-}
-
-/// What running a grid gave.
-pub(crate) struct Ran {
-    pub(crate) statistics: Statistics,
-    /// For each operation of the program, if they were counted.
-    pub(crate) counts: Vec<OperationCount>,
+    /// What was counted, if [`Options::counters`] asked for it.
+    pub counters: Option<Box<Counters>>,
 }
 
 impl Grid<'_> {
@@ -182,7 +178,7 @@ struct Job {
     instructions: AtomicU64,
     blocks: AtomicU64,
     fault: Mutex<Option<(u64, Box<Fault>)>>,
-    counts: Mutex<Vec<OperationCount>>,
+    counted: Mutex<Counted>,
     /// Blocks that may wait for others, with the place of each in the order of blocks.
     turned: Mutex<VecDeque<(u64, Block)>>,
     /// The helpers that use the grid, and [`CLOSED`] when no more may begin to.
@@ -243,8 +239,8 @@ impl Job {
             free.push(block);
         }
         if self.watched.is_some_and(|watched| watched.counting) {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            free.iter_mut().filter_map(Block::observer).for_each(|observer| observer.take_counts(&mut counts));
+            let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            free.iter_mut().filter_map(Block::observer).for_each(|observer| observer.take_counts(&mut counted));
         }
         free.truncate(1);
     }
@@ -301,7 +297,7 @@ impl Pool {
     }
 
     /// Runs a grid that [`Grid::check`] accepts, to its end.
-    pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, checks: Checks) -> Result<Ran, Box<Fault>> {
+    pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, checks: Checks) -> Result<Statistics, Box<Fault>> {
         let count = grid.count();
         memory.before_launch();
         let options = &grid.options;
@@ -325,7 +321,7 @@ impl Pool {
             instructions: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             fault: Mutex::new(None),
-            counts: Mutex::default(),
+            counted: Mutex::default(),
             turned: Mutex::default(),
             helpers: AtomicUsize::new(0),
         });
@@ -343,21 +339,19 @@ impl Pool {
         if let Err(panic) = worked {
             std::panic::resume_unwind(panic);
         }
-        let statistics = Statistics {
-            thread_instructions: job.instructions.load(Ordering::Relaxed),
-            blocks: job.blocks.load(Ordering::Relaxed),
-        };
+        let blocks = job.blocks.load(Ordering::Relaxed);
         if let Some(watched) = &watched {
-            watched.end(grid.options.overlaps, statistics.blocks);
+            watched.end(grid.options.overlaps, blocks);
         }
         let fault = job.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match fault {
-            Some((_, fault)) => Err(fault),
-            None => Ok(Ran {
-                statistics,
-                counts: std::mem::take(&mut job.counts.lock().unwrap_or_else(PoisonError::into_inner)),
-            }),
+        if let Some((_, fault)) = fault {
+            return Err(fault);
         }
+        let counters = grid.options.counters.then(|| {
+            let counted = job.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            Box::new(Counters::new(&grid, blocks, &counted))
+        });
+        Ok(Statistics { thread_instructions: job.instructions.load(Ordering::Relaxed), blocks, counters })
     }
 }
 

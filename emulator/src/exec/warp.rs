@@ -377,6 +377,7 @@ impl<'a> Warp<'a> {
                 executed += u64::from(active.count_ones());
             }
             let next = if active == 0 {
+                self.passed_over(group.pc);
                 Next::Step
             } else {
                 // SAFETY: the operation is of this warp's program; the decoder chose a variant for this processor.
@@ -410,6 +411,14 @@ impl<'a> Warp<'a> {
         };
         self.lanes.instructions += executed;
         step
+    }
+
+    /// An operation has come that no lane executes.
+    #[inline(always)]
+    fn passed_over(&mut self, pc: u32) {
+        if let Some((_, observer)) = &mut self.observed {
+            observer.passed_over(pc);
+        }
     }
 
     /// What becomes of a group whose active lanes do something else than step or branch together.

@@ -40,7 +40,10 @@ pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse,
         left &= !of_space;
         let Some((_, observer)) = warp.watched() else { return true };
         if observer.counting {
-            observer.counts[pc].access(memory, space, &local, of_space);
+            observer.counted.access(pc, memory, space, &local, of_space);
+        }
+        if !(observer.initialised || observer.races) {
+            continue;
         }
         let good = match space {
             Space::Shared => watch_shared(warp, op, pc, memory, &local, of_space),
