@@ -11,7 +11,7 @@ mod table;
 pub use crate::observe::counts::Count;
 pub use class::Class;
 pub use roofline::{Resource, Roofline};
-pub(crate) use table::{columns, grouped};
+pub(crate) use table::{columns, grouped, percent, time};
 
 use crate::exec::Grid;
 use crate::observe::counts::{Counted, SECTOR};

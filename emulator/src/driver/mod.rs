@@ -10,9 +10,11 @@
 
 mod allocation;
 mod api;
+mod at_exit;
 mod capture;
 mod code;
 mod context;
+mod counting;
 mod device;
 mod engine;
 mod graph;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use super::allocation::{Allocation, Kind};
 use super::code::{Code, Result};
 use super::context::{EventRecord, LoadedModule};
+use super::counting;
 use super::device::{self, Device};
 use super::engine::Runner;
 use super::handle::Handle;
@@ -287,12 +288,16 @@ impl KernelLaunch {
             report(&"a kernel is launched (by a graph that names it) whose module was unloaded");
             return Err(Code::INVALID_HANDLE);
         }
-        let grid =
+        let mut grid =
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
-        runner.pool.run(&grid, &runner.memory, crate::checks::Checks::NONE).map(|_| ()).map_err(|fault| {
+        let counting = counting::begin(&mut grid.options);
+        let ran = runner.pool.run(&grid, &runner.memory, crate::checks::Checks::NONE);
+        let statistics = ran.map_err(|fault| {
             report(&*fault);
             code_of(&fault)
-        })
+        })?;
+        counting.end(statistics, &self.module.context.device.profile);
+        Ok(())
     }
 }
 

@@ -75,7 +75,29 @@ pub struct Selected {
     pub driver: Driver,
     /// Why it is not a GPU's, if one was looked for.
     pub no_gpu: Option<String>,
-    calls: Option<unsafe extern "C" fn(*const c_char) -> u64>,
+    emulator: Option<Emulator>,
+}
+
+/// What the emulator's library exports besides the driver API.
+#[derive(Debug, Clone, Copy)]
+struct Emulator {
+    calls: unsafe extern "C" fn(*const c_char) -> u64,
+    count: unsafe extern "C" fn(c_int),
+    counters: unsafe extern "C" fn(c_int, *mut u8, usize) -> usize,
+}
+
+impl Emulator {
+    /// Finds out whether a library is the emulator.
+    fn of(library: &Library) -> Option<Self> {
+        // SAFETY: only the emulator exports these names, with these signatures.
+        unsafe {
+            Some(Self {
+                calls: *library.get(b"warpwright_emulator_calls\0").ok()?,
+                count: *library.get(b"warpwright_emulator_count\0").ok()?,
+                counters: *library.get(b"warpwright_emulator_counters\0").ok()?,
+            })
+        }
+    }
 }
 
 impl Selected {
@@ -84,15 +106,37 @@ impl Selected {
     pub fn calls(&self, function: &str) -> Option<u64> {
         let name = CString::new(function).ok()?;
         // SAFETY: the function is the emulator's, in a library that is never closed; it reads the name.
-        self.calls.map(|calls| unsafe { calls(name.as_ptr()) })
+        self.emulator.map(|emulator| unsafe { (emulator.calls)(name.as_ptr()) })
+    }
+
+    /// Begins to count what kernels do, from nothing, or counts no more. Says `false` if the driver is not the emulator: the
+    /// counters are the emulator's.
+    #[must_use]
+    pub fn count(&self, on: bool) -> bool {
+        // SAFETY: the function is the emulator's, in a library that is never closed.
+        self.emulator.map(|emulator| unsafe { (emulator.count)(c_int::from(on)) }).is_some()
+    }
+
+    /// What was counted since [`count`](Self::count) as text: a table of all kernels, and with details the
+    /// [counters](crate::counters) of each. `None` if the driver is not the emulator.
+    #[must_use]
+    pub fn counters(&self, details: bool) -> Option<String> {
+        let Emulator { counters, .. } = self.emulator?;
+        let mut text = Vec::new();
+        loop {
+            // SAFETY: the function is the emulator's, in a library that is never closed; it writes to `text` what fits.
+            let length = unsafe { counters(c_int::from(details), text.as_mut_ptr(), text.len()) };
+            if length <= text.len() {
+                text.truncate(length);
+                return Some(String::from_utf8_lossy(&text).into_owned());
+            }
+            text.resize(length, 0);
+        }
     }
 }
 
 /// The file name of the emulator's shared library.
 const LIBRARY: &str = "libwarpwright_emulator.so";
-
-/// What the emulator's library exports besides the driver API, by which it is known.
-const CALLS: &[u8] = b"warpwright_emulator_calls\0";
 
 static SELECTED: Mutex<Option<Selected>> = Mutex::new(None);
 
@@ -156,15 +200,10 @@ fn probe_gpu() -> Result<Selected, String> {
         return Err(format!("the driver has {devices} devices (error {code})"));
     }
     // The library path may lead to the emulator.
-    let calls = calls_of(&library);
-    let driver = if calls.is_some() { Driver::Emulator } else { Driver::Gpu };
+    let emulator = Emulator::of(&library);
+    let driver = if emulator.is_some() { Driver::Emulator } else { Driver::Gpu };
     std::mem::forget(library);
-    Ok(Selected { driver, no_gpu: None, calls })
-}
-
-fn calls_of(library: &Library) -> Option<unsafe extern "C" fn(*const c_char) -> u64> {
-    // SAFETY: only the emulator exports the name, with this signature.
-    unsafe { library.get::<unsafe extern "C" fn(*const c_char) -> u64>(CALLS) }.ok().map(|calls| *calls)
+    Ok(Selected { driver, no_gpu: None, emulator })
 }
 
 /// Opens the emulator's library so that whoever asks for `libcuda.so` from now on gets it: the name is its soname.
@@ -173,13 +212,13 @@ fn open_emulator() -> Result<Selected, SelectError> {
     // SAFETY: the library is the emulator, which has no initialisers.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) };
     let library = library.map_err(|error| SelectError::Open(explain(&error)))?;
-    let calls = calls_of(&library);
-    if calls.is_none() {
+    let emulator = Emulator::of(&library);
+    if emulator.is_none() {
         return Err(SelectError::Open(format!("{} is not the emulator", path.display())));
     }
     // Kept open for as long as the process lives.
     std::mem::forget(library);
-    Ok(Selected { driver: Driver::Emulator, no_gpu: None, calls })
+    Ok(Selected { driver: Driver::Emulator, no_gpu: None, emulator })
 }
 
 /// Cargo builds the library into `deps`, beside or under the folder of what depends on it.

@@ -19,10 +19,11 @@ mod module;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::{Mutex, PoisonError};
 
 use super::code::{Code, Result};
+use super::counting;
 
 /// How often each function was called.
 static CALLS: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
@@ -46,6 +47,28 @@ pub unsafe extern "C" fn warpwright_emulator_calls(name: *const c_char) -> u64 {
     // SAFETY: the caller gives a string that ends in NUL.
     let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap_or_default();
     CALLS.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or(0)
+}
+
+/// Begins to count what kernels do, from nothing, or with 0 counts no more.
+#[unsafe(no_mangle)]
+pub extern "C" fn warpwright_emulator_count(on: c_int) {
+    counting::count(on != 0);
+}
+
+/// Writes what was counted since then as text, as much of it as there is room for and no NUL after it, and returns its length:
+/// a table of all kernels, and if `details` is not 0 the counters of each.
+///
+/// # Safety
+/// There is room for `room` bytes at `text`, which may be null if that is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn warpwright_emulator_counters(details: c_int, text: *mut u8, room: usize) -> usize {
+    let counted = counting::text(details != 0);
+    let length = counted.len().min(room);
+    if !text.is_null() {
+        // SAFETY: the caller's word.
+        unsafe { text.copy_from_nonoverlapping(counted.as_ptr(), length) };
+    }
+    counted.len()
 }
 
 /// Defines exported functions whose bodies return a `Result`.
