@@ -3,6 +3,8 @@
 mod assemblers;
 mod bundle;
 mod cargo;
+mod cudarc;
+mod libcuda;
 mod toolkit;
 
 use std::process::ExitCode;
@@ -35,6 +37,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Builds the emulator and makes a folder with it under the names by which programs look for CUDA's driver. With that
+    /// folder in `LD_LIBRARY_PATH`, programs that use CUDA run on the emulator.
+    Libcuda,
+    /// Runs cudarc's own tests of its driver layer, as published, on the emulator.
+    Cudarc {
+        /// Only the tests whose names contain this.
+        filter: Option<String>,
+    },
     /// Makes a folder with the tests and the program, to be run on a machine with a GPU and without Rust.
     Bundle,
 }
@@ -62,6 +72,11 @@ fn run_command() -> anyhow::Result<()> {
             run(workspace.cargo_of_benches().arg("test"))
         }
         Command::Prebuilt { check } => prebuilt(&workspace, check),
+        Command::Libcuda => {
+            println!("{}", libcuda::make(&workspace)?.display());
+            Ok(())
+        }
+        Command::Cudarc { filter } => cudarc::test(&workspace, filter.as_deref()),
         Command::Bundle => bundle::make(&workspace),
     }
 }

@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::checking;
 use super::code::{Code, Result};
 use super::context::{Context, locked};
 use super::device::{DEVICES, Device};
@@ -24,14 +25,14 @@ pub(crate) enum Kind {
     Managed,
     /// From `cuMemHostAlloc`, with its flags.
     Pinned(u32),
-    /// Of the program, lent with `cuMemHostRegister` and its flags.
-    Registered(u32),
+    /// Of the program, lent with `cuMemHostRegister`.
+    Registered,
 }
 
 impl Kind {
     /// Whether it is memory of the host.
     pub(crate) fn is_of_host(&self) -> bool {
-        matches!(self, Self::Managed | Self::Pinned(_) | Self::Registered(_))
+        matches!(self, Self::Managed | Self::Pinned(_) | Self::Registered)
     }
 }
 
@@ -60,6 +61,11 @@ fn remember(device: &'static Device, context: &Arc<Context>, base: u64, bytes: u
     let context = Arc::clone(context);
     let allocation = Allocation { base, bytes, kind, context, device, sequence, synchronous: false };
     locked(&ALLOCATIONS).insert(base, allocation);
+}
+
+/// Every allocation.
+pub(crate) fn all() -> Vec<Allocation> {
+    locked(&ALLOCATIONS).values().cloned().collect()
 }
 
 /// The allocation that an address lies in.
@@ -112,7 +118,7 @@ pub(crate) fn allocate_host(context: &Arc<Context>, bytes: usize, kind: Kind) ->
 }
 
 /// Lets devices use host memory of the program.
-pub(crate) fn register(context: &Arc<Context>, address: u64, bytes: u64, flags: u32) -> Result<()> {
+pub(crate) fn register(context: &Arc<Context>, address: u64, bytes: u64) -> Result<()> {
     let end = address.checked_add(bytes).ok_or(Code::INVALID_VALUE)?;
     let overlaps =
         locked(&ALLOCATIONS).range(..end).next_back().is_some_and(|(_, last)| last.base + last.bytes > address);
@@ -120,13 +126,14 @@ pub(crate) fn register(context: &Arc<Context>, address: u64, bytes: u64, flags: 
         return Err(Code::HOST_MEMORY_ALREADY_REGISTERED);
     }
     map(address, bytes);
-    remember(context.device, context, address, bytes, Kind::Registered(flags));
+    remember(context.device, context, address, bytes, Kind::Registered);
     Ok(())
 }
 
 /// Takes registered memory back, once nothing uses it.
 pub(crate) fn unregister(address: u64) -> Result<()> {
-    let registered = take(address, |found| matches!(found.kind, Kind::Registered(_)));
+    checking::freed(address);
+    let registered = take(address, |found| matches!(found.kind, Kind::Registered));
     release(&registered.ok_or(Code::HOST_MEMORY_NOT_REGISTERED)?);
     Ok(())
 }
@@ -140,6 +147,7 @@ pub(crate) fn free(address: u64) -> Result<()> {
 
 /// Frees pinned host memory, once nothing uses it.
 pub(crate) fn free_host(address: u64) -> Result<()> {
+    checking::freed(address);
     let freed = take(address, |found| matches!(found.kind, Kind::Pinned(_)));
     release(&freed.ok_or(Code::INVALID_VALUE)?);
     Ok(())
@@ -159,15 +167,19 @@ pub(crate) fn free_all_of(context: &Arc<Context>) {
 
 /// Gives memory back that is in the list no more, once nothing uses it.
 fn release(allocation: &Allocation) {
-    ENGINE.wait_all();
     let Allocation { base, bytes, kind, device, .. } = allocation;
-    match kind {
+    ENGINE.wait_for(&allocation.context);
+    if kind.is_of_host() {
+        // Work of other contexts may have it by its own address.
+        ENGINE.wait_for_uses(*base, *bytes);
+    }
+    ENGINE.between_work(|| match kind {
         Kind::Device => {
             // It was in the list, so it was not freed before.
             let _ = device.memory.free(*base);
         }
         Kind::Pool(pool) => pool.give_back(*base, *bytes),
-        Kind::Registered(_) => unmap(*base),
+        Kind::Registered => unmap(*base),
         Kind::Managed | Kind::Pinned(_) => {
             unmap(*base);
             if let Some(layout) = host_layout(*bytes as usize) {
@@ -175,7 +187,7 @@ fn release(allocation: &Allocation) {
                 unsafe { std::alloc::dealloc(*base as *mut u8, layout) };
             }
         }
-    }
+    });
 }
 
 fn host_layout(bytes: usize) -> Option<Layout> {

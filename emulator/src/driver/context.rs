@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::allocation;
+use super::checking;
 use super::code::{Code, Result};
 use super::device::Device;
 use super::engine::{ENGINE, Runner, Ticket};
@@ -93,6 +94,7 @@ impl Context {
     pub(crate) fn destroy(handle: Handle) -> Result<()> {
         let context = CONTEXTS.remove(handle).map_err(|_| Code::INVALID_CONTEXT)?;
         ENGINE.wait_for(&context);
+        checking::leaks_of(Some(&context), "when its context was destroyed");
         context.destroyed.raise();
         STREAMS.remove_if(|stream| Arc::ptr_eq(&stream.context, &context));
         EVENTS.remove_if(|event| Arc::ptr_eq(&event.context, &context));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::at_exit::at_exit;
+use super::checking::look_at_exit;
 use super::operation::report;
 use crate::counters::{Counters, Roofline, columns, grouped, percent, time};
 use crate::exec::{Options, Statistics};
@@ -20,7 +20,7 @@ const VARIABLE: &str = "WARPWRIGHT_EMULATOR_COUNTERS";
 static COUNTING: LazyLock<AtomicBool> = LazyLock::new(|| {
     let wanted = target().is_some();
     if wanted {
-        at_exit(show);
+        look_at_exit();
     }
     AtomicBool::new(wanted)
 });
@@ -151,12 +151,9 @@ pub(crate) fn text(details: bool) -> String {
     text
 }
 
-/// Shows what was counted when the process ends.
-fn show() {
-    if !COUNTING.load(Ordering::Relaxed) {
-        return;
-    }
-    match target() {
+/// Shows what was counted, where the environment wants it, now that the process ends.
+pub(crate) fn show() {
+    match target().filter(|_| COUNTING.load(Ordering::Relaxed)) {
         Some(Target::File(path)) => {
             if let Err(error) = std::fs::write(&path, text(true)) {
                 report(&format!("{VARIABLE}: {}: {error}", path.display()));

@@ -7,13 +7,18 @@
 //! Of the streams that could go on, those with the highest priority come first, and among them the one whose next work
 //! was submitted last: the order that a program expects least, so that a wait that is missing shows. With a seed
 //! (`WARPWRIGHT_EMULATOR_SEED`) chance decides among streams of one priority.
+//!
+//! Events tell the time of a device on which streams run side by side: a piece of work begins when what it comes after has
+//! ended and it was submitted, and takes as long as it took. Kernels that fill more than half of the device are one after
+//! the other all the same.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::checking::{self, checks};
 use super::code::Code;
-use super::context::Context;
+use super::context::{Context, locked};
 use super::operation::Operation;
 use crate::exec::Pool;
 use crate::memory::Memory;
@@ -61,6 +66,8 @@ struct Item {
     after: Vec<Ticket>,
     /// What is left of it, the innermost graph last. Taken out while it runs.
     frames: Vec<Frame>,
+    /// The device's time from which on it may run.
+    from: Instant,
 }
 
 impl Item {
@@ -98,6 +105,10 @@ struct Queue {
     items: VecDeque<Item>,
     /// Whether the first item is being worked on.
     busy: bool,
+    /// The device's time at which the work that is done had ended.
+    clock: Instant,
+    /// The operation that is being done.
+    running: Option<(Arc<[Operation]>, usize)>,
 }
 
 #[derive(Default)]
@@ -107,6 +118,8 @@ struct State {
     submitted: Ticket,
     /// The state of the generator that chooses, if chance does.
     random: Option<u64>,
+    /// For each device, its time until which kernels fill it.
+    filled: HashMap<usize, Instant>,
 }
 
 /// The engine.
@@ -116,6 +129,8 @@ pub(crate) struct Engine {
     work: Condvar,
     /// Something was done.
     done: Condvar,
+    /// Held while the engine's own thread does work.
+    working: Mutex<()>,
 }
 
 /// The engine of this process.
@@ -150,6 +165,16 @@ impl State {
         first.filter_map(Item::peek).any(|operation| !operation.is_ready())
     }
 
+    /// Whether `condition` holds for an operation that is not done.
+    fn any(&self, condition: &dyn Fn(&Operation) -> bool) -> bool {
+        let any = |operations: &[Operation]| operations.iter().any(|operation| operation.any(condition));
+        self.queues.iter().any(|queue| {
+            let running = queue.running.as_ref().is_some_and(|(all, index)| any(&all[*index..=*index]));
+            let mut waiting = queue.items.iter().flat_map(|item| &item.frames);
+            running || waiting.any(|frame| any(&frame.operations[frame.next..]))
+        })
+    }
+
     /// What of other streams a new piece of work has to wait for.
     fn implied(&self, lane: &Lane) -> Vec<Ticket> {
         let other = match lane.kind {
@@ -175,7 +200,7 @@ impl Engine {
     fn start() -> Arc<Self> {
         let seed = std::env::var("WARPWRIGHT_EMULATOR_SEED").ok().and_then(|seed| seed.parse().ok());
         let state = Mutex::new(State { random: seed, ..State::default() });
-        let engine = Arc::new(Self { state, work: Condvar::new(), done: Condvar::new() });
+        let engine = Arc::new(Self { state, work: Condvar::new(), done: Condvar::new(), working: Mutex::new(()) });
         let running = Arc::clone(&engine);
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
         // Without a thread nothing would ever be done: there is no way to go on.
@@ -206,34 +231,76 @@ impl Engine {
             let queue = &mut state.queues[chosen];
             queue.busy = true;
             let (id, context) = (queue.lane.id, Arc::clone(&queue.lane.context));
-            let mut frames = queue.items.front_mut().map(|item| std::mem::take(&mut item.frames)).unwrap_or_default();
-            drop(state);
+            let mut frames = Vec::new();
+            if let Some(item) = queue.items.front_mut() {
+                frames = std::mem::take(&mut item.frames);
+                queue.clock = queue.clock.max(item.from);
+            }
+            let mut start = queue.clock;
             let Some((operations, index)) = Item::advance(&mut frames) else {
-                self.put_back(id, frames);
+                drop(state);
+                self.put_back(id, frames, start);
                 continue;
             };
+            let fills = operations[index].fills_device();
+            state.queues[chosen].running = Some((Arc::clone(&operations), index));
+            if let (true, Some(until)) = (fills, state.filled.get(&context.device.index)) {
+                start = start.max(*until);
+            }
+            drop(state);
             if operations[index].is_of_host() {
-                self.run_beside(id, context, frames, (operations, index));
+                self.run_beside(id, context, frames, (operations, index), start);
                 continue;
             }
+            let begun = Instant::now();
             // After an error a context does no more work, but what is waited for still counts as done.
             if context.error().is_none() || matches!(operations[index], Operation::Record(_)) {
                 context.prepare(&mut runner);
+                if let Operation::Record(record) = &operations[index] {
+                    record.complete(start);
+                }
+                // While a function of the host runs, it may do to memory what it likes.
+                let watched = checks().host_access && !self.runs_function();
+                if watched {
+                    checking::look(&operations[index]);
+                }
+                let working = locked(&self.working);
                 perform(&context, || operations[index].run(&mut runner));
+                drop(working);
+                if watched {
+                    checking::accept(&operations[index]);
+                }
+            }
+            let end = start + begun.elapsed();
+            if fills {
+                self.state().filled.insert(context.device.index, end);
             }
             drop((operations, context));
-            self.put_back(id, frames);
+            self.put_back(id, frames, end);
         }
     }
 
     /// Runs a function of the host on a thread of its own.
-    fn run_beside(self: &Arc<Self>, id: u64, context: Arc<Context>, frames: Vec<Frame>, at: (Arc<[Operation]>, usize)) {
+    fn run_beside(
+        self: &Arc<Self>,
+        id: u64,
+        context: Arc<Context>,
+        frames: Vec<Frame>,
+        at: (Arc<[Operation]>, usize),
+        start: Instant,
+    ) {
         let engine = Arc::clone(self);
         let work = move || {
-            let (operations, index) = at;
+            let ((operations, index), begun) = (at, Instant::now());
+            if checks().host_access {
+                checking::look(&operations[index]);
+            }
             perform(&context, || operations[index].call(context.error()));
+            if checks().host_access {
+                checking::accept(&operations[index]);
+            }
             drop((operations, context));
-            engine.put_back(id, frames);
+            engine.put_back(id, frames, start + begun.elapsed());
         };
         // The closure is lost if the thread cannot be had, so there is no way to go on; as for the engine's own thread.
         std::thread::Builder::new()
@@ -243,7 +310,7 @@ impl Engine {
     }
 
     /// Gives back what is left of the first item of a queue; it is done if that is nothing.
-    fn put_back(&self, id: u64, mut frames: Vec<Frame>) {
+    fn put_back(&self, id: u64, mut frames: Vec<Frame>, end: Instant) {
         while frames.last().is_some_and(|frame| frame.next == frame.operations.len()) {
             // Operations may own the last handle of something: let go of it before anybody can know it is done.
             frames.pop();
@@ -252,12 +319,19 @@ impl Engine {
         let Some(n) = state.queues.iter().position(|queue| queue.lane.id == id) else { return };
         let queue = &mut state.queues[n];
         queue.busy = false;
+        queue.clock = end;
+        let ran = queue.running.take();
         if frames.is_empty() {
             if let Some(item) = queue.items.pop_front() {
                 let empty = queue.items.is_empty().then(|| state.queues.swap_remove(n));
                 state.pending.remove(&item.ticket);
+                for later in state.queues.iter_mut().flat_map(|queue| &mut queue.items) {
+                    if later.after.contains(&item.ticket) {
+                        later.from = later.from.max(end);
+                    }
+                }
                 drop(state);
-                drop(empty);
+                drop((empty, ran));
                 self.done.notify_all();
             }
         } else {
@@ -278,10 +352,17 @@ impl Engine {
         state.submitted += 1;
         let ticket = state.submitted;
         state.pending.insert(ticket);
-        let item = Item { ticket, after: first, frames };
+        let from = Instant::now();
+        let item = Item { ticket, after: first, frames, from };
         match state.queues.iter_mut().find(|queue| queue.lane.id == lane.id) {
             Some(queue) => queue.items.push_back(item),
-            None => state.queues.push(Queue { lane: lane.clone(), items: [item].into(), busy: false }),
+            None => state.queues.push(Queue {
+                lane: lane.clone(),
+                items: [item].into(),
+                busy: false,
+                clock: from,
+                running: None,
+            }),
         }
         drop(state);
         self.work.notify_one();
@@ -300,31 +381,56 @@ impl Engine {
         }
     }
 
+    /// Whether a function of the host is running.
+    fn runs_function(&self) -> bool {
+        let state = self.state();
+        state.queues.iter().filter_map(|queue| queue.running.as_ref()).any(|(all, index)| all[*index].is_of_host())
+    }
+
+    /// Whether work is pending that the host has a part in: its functions, and waits for values in memory.
+    pub(crate) fn waits_for_host(&self) -> bool {
+        self.any_pending(|operation| operation.is_of_host() || matches!(operation, Operation::WaitValue(_)))
+    }
+
+    /// Whether pending work may use memory.
+    pub(crate) fn uses(&self, address: u64, bytes: u64) -> bool {
+        self.any_pending(|operation| operation.may_use(address, bytes))
+    }
+
+    /// Waits until no pending work of any context may use memory.
+    pub(crate) fn wait_for_uses(&self, address: u64, bytes: u64) {
+        let mut state = self.state();
+        while state.any(&|operation| operation.may_use(address, bytes)) {
+            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Does something that no kernel or copy may meet.
+    pub(crate) fn between_work<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _working = locked(&self.working);
+        body()
+    }
+
+    /// Whether `condition` holds for an operation that is not done.
+    fn any_pending(&self, condition: impl Fn(&Operation) -> bool) -> bool {
+        self.state().any(&condition)
+    }
+
     /// What of other streams new work in this one would have to wait for.
     pub(crate) fn waits(&self, lane: &Lane) -> Vec<Ticket> {
         self.state().implied(lane)
     }
 
-    /// The last work of each stream that `condition` holds for, where it is not done.
-    fn last(&self, condition: impl Fn(&Lane) -> bool) -> Vec<Ticket> {
-        let state = self.state();
-        let queues = state.queues.iter().filter(|queue| condition(&queue.lane));
-        queues.filter_map(|queue| queue.items.back()).map(|item| item.ticket).collect()
-    }
-
     /// The last work of each stream of a context, where it is not done.
     pub(crate) fn last_of(&self, context: &Context) -> Vec<Ticket> {
-        self.last(|lane| std::ptr::eq(&*lane.context, context))
+        let state = self.state();
+        let queues = state.queues.iter().filter(|queue| std::ptr::eq(&*queue.lane.context, context));
+        queues.filter_map(|queue| queue.items.back()).map(|item| item.ticket).collect()
     }
 
     /// Waits until all work of a context is done that was submitted so far.
     pub(crate) fn wait_for(&self, context: &Context) {
         self.last_of(context).into_iter().for_each(|ticket| self.wait(ticket));
-    }
-
-    /// Waits until all work is done that was submitted so far.
-    pub(crate) fn wait_all(&self) {
-        self.last(|_| true).into_iter().for_each(|ticket| self.wait(ticket));
     }
 }
 

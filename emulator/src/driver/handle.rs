@@ -14,13 +14,20 @@ pub(crate) struct Handle(pub(crate) usize);
 
 impl Handle {
     pub(crate) const NULL: Self = Self(0);
+
+    /// The number of the object in the order in which objects were made.
+    pub(crate) fn sequence(self) -> u64 {
+        self.0.saturating_sub(FIRST) as u64 / STEP as u64 + 1
+    }
 }
 
 /// The objects of one kind, by handle. No handle is given out twice, so one that was destroyed stays invalid.
 pub(crate) struct Table<T>(LazyLock<RwLock<HashMap<usize, Arc<T>>>>);
 
 /// The next handle; small numbers stand for special streams.
-static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
+static NEXT: AtomicUsize = AtomicUsize::new(FIRST);
+const FIRST: usize = 0x1000;
+const STEP: usize = 16;
 
 impl<T> Table<T> {
     pub(crate) const fn new() -> Self {
@@ -28,7 +35,7 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn insert(&self, object: Arc<T>) -> Handle {
-        let handle = NEXT.fetch_add(16, Ordering::Relaxed);
+        let handle = NEXT.fetch_add(STEP, Ordering::Relaxed);
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(handle, object);
         Handle(handle)
     }

@@ -10,8 +10,8 @@
 
 mod allocation;
 mod api;
-mod at_exit;
 mod capture;
+mod checking;
 mod code;
 mod context;
 mod counting;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::allocation::{Allocation, Kind};
+use super::checking::Watch;
 use super::code::{Code, Result};
 use super::context::{EventRecord, LoadedModule};
 use super::counting;
@@ -21,6 +22,8 @@ pub(crate) enum Place {
     Device(u64),
     /// Host memory, by its address. The caller of the driver API keeps it valid until the copy is done.
     Host(usize),
+    /// Host memory that is not to change until the copy has read it.
+    Watched(usize, #[expect(dead_code, reason = "it is kept so that the memory is watched")] Arc<Watch>),
     /// What pageable host memory held when the copy was asked for.
     Snapshot(Arc<[u8]>),
 }
@@ -144,11 +147,51 @@ impl Operation {
                 }
                 Ok(())
             }
-            Self::Record(record) => {
-                record.complete();
-                Ok(())
-            }
+            // The engine knows the time, and has told it.
+            Self::Record(_) => Ok(()),
             Self::Graph(operations) => operations.iter().try_for_each(|operation| operation.run(runner)),
+        }
+    }
+
+    /// Whether this is a kernel that leaves others little room on the device.
+    pub(crate) fn fills_device(&self) -> bool {
+        match self {
+            Self::Kernel(launch) => {
+                let profile = &launch.module.context.device.profile;
+                let shared =
+                    launch.module.module.program_at(launch.index).shared_bytes + u64::from(launch.dynamic_shared);
+                let each = profile.resident_blocks(launch.threads.iter().product(), shared);
+                let blocks: u64 = launch.blocks.iter().map(|&size| u64::from(size)).product();
+                2 * blocks > u64::from(each) * u64::from(profile.multiprocessors)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether `condition` holds for this operation or, if it is a graph, for one in it.
+    pub(crate) fn any(&self, condition: &dyn Fn(&Self) -> bool) -> bool {
+        match self {
+            Self::Graph(operations) => operations.iter().any(|operation| operation.any(condition)),
+            _ => condition(self),
+        }
+    }
+
+    /// Whether the operation uses memory, or may: a kernel may use what one of its parameters points at.
+    pub(crate) fn may_use(&self, address: u64, bytes: u64) -> bool {
+        let inside = |at: u64, length: u64| at < address.saturating_add(bytes) && address < at.saturating_add(length);
+        let place = |place: &Place, length: u64| match place {
+            Place::Device(at) => inside(*at, length),
+            Place::Host(at) | Place::Watched(at, _) => inside(*at as u64, length),
+            Place::Snapshot(_) => false,
+        };
+        match self {
+            Self::Kernel(launch) => launch.parameters.iter().any(|&word| inside(word, 1)),
+            Self::Copy { to, from, bytes } => place(to, *bytes) || place(from, *bytes),
+            Self::CopyRows { to, from, rows } => place(to, rows.span(rows.to)) || place(from, rows.span(rows.from)),
+            Self::Fill { to, width, count, .. } => inside(*to, width * count),
+            Self::WriteValue { to, width, .. } => inside(*to, *width),
+            Self::WaitValue(wait) => inside(wait.at, wait.width),
+            _ => false,
         }
     }
 
@@ -336,7 +379,7 @@ fn resolve(address: u64, bytes: u64, what: &str) -> Result<*mut u8> {
 fn source(from: &Place, bytes: u64) -> Result<*const u8> {
     Ok(match from {
         Place::Device(address) => resolve(*address, bytes, "copy from device memory")?.cast_const(),
-        Place::Host(address) => *address as *const u8,
+        Place::Host(address) | Place::Watched(address, _) => *address as *const u8,
         Place::Snapshot(data) => data.as_ptr(),
     })
 }
@@ -346,7 +389,7 @@ fn target(to: &Place, bytes: u64) -> Result<*mut u8> {
     match to {
         Place::Device(address) => resolve(*address, bytes, "copy to device memory"),
         Place::Host(address) => Ok(*address as *mut u8),
-        Place::Snapshot(_) => Err(Code::INVALID_VALUE),
+        Place::Snapshot(_) | Place::Watched(..) => Err(Code::INVALID_VALUE),
     }
 }
 

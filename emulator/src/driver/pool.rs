@@ -159,3 +159,9 @@ pub(crate) fn destroy(pool: Handle) -> Result<()> {
     }
     POOLS.remove(pool).map(|_| ())
 }
+
+/// The pools that programs have made, and not destroyed.
+pub(crate) fn made_by_programs() -> Vec<Handle> {
+    let defaults: Vec<Option<Handle>> = locked(&OF_DEVICES).iter().map(|pools| pools.default).collect();
+    POOLS.all().into_iter().map(|(handle, _)| handle).filter(|handle| !defaults.contains(&Some(*handle))).collect()
+}

@@ -1,11 +1,13 @@
 //! Chooses the CUDA driver of this process: NVIDIA's where there is a GPU, the emulator elsewhere.
 
-use std::ffi::{CString, c_char, c_int, c_uint};
+use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
+use crate::checks::{Checks, Finding, FindingKind, Report};
 
 /// Which driver is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,63 +77,111 @@ pub struct Selected {
     pub driver: Driver,
     /// Why it is not a GPU's, if one was looked for.
     pub no_gpu: Option<String>,
-    emulator: Option<Emulator>,
+    emulator: Option<Exports>,
 }
 
 /// What the emulator's library exports besides the driver API.
 #[derive(Debug, Clone, Copy)]
-struct Emulator {
+struct Exports {
     calls: unsafe extern "C" fn(*const c_char) -> u64,
-    count: unsafe extern "C" fn(c_int),
-    counters: unsafe extern "C" fn(c_int, *mut u8, usize) -> usize,
+    set_checks: unsafe extern "C" fn(u32),
+    findings: Findings,
+    set_counters: unsafe extern "C" fn(u32),
+    counters: unsafe extern "C" fn(u32, *mut u8, usize) -> usize,
 }
 
-impl Emulator {
-    /// Finds out whether a library is the emulator.
-    fn of(library: &Library) -> Option<Self> {
-        // SAFETY: only the emulator exports these names, with these signatures.
-        unsafe {
-            Some(Self {
-                calls: *library.get(b"warpwright_emulator_calls\0").ok()?,
-                count: *library.get(b"warpwright_emulator_count\0").ok()?,
-                counters: *library.get(b"warpwright_emulator_counters\0").ok()?,
-            })
-        }
-    }
+type Findings = unsafe extern "C" fn(Option<Visit>, *mut c_void, u32);
+type Visit = unsafe extern "C" fn(*mut c_void, *const RawFinding);
+
+/// A [`Finding`] on its way out of the shared library.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct RawFinding {
+    pub(crate) kind: u32,
+    pub(crate) address: u64,
+    pub(crate) bytes: u64,
+    pub(crate) sequence: u64,
+    /// UTF-8, `length` bytes.
+    pub(crate) detail: *const c_char,
+    pub(crate) length: usize,
 }
 
 impl Selected {
-    /// How often a function of the driver API was called in this process; `None` if the driver does not count.
-    #[must_use]
-    pub fn calls(&self, function: &str) -> Option<u64> {
-        let name = CString::new(function).ok()?;
-        // SAFETY: the function is the emulator's, in a library that is never closed; it reads the name.
-        self.emulator.map(|emulator| unsafe { (emulator.calls)(name.as_ptr()) })
+    /// Switches checks on and off, in place of what `WARPWRIGHT_EMULATOR_CHECKS` says. Returns whether the driver has
+    /// checks: a GPU's has not.
+    pub fn set_checks(&self, checks: Checks) -> bool {
+        if let Some(emulator) = &self.emulator {
+            // SAFETY: the function is the emulator's, in a library that is never closed.
+            unsafe { (emulator.set_checks)(checks.bits()) };
+        }
+        self.emulator.is_some()
     }
 
-    /// Begins to count what kernels do, from nothing, or counts no more. Says `false` if the driver is not the emulator: the
-    /// counters are the emulator's.
+    /// What the checks of the driver have found in this process so far; `None` if the driver has no checks.
     #[must_use]
-    pub fn count(&self, on: bool) -> bool {
-        // SAFETY: the function is the emulator's, in a library that is never closed.
-        self.emulator.map(|emulator| unsafe { (emulator.count)(c_int::from(on)) }).is_some()
+    pub fn report(&self) -> Option<Report> {
+        self.findings(false)
     }
 
-    /// What was counted since [`count`](Self::count) as text: a table of all kernels, and with details the
-    /// [counters](crate::counters) of each. `None` if the driver is not the emulator.
+    /// As [`report`](Self::report), and forgets what was found.
+    #[must_use]
+    pub fn take_report(&self) -> Option<Report> {
+        self.findings(true)
+    }
+
+    fn findings(&self, forget: bool) -> Option<Report> {
+        unsafe extern "C" fn add(report: *mut c_void, finding: *const RawFinding) {
+            // SAFETY: `findings` gives the report, and the library a finding; both live until the call returns.
+            let (report, finding) = unsafe { (&mut *report.cast::<Report>(), &*finding) };
+            // SAFETY: as above; the detail has so many bytes.
+            let detail = unsafe { std::slice::from_raw_parts(finding.detail.cast::<u8>(), finding.length) };
+            // A library that is newer than this may find more.
+            if let Some(kind) = FindingKind::from_number(finding.kind) {
+                let RawFinding { address, bytes, sequence, .. } = *finding;
+                let detail = String::from_utf8_lossy(detail).into_owned();
+                report.findings.push(Finding { kind, address, bytes, sequence, detail });
+            }
+        }
+        let emulator = self.emulator?;
+        let mut report = Report::default();
+        // SAFETY: the function is the emulator's, and `add` takes what it is given.
+        unsafe { (emulator.findings)(Some(add), (&raw mut report).cast(), forget.into()) };
+        Some(report)
+    }
+
+    /// Begins to count what kernels do, from nothing, or counts no more; in place of what `WARPWRIGHT_EMULATOR_COUNTERS`
+    /// says. Returns whether the driver has counters: a GPU's has not.
+    pub fn set_counters(&self, on: bool) -> bool {
+        if let Some(emulator) = &self.emulator {
+            // SAFETY: the function is the emulator's, in a library that is never closed.
+            unsafe { (emulator.set_counters)(on.into()) };
+        }
+        self.emulator.is_some()
+    }
+
+    /// What was counted so far, of work that was waited for, as text: a table of all kernels, and with details the
+    /// [counters](crate::counters) of each. `None` if the driver has no counters.
     #[must_use]
     pub fn counters(&self, details: bool) -> Option<String> {
-        let Emulator { counters, .. } = self.emulator?;
+        let emulator = self.emulator?;
         let mut text = Vec::new();
         loop {
-            // SAFETY: the function is the emulator's, in a library that is never closed; it writes to `text` what fits.
-            let length = unsafe { counters(c_int::from(details), text.as_mut_ptr(), text.len()) };
+            // SAFETY: the function is the emulator's, in a library that is never closed; it writes no more than has room.
+            let length = unsafe { (emulator.counters)(details.into(), text.as_mut_ptr(), text.len()) };
             if length <= text.len() {
                 text.truncate(length);
                 return Some(String::from_utf8_lossy(&text).into_owned());
             }
             text.resize(length, 0);
         }
+    }
+
+    /// How often a function of the driver API was called in this process; `None` if the driver does not count.
+    #[must_use]
+    pub fn calls(&self, function: &str) -> Option<u64> {
+        let name = CString::new(function).ok()?;
+        // SAFETY: the function is the emulator's, in a library that is never closed; it reads the name.
+        self.emulator.map(|emulator| unsafe { (emulator.calls)(name.as_ptr()) })
     }
 }
 
@@ -200,10 +250,23 @@ fn probe_gpu() -> Result<Selected, String> {
         return Err(format!("the driver has {devices} devices (error {code})"));
     }
     // The library path may lead to the emulator.
-    let emulator = Emulator::of(&library);
+    let emulator = exports(&library);
     let driver = if emulator.is_some() { Driver::Emulator } else { Driver::Gpu };
     std::mem::forget(library);
     Ok(Selected { driver, no_gpu: None, emulator })
+}
+
+fn exports(library: &Library) -> Option<Exports> {
+    // SAFETY: only the emulator exports the names, with these signatures.
+    unsafe {
+        Some(Exports {
+            calls: *library.get(b"warpwright_emulator_calls\0").ok()?,
+            set_checks: *library.get(b"warpwright_emulator_set_checks\0").ok()?,
+            findings: *library.get(b"warpwright_emulator_findings\0").ok()?,
+            set_counters: *library.get(b"warpwright_emulator_set_counters\0").ok()?,
+            counters: *library.get(b"warpwright_emulator_counters\0").ok()?,
+        })
+    }
 }
 
 /// Opens the emulator's library so that whoever asks for `libcuda.so` from now on gets it: the name is its soname.
@@ -212,7 +275,7 @@ fn open_emulator() -> Result<Selected, SelectError> {
     // SAFETY: the library is the emulator, which has no initialisers.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) };
     let library = library.map_err(|error| SelectError::Open(explain(&error)))?;
-    let emulator = Emulator::of(&library);
+    let emulator = exports(&library);
     if emulator.is_none() {
         return Err(SelectError::Open(format!("{} is not the emulator", path.display())));
     }

@@ -36,7 +36,7 @@ pub(crate) struct Stream {
 /// `CUstreamAttrValue`
 #[repr(C, align(8))]
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Attribute(pub(crate) [u32; 16]);
+pub(crate) struct Attribute(pub(crate) [u32; 16]);
 
 /// The handles of the default streams that are not null: the legacy one, and that of the calling thread.
 const LEGACY: usize = 1;
@@ -179,8 +179,9 @@ pub(crate) struct EventRecord {
 }
 
 impl EventRecord {
-    pub(crate) fn complete(&self) {
-        self.time.get_or_init(Instant::now);
+    /// Says the time of the device at which the event was reached.
+    pub(crate) fn complete(&self, time: Instant) {
+        self.time.get_or_init(|| time);
     }
 }
 

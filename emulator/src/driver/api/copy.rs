@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::memory::device;
 use super::{driver_api, give};
 use crate::driver::allocation;
+use crate::driver::checking;
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{CONTEXTS, Stream};
 use crate::driver::device as devices;
@@ -26,8 +27,12 @@ unsafe fn source(stream: &Stream, from: *const c_void, bytes: usize) -> Result<P
     if from.is_null() && bytes > 0 {
         return Err(Code::INVALID_VALUE);
     }
-    if stream.is_capturing() || is_known(from as usize, bytes) {
+    if stream.is_capturing() {
         return Ok(Place::Host(from as usize));
+    }
+    if is_known(from as usize, bytes) {
+        let watch = checking::watch(from as u64, bytes);
+        return Ok(watch.map_or(Place::Host(from as usize), |watch| Place::Watched(from as usize, watch)));
     }
     let mut snapshot = Vec::<u8>::with_capacity(bytes);
     // SAFETY: the caller's word; the vector has room for as many bytes, and they are set before it says so.
@@ -321,52 +326,52 @@ fn copy_peer(stream: &Stream, to: (u64, Handle), from: (u64, Handle), bytes: usi
 }
 
 driver_api! {
-    fn cuMemcpy(to: u64, from: u64, bytes: usize) {
+    fn cuMemcpy(to: u64, from: u64, bytes: usize) as cuMemcpy_ptds {
         let stream = legacy()?;
         copy_any(&stream, to, from, bytes)?;
         stream.synchronize()
     }
 
-    fn cuMemcpyAsync(to: u64, from: u64, bytes: usize, stream: Handle) {
+    fn cuMemcpyAsync(to: u64, from: u64, bytes: usize, stream: Handle) as cuMemcpyAsync_ptsz {
         let stream = Stream::get(stream)?;
         copy_any(&stream, to, from, bytes)?;
         finish(&stream, is_synchronous(to) || is_synchronous(from))
     }
 
-    fn cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize) {
+    fn cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize) as cuMemcpyHtoD_v2_ptds {
         let stream = legacy()?;
         copy(&stream, device(to, bytes)?, source(&stream, from, bytes)?, bytes)?;
         stream.synchronize()
     }
 
-    fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, stream: Handle) {
+    fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, stream: Handle) as cuMemcpyHtoDAsync_v2_ptsz {
         let stream = Stream::get(stream)?;
         copy(&stream, device(to, bytes)?, source(&stream, from, bytes)?, bytes)?;
         finish(&stream, is_synchronous(to))
     }
 
-    fn cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usize) {
+    fn cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usize) as cuMemcpyDtoH_v2_ptds {
         let stream = legacy()?;
         to_host(&stream, to, from, bytes)?;
         stream.synchronize()
     }
 
-    fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, stream: Handle) {
+    fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, stream: Handle) as cuMemcpyDtoHAsync_v2_ptsz {
         let stream = Stream::get(stream)?;
         to_host(&stream, to, from, bytes)?;
         finish(&stream, is_synchronous(from))
     }
 
-    fn cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) {
+    fn cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) as cuMemcpyDtoD_v2_ptds {
         // As documented, the host does not wait.
         copy(&*legacy()?, device(to, bytes)?, device(from, bytes)?, bytes)
     }
 
-    fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Handle) {
+    fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Handle) as cuMemcpyDtoDAsync_v2_ptsz {
         copy(&*Stream::get(stream)?, device(to, bytes)?, device(from, bytes)?, bytes)
     }
 
-    fn cuMemcpyPeer(to: u64, to_context: Handle, from: u64, from_context: Handle, bytes: usize) {
+    fn cuMemcpyPeer(to: u64, to_context: Handle, from: u64, from_context: Handle, bytes: usize) as cuMemcpyPeer_ptds {
         copy_peer(&*legacy()?, (to, to_context), (from, from_context), bytes)
     }
 
@@ -377,109 +382,109 @@ driver_api! {
         from_context: Handle,
         bytes: usize,
         stream: Handle,
-    ) {
+    ) as cuMemcpyPeerAsync_ptsz {
         copy_peer(&*Stream::get(stream)?, (to, to_context), (from, from_context), bytes)
     }
 
-    fn cuMemcpy2D_v2(description: *const Copy2) {
+    fn cuMemcpy2D_v2(description: *const Copy2) as cuMemcpy2D_v2_ptds {
         let stream = legacy()?;
         copy_2(&stream, description)?;
         stream.synchronize()
     }
 
-    fn cuMemcpy2DUnaligned_v2(description: *const Copy2) {
+    fn cuMemcpy2DUnaligned_v2(description: *const Copy2) as cuMemcpy2DUnaligned_v2_ptds {
         let stream = legacy()?;
         copy_2(&stream, description)?;
         stream.synchronize()
     }
 
-    fn cuMemcpy2DAsync_v2(description: *const Copy2, stream: Handle) {
+    fn cuMemcpy2DAsync_v2(description: *const Copy2, stream: Handle) as cuMemcpy2DAsync_v2_ptsz {
         let stream = Stream::get(stream)?;
         let wait = copy_2(&stream, description)?;
         finish(&stream, wait)
     }
 
-    fn cuMemcpy3D_v2(description: *const Copy3) {
+    fn cuMemcpy3D_v2(description: *const Copy3) as cuMemcpy3D_v2_ptds {
         let stream = legacy()?;
         copy_3(&stream, description)?;
         stream.synchronize()
     }
 
-    fn cuMemcpy3DAsync_v2(description: *const Copy3, stream: Handle) {
+    fn cuMemcpy3DAsync_v2(description: *const Copy3, stream: Handle) as cuMemcpy3DAsync_v2_ptsz {
         let stream = Stream::get(stream)?;
         let wait = copy_3(&stream, description)?;
         finish(&stream, wait)
     }
 
-    fn cuMemcpy3DPeer(description: *const Copy3) {
+    fn cuMemcpy3DPeer(description: *const Copy3) as cuMemcpy3DPeer_ptds {
         let stream = legacy()?;
         copy_3(&stream, description)?;
         stream.synchronize()
     }
 
-    fn cuMemcpy3DPeerAsync(description: *const Copy3, stream: Handle) {
+    fn cuMemcpy3DPeerAsync(description: *const Copy3, stream: Handle) as cuMemcpy3DPeerAsync_ptsz {
         let stream = Stream::get(stream)?;
         let wait = copy_3(&stream, description)?;
         finish(&stream, wait)
     }
 
-    fn cuMemsetD8_v2(to: u64, value: u8, count: usize) {
+    fn cuMemsetD8_v2(to: u64, value: u8, count: usize) as cuMemsetD8_v2_ptds {
         let stream = legacy()?;
         fill(&stream, to, value.into(), 1, count)?;
         finish_fill(&stream, to)
     }
 
-    fn cuMemsetD16_v2(to: u64, value: u16, count: usize) {
+    fn cuMemsetD16_v2(to: u64, value: u16, count: usize) as cuMemsetD16_v2_ptds {
         let stream = legacy()?;
         fill(&stream, to, value.into(), 2, count)?;
         finish_fill(&stream, to)
     }
 
-    fn cuMemsetD32_v2(to: u64, value: c_uint, count: usize) {
+    fn cuMemsetD32_v2(to: u64, value: c_uint, count: usize) as cuMemsetD32_v2_ptds {
         let stream = legacy()?;
         fill(&stream, to, value, 4, count)?;
         finish_fill(&stream, to)
     }
 
-    fn cuMemsetD8Async(to: u64, value: u8, count: usize, stream: Handle) {
+    fn cuMemsetD8Async(to: u64, value: u8, count: usize, stream: Handle) as cuMemsetD8Async_ptsz {
         fill(&*Stream::get(stream)?, to, value.into(), 1, count)
     }
 
-    fn cuMemsetD16Async(to: u64, value: u16, count: usize, stream: Handle) {
+    fn cuMemsetD16Async(to: u64, value: u16, count: usize, stream: Handle) as cuMemsetD16Async_ptsz {
         fill(&*Stream::get(stream)?, to, value.into(), 2, count)
     }
 
-    fn cuMemsetD32Async(to: u64, value: c_uint, count: usize, stream: Handle) {
+    fn cuMemsetD32Async(to: u64, value: c_uint, count: usize, stream: Handle) as cuMemsetD32Async_ptsz {
         fill(&*Stream::get(stream)?, to, value, 4, count)
     }
 
-    fn cuMemsetD2D8_v2(to: u64, pitch: usize, value: u8, width: usize, height: usize) {
+    fn cuMemsetD2D8_v2(to: u64, pitch: usize, value: u8, width: usize, height: usize) as cuMemsetD2D8_v2_ptds {
         let stream = legacy()?;
         fill_rows(&stream, to, pitch, value.into(), 1, [width, height])?;
         finish_fill(&stream, to)
     }
 
-    fn cuMemsetD2D16_v2(to: u64, pitch: usize, value: u16, width: usize, height: usize) {
+    fn cuMemsetD2D16_v2(to: u64, pitch: usize, value: u16, width: usize, height: usize) as cuMemsetD2D16_v2_ptds {
         let stream = legacy()?;
         fill_rows(&stream, to, pitch, value.into(), 2, [width, height])?;
         finish_fill(&stream, to)
     }
 
-    fn cuMemsetD2D32_v2(to: u64, pitch: usize, value: c_uint, width: usize, height: usize) {
+    fn cuMemsetD2D32_v2(to: u64, pitch: usize, value: c_uint, width: usize, height: usize) as cuMemsetD2D32_v2_ptds {
         let stream = legacy()?;
         fill_rows(&stream, to, pitch, value, 4, [width, height])?;
         finish_fill(&stream, to)
     }
 
-    fn cuMemsetD2D8Async(to: u64, pitch: usize, value: u8, width: usize, height: usize, stream: Handle) {
+    fn cuMemsetD2D8Async(to: u64, pitch: usize, value: u8, width: usize, height: usize, stream: Handle) as cuMemsetD2D8Async_ptsz {
         fill_rows(&*Stream::get(stream)?, to, pitch, value.into(), 1, [width, height])
     }
 
-    fn cuMemsetD2D16Async(to: u64, pitch: usize, value: u16, width: usize, height: usize, stream: Handle) {
+    fn cuMemsetD2D16Async(to: u64, pitch: usize, value: u16, width: usize, height: usize, stream: Handle) as cuMemsetD2D16Async_ptsz {
         fill_rows(&*Stream::get(stream)?, to, pitch, value.into(), 2, [width, height])
     }
 
-    fn cuMemsetD2D32Async(to: u64, pitch: usize, value: c_uint, width: usize, height: usize, stream: Handle) {
+    fn cuMemsetD2D32Async(to: u64, pitch: usize, value: c_uint, width: usize, height: usize, stream: Handle) as cuMemsetD2D32Async_ptsz {
         fill_rows(&*Stream::get(stream)?, to, pitch, value, 4, [width, height])
     }
 

@@ -36,11 +36,11 @@ driver_api! {
         EVENTS.remove(event).map(|_| ())
     }
 
-    fn cuEventRecord(event: Handle, stream: Handle) {
+    fn cuEventRecord(event: Handle, stream: Handle) as cuEventRecord_ptsz {
         EVENTS.get(event)?.record(&*Stream::get(stream)?)
     }
 
-    fn cuEventRecordWithFlags(event: Handle, stream: Handle, flags: c_uint) {
+    fn cuEventRecordWithFlags(event: Handle, stream: Handle, flags: c_uint) as cuEventRecordWithFlags_ptsz {
         if flags > 1 {
             return Err(Code::INVALID_VALUE);
         }

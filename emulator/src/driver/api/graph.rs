@@ -276,12 +276,12 @@ driver_api! {
         EXECUTABLES.remove(executable).map(|_| ())
     }
 
-    fn cuGraphUpload(executable: Handle, stream: Handle) {
+    fn cuGraphUpload(executable: Handle, stream: Handle) as cuGraphUpload_ptsz {
         Stream::get(stream)?;
         EXECUTABLES.get(executable).map(|_| ())
     }
 
-    fn cuGraphLaunch(executable: Handle, stream: Handle) {
+    fn cuGraphLaunch(executable: Handle, stream: Handle) as cuGraphLaunch_ptsz {
         let executable = EXECUTABLES.get(executable)?;
         Stream::get(stream)?.submit(Operation::Graph(executable.operations()))
     }

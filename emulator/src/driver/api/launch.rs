@@ -151,7 +151,7 @@ driver_api! {
         stream: Handle,
         parameters: *mut *mut c_void,
         extra: *mut *mut c_void,
-    ) {
+    ) as cuLaunchKernel_ptsz {
         let (blocks, threads) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
         submit(stream, kernel_launch(function, blocks, threads, dynamic_shared, parameters, extra)?)
     }
@@ -167,7 +167,7 @@ driver_api! {
         dynamic_shared: c_uint,
         stream: Handle,
         parameters: *mut *mut c_void,
-    ) {
+    ) as cuLaunchCooperativeKernel_ptsz {
         let (blocks, threads) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
         let launch = kernel_launch(function, blocks, threads, dynamic_shared, parameters, std::ptr::null_mut())?;
         let launch = KernelLaunch { cooperative: true, ..launch };
@@ -180,7 +180,7 @@ driver_api! {
         function: Handle,
         parameters: *mut *mut c_void,
         extra: *mut *mut c_void,
-    ) {
+    ) as cuLaunchKernelEx_ptsz {
         if config.is_null() {
             return Err(Code::INVALID_VALUE);
         }

@@ -198,7 +198,7 @@ driver_api! {
         give(address, allocation::allocate_host(&context, bytes, Kind::Managed)? as u64)
     }
 
-    fn cuMemAllocAsync(address: *mut u64, bytes: usize, stream: Handle) {
+    fn cuMemAllocAsync(address: *mut u64, bytes: usize, stream: Handle) as cuMemAllocAsync_ptsz {
         let of = Stream::get(stream)?.context.device;
         if address.is_null() {
             return Err(Code::INVALID_VALUE);
@@ -206,7 +206,7 @@ driver_api! {
         give(address, allocate_async(&pool(pool::current_of(of))?, bytes, stream)?)
     }
 
-    fn cuMemAllocFromPoolAsync(address: *mut u64, bytes: usize, from: Handle, stream: Handle) {
+    fn cuMemAllocFromPoolAsync(address: *mut u64, bytes: usize, from: Handle, stream: Handle) as cuMemAllocFromPoolAsync_ptsz {
         if address.is_null() {
             return Err(Code::INVALID_VALUE);
         }
@@ -219,7 +219,7 @@ driver_api! {
         if address == 0 { Ok(()) } else { allocation::free(address) }
     }
 
-    fn cuMemFreeAsync(address: u64, stream: Handle) {
+    fn cuMemFreeAsync(address: u64, stream: Handle) as cuMemFreeAsync_ptsz {
         let stream = Stream::get(stream)?;
         stream.not_capturing()?;
         if address == 0 {
@@ -290,7 +290,7 @@ driver_api! {
         if memory.is_null() || bytes == 0 || flags & !REGISTER_FLAGS != 0 {
             return Err(Code::INVALID_VALUE);
         }
-        allocation::register(&context, memory as u64, bytes as u64, flags)
+        allocation::register(&context, memory as u64, bytes as u64)
     }
 
     fn cuMemHostUnregister(memory: *mut c_void) {
@@ -342,7 +342,7 @@ driver_api! {
         if (1..=6).contains(&advice) { advise(address, bytes) } else { Err(Code::INVALID_VALUE) }
     }
 
-    fn cuMemPrefetchAsync(address: u64, bytes: usize, _device: c_int, stream: Handle) {
+    fn cuMemPrefetchAsync(address: u64, bytes: usize, _device: c_int, stream: Handle) as cuMemPrefetchAsync_ptsz {
         prefetch(address, bytes, stream)
     }
 
@@ -353,7 +353,7 @@ driver_api! {
         _number: c_int,
         flags: c_uint,
         stream: Handle,
-    ) {
+    ) as cuMemPrefetchAsync_v2_ptsz {
         if flags == 0 { prefetch(address, bytes, stream) } else { Err(Code::INVALID_VALUE) }
     }
 

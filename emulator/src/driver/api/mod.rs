@@ -7,8 +7,10 @@
 #![allow(missing_docs, reason = "each function is documented by NVIDIA's driver API")]
 #![allow(unreachable_pub, reason = "they are reached through the shared library")]
 
+mod checks;
 mod context;
 mod copy;
+mod counters;
 mod device;
 mod error;
 mod event;
@@ -19,18 +21,24 @@ mod module;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char};
 use std::sync::{Mutex, PoisonError};
 
 use super::code::{Code, Result};
-use super::counting;
+use super::operation::HostFunction;
 
 /// How often each function was called.
 static CALLS: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
 
+/// What a function may call that a stream has called: nothing that could wait for that stream.
+const IN_HOST_FUNCTIONS: [&str; 3] = ["cuGetErrorName", "cuGetErrorString", "cuDriverGetVersion"];
+
 /// Counts the call and runs the body of a function; a panic there is an error, not undefined behaviour.
 fn enter(name: &'static str, body: impl FnOnce() -> Result<()>) -> Code {
     *CALLS.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+    if HostFunction::is_running() && !IN_HOST_FUNCTIONS.contains(&name) {
+        return Code::NOT_PERMITTED;
+    }
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
         Ok(Ok(())) => Code::SUCCESS,
         Ok(Err(code)) => code,
@@ -49,31 +57,10 @@ pub unsafe extern "C" fn warpwright_emulator_calls(name: *const c_char) -> u64 {
     CALLS.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or(0)
 }
 
-/// Begins to count what kernels do, from nothing, or with 0 counts no more.
-#[unsafe(no_mangle)]
-pub extern "C" fn warpwright_emulator_count(on: c_int) {
-    counting::count(on != 0);
-}
-
-/// Writes what was counted since then as text, as much of it as there is room for and no NUL after it, and returns its length:
-/// a table of all kernels, and if `details` is not 0 the counters of each.
-///
-/// # Safety
-/// There is room for `room` bytes at `text`, which may be null if that is 0.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn warpwright_emulator_counters(details: c_int, text: *mut u8, room: usize) -> usize {
-    let counted = counting::text(details != 0);
-    let length = counted.len().min(room);
-    if !text.is_null() {
-        // SAFETY: the caller's word.
-        unsafe { text.copy_from_nonoverlapping(counted.as_ptr(), length) };
-    }
-    counted.len()
-}
-
-/// Defines exported functions whose bodies return a `Result`.
+/// Defines exported functions whose bodies return a `Result`. What follows `as` is the name of the same function for
+/// programs to which the null stream is the calling thread's own default stream.
 macro_rules! driver_api {
-    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block)*) => {$(
+    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(as $per_thread:ident)? $body:block)*) => {$(
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> $crate::driver::code::Code {
             $crate::driver::api::enter(stringify!($name), || {
@@ -82,9 +69,26 @@ macro_rules! driver_api {
                 unsafe { $body }
             })
         }
+
+        $crate::driver::api::per_thread!($name($($argument: $type),*) $(as $per_thread)?);
     )*};
 }
 use driver_api;
+
+/// Defines the function that follows `as` in [`driver_api!`].
+macro_rules! per_thread {
+    ($name:ident($($arguments:tt)*)) => {};
+    ($name:ident($($argument:ident: $type:ty),*) as $per_thread:ident) => {
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $per_thread($($argument: $type),*) -> $crate::driver::code::Code {
+            $crate::driver::stream::with_per_thread_default(|| {
+                // SAFETY: the arguments are handed on.
+                unsafe { $name($($argument),*) }
+            })
+        }
+    };
+}
+use per_thread;
 
 /// Writes a result through a pointer of the caller.
 ///

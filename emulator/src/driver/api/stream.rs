@@ -23,7 +23,7 @@ fn create(flags: c_uint, priority: c_int) -> Result<Handle> {
 }
 
 /// `CUstreamAttrValue`
-pub type AttributeValue = crate::driver::stream::Attribute;
+pub(crate) type AttributeValue = crate::driver::stream::Attribute;
 
 /// Attributes of a stream: its window of L2, how the host waits for it, its priority, its domain of memory
 /// synchronisation, and how domains of the program are mapped to those of the device.
@@ -91,17 +91,17 @@ driver_api! {
         STREAMS.remove(stream).map(|_| ())
     }
 
-    fn cuStreamSynchronize(stream: Handle) {
+    fn cuStreamSynchronize(stream: Handle) as cuStreamSynchronize_ptsz {
         Stream::get(stream)?.synchronize()
     }
 
-    fn cuStreamQuery(stream: Handle) {
+    fn cuStreamQuery(stream: Handle) as cuStreamQuery_ptsz {
         let stream = Stream::get(stream)?;
         stream.not_capturing()?;
         if stream.is_done() { stream.context.alive() } else { Err(Code::NOT_READY) }
     }
 
-    fn cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint) {
+    fn cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint) as cuStreamWaitEvent_ptsz {
         let stream = Stream::get(stream)?;
         let event = EVENTS.get(event)?;
         if flags > 1 {
@@ -117,22 +117,22 @@ driver_api! {
         Ok(())
     }
 
-    fn cuStreamGetCtx(stream: Handle, context: *mut Handle) {
+    fn cuStreamGetCtx(stream: Handle, context: *mut Handle) as cuStreamGetCtx_ptsz {
         give(context, Stream::get(stream)?.context.handle())
     }
 
-    fn cuStreamGetCtx_v2(stream: Handle, context: *mut Handle, green: *mut Handle) {
+    fn cuStreamGetCtx_v2(stream: Handle, context: *mut Handle, green: *mut Handle) as cuStreamGetCtx_v2_ptsz {
         if !green.is_null() {
             green.write(Handle::NULL);
         }
         give(context, Stream::get(stream)?.context.handle())
     }
 
-    fn cuStreamGetDevice(stream: Handle, device: *mut c_int) {
+    fn cuStreamGetDevice(stream: Handle, device: *mut c_int) as cuStreamGetDevice_ptsz {
         give(device, Stream::get(stream)?.context.device.index as c_int)
     }
 
-    fn cuStreamGetId(stream: Handle, id: *mut u64) {
+    fn cuStreamGetId(stream: Handle, id: *mut u64) as cuStreamGetId_ptsz {
         give(id, Stream::get(stream)?.id())
     }
 
@@ -141,7 +141,7 @@ driver_api! {
         function: Option<unsafe extern "C" fn(Handle, Code, *mut c_void)>,
         data: *mut c_void,
         flags: c_uint,
-    ) {
+    ) as cuStreamAddCallback_ptsz {
         let function = function.filter(|_| flags == 0).ok_or(Code::INVALID_VALUE)?;
         let found = Stream::get(stream)?;
         found.not_capturing()?;
@@ -149,11 +149,11 @@ driver_api! {
         Ok(())
     }
 
-    fn cuStreamGetAttribute(stream: Handle, attribute: c_int, value: *mut AttributeValue) {
+    fn cuStreamGetAttribute(stream: Handle, attribute: c_int, value: *mut AttributeValue) as cuStreamGetAttribute_ptsz {
         give(value, attribute_of(&*Stream::get(stream)?, attribute)?)
     }
 
-    fn cuStreamSetAttribute(stream: Handle, attribute: c_int, value: *const AttributeValue) {
+    fn cuStreamSetAttribute(stream: Handle, attribute: c_int, value: *const AttributeValue) as cuStreamSetAttribute_ptsz {
         if value.is_null() {
             return Err(Code::INVALID_VALUE);
         }
@@ -170,7 +170,7 @@ driver_api! {
         }
     }
 
-    fn cuStreamCopyAttributes(to: Handle, from: Handle) {
+    fn cuStreamCopyAttributes(to: Handle, from: Handle) as cuStreamCopyAttributes_ptsz {
         let (to, from) = (Stream::get(to)?, Stream::get(from)?);
         if !Arc::ptr_eq(&to.context, &from.context) {
             return Err(Code::INVALID_VALUE);
@@ -180,23 +180,23 @@ driver_api! {
         Ok(())
     }
 
-    fn cuStreamWaitValue32_v2(stream: Handle, address: u64, value: c_uint, flags: c_uint) {
+    fn cuStreamWaitValue32_v2(stream: Handle, address: u64, value: c_uint, flags: c_uint) as cuStreamWaitValue32_v2_ptsz {
         wait_value(stream, address, value.into(), 4, flags)
     }
 
-    fn cuStreamWaitValue64_v2(stream: Handle, address: u64, value: u64, flags: c_uint) {
+    fn cuStreamWaitValue64_v2(stream: Handle, address: u64, value: u64, flags: c_uint) as cuStreamWaitValue64_v2_ptsz {
         wait_value(stream, address, value, 8, flags)
     }
 
-    fn cuStreamWriteValue32_v2(stream: Handle, address: u64, value: c_uint, flags: c_uint) {
+    fn cuStreamWriteValue32_v2(stream: Handle, address: u64, value: c_uint, flags: c_uint) as cuStreamWriteValue32_v2_ptsz {
         write_value(stream, address, value.into(), 4, flags)
     }
 
-    fn cuStreamWriteValue64_v2(stream: Handle, address: u64, value: u64, flags: c_uint) {
+    fn cuStreamWriteValue64_v2(stream: Handle, address: u64, value: u64, flags: c_uint) as cuStreamWriteValue64_v2_ptsz {
         write_value(stream, address, value, 8, flags)
     }
 
-    fn cuStreamAttachMemAsync(stream: Handle, address: u64, bytes: usize, flags: c_uint) {
+    fn cuStreamAttachMemAsync(stream: Handle, address: u64, bytes: usize, flags: c_uint) as cuStreamAttachMemAsync_ptsz {
         let stream = Stream::get(stream)?;
         stream.not_capturing()?;
         let found = allocation::find(address).filter(|found| matches!(found.kind, Kind::Managed));
@@ -212,20 +212,20 @@ driver_api! {
         Ok(())
     }
 
-    fn cuStreamGetFlags(stream: Handle, flags: *mut c_uint) {
+    fn cuStreamGetFlags(stream: Handle, flags: *mut c_uint) as cuStreamGetFlags_ptsz {
         give(flags, Stream::get(stream)?.flags)
     }
 
-    fn cuStreamGetPriority(stream: Handle, priority: *mut c_int) {
+    fn cuStreamGetPriority(stream: Handle, priority: *mut c_int) as cuStreamGetPriority_ptsz {
         give(priority, Stream::get(stream)?.priority)
     }
 
-    fn cuLaunchHostFunc(stream: Handle, function: Option<unsafe extern "C" fn(*mut c_void)>, data: *mut c_void) {
+    fn cuLaunchHostFunc(stream: Handle, function: Option<unsafe extern "C" fn(*mut c_void)>, data: *mut c_void) as cuLaunchHostFunc_ptsz {
         let function = function.ok_or(Code::INVALID_VALUE)?;
         Stream::get(stream)?.submit(Operation::Host(HostFunction { function, data: data as usize }))
     }
 
-    fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) {
+    fn cuStreamBeginCapture_v2(stream: Handle, mode: c_int) as cuStreamBeginCapture_v2_ptsz {
         let found = Stream::get(stream)?;
         let mode = Mode::from_number(mode)?;
         // The legacy stream cannot be captured.
@@ -240,7 +240,7 @@ driver_api! {
         Ok(())
     }
 
-    fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) {
+    fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) as cuStreamEndCapture_ptsz {
         let stream = Stream::get(stream)?;
         let mut capture = locked(&stream.capture);
         capture.as_ref().ok_or(Code::ILLEGAL_STATE)?.check_thread()?;
@@ -250,7 +250,7 @@ driver_api! {
         }
     }
 
-    fn cuStreamIsCapturing(stream: Handle, status: *mut c_int) {
+    fn cuStreamIsCapturing(stream: Handle, status: *mut c_int) as cuStreamIsCapturing_ptsz {
         let stream = Stream::get(stream)?;
         let state = match &*locked(&stream.capture) {
             None => 0,
@@ -267,7 +267,7 @@ driver_api! {
         graph: *mut Handle,
         after: *mut *const Handle,
         count: *mut usize,
-    ) {
+    ) as cuStreamGetCaptureInfo_v2_ptsz {
         let stream = Stream::get(stream)?;
         let capture = locked(&stream.capture);
         let Some(capture) = &*capture else { return give(status, 0) };
