@@ -28,7 +28,11 @@ enum Command {
     Generate(generate::Arguments),
     /// Writes the logits of a sequence of tokens as JSON.
     Logits(logits::Arguments),
-    /// Shows what the kernels do while text is generated, and the least time that a GPU needs: needs no GPU.
+    /// Shows what the kernels do while text is generated, and the least time that a GPU needs for it.
+    ///
+    /// Text is generated on the emulator, which counts for each kernel: launches, warp-instructions, lanes, bytes moved, bank
+    /// conflicts. The counters are the emulator's: they need no GPU, and on a GPU there are none. There, Nsight Compute is
+    /// the tool.
     Profile(profile::Arguments),
     /// Shows what is in a model file.
     Inspect(inspect::Arguments),

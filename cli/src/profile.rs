@@ -16,13 +16,8 @@ use crate::tokenizer::ModelTokenizer;
 const PROMPT: &str = "47+58=";
 
 #[derive(Debug, clap::Args)]
-#[command(
-    long_about = "Generates text on the emulator and shows what each kernel did: launches, warp-instructions, lanes, bytes \
-                  moved, bank conflicts, and the least time that a GPU needs for it. The counters are the emulator's: they \
-                  need no GPU, and on a GPU there are none; Nsight Compute is the tool there.",
-    after_help = "Examples:\n  warpwright profile\n  warpwright profile --device sm_86 --details\n  \
-                  warpwright profile models/adder-q1_0.gguf 123+456= -n 4"
-)]
+#[command(after_help = "Examples:\n  warpwright profile\n  warpwright profile --device sm_86 --details\n  \
+                  warpwright profile models/adder-q1_0.gguf 123+456= -n 4")]
 pub(crate) struct Arguments {
     /// A model file (GGUF); without one, the model that ships, which adds two numbers of up to three digits.
     model: Option<PathBuf>,

@@ -350,7 +350,7 @@ fn the_hottest_instructions_come_first() {
     let hottest = counters(body, 32);
     let hottest = hottest.hottest(2);
     assert_eq!((hottest.len(), hottest[0].opcode.as_str(), hottest[0].turns()), (2, "ld.shared.u32", 32));
-    assert_eq!(hottest[1].turns(), 1);
+    assert!(hottest[1].turns() == 1 && hottest[1].opcode != "mov.u32", "{hottest:?}");
 }
 
 #[test]

@@ -142,10 +142,12 @@ impl Counters {
         (self.loaded_sectors + self.stored_sectors) * SECTOR
     }
 
-    /// The instructions that took the most turns ([`Instruction::turns`]), most first.
+    /// The instructions that took the most turns ([`Instruction::turns`]), most first; without moves and parameters, which
+    /// mostly vanish when PTX is compiled.
     #[must_use]
     pub fn hottest(&self, number: usize) -> Vec<&Instruction> {
-        let mut executed: Vec<&Instruction> = self.instructions.iter().filter(|one| one.count.warps > 0).collect();
+        let executed = self.instructions.iter().filter(|one| one.count.warps > 0 && one.class.is_issued());
+        let mut executed: Vec<&Instruction> = executed.collect();
         executed.sort_by_key(|one| std::cmp::Reverse(one.turns()));
         executed.truncate(number);
         executed

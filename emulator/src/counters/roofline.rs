@@ -191,11 +191,11 @@ impl fmt::Display for Roofline {
         let launches = if self.launches == 1 { String::new() } else { format!(" for {} launches", self.launches) };
         writeln!(f, "  on {name} (sm_{target}) no less than {least}{launches}; bound by {}", self.bound_by())?;
         let shown = self.times.iter().filter(|(_, seconds)| *seconds > 0.0);
-        let rows = shown.map(|(resource, seconds)| {
+        let mut rows = vec![["resource", "time", "of the longest"].map(str::to_owned).to_vec()];
+        rows.extend(shown.map(|(resource, seconds)| {
             vec![resource.to_string(), table::time(*seconds), table::percent(*seconds, self.times[0].1)]
-        });
-        let header = ["resource", "time", "of the longest"].map(str::to_owned).to_vec();
-        f.write_str(&columns(std::iter::once(header).chain(rows).collect(), 4))?;
+        }));
+        f.write_str(&columns(&rows, 4))?;
         writeln!(
             f,
             "    room for {} blocks on a multiprocessor (registers aside); occupancy {} at most; {} of {} multiprocessors \

@@ -13,7 +13,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -36,12 +36,12 @@ pub(crate) fn time(seconds: f64) -> String {
 }
 
 /// Rows of cells as text, indented: the first column to the left, the others to the right.
-pub(crate) fn columns(rows: Vec<Vec<String>>, indent: usize) -> String {
+pub(crate) fn columns(rows: &[Vec<String>], indent: usize) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let mut line = " ".repeat(indent);
         for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
             if n == 0 {
@@ -72,7 +72,7 @@ impl Counters {
         let executed = classes.into_iter().filter(|(_, count)| count.warps > 0);
         rows.extend(executed.map(|(class, count)| line(class.to_string(), count)));
         rows.push(line("all".to_owned(), all));
-        columns(rows, 2)
+        columns(&rows, 2)
     }
 
     fn global(&self) -> String {
@@ -90,7 +90,7 @@ impl Counters {
             let (asked, moved) = (grouped(count.global_bytes), grouped(count.moved_bytes()));
             rows.push(vec![name.to_owned(), asked, grouped(count.sectors), moved, used, different]);
         }
-        if rows.len() > 1 { columns(rows, 2) } else { String::new() }
+        if rows.len() > 1 { columns(&rows, 2) } else { String::new() }
     }
 
     fn shared(&self) -> String {
@@ -108,11 +108,11 @@ impl Counters {
                 &format!("{} ({})", grouped(count.conflicts), percent(count.conflicts as f64, count.passes as f64)),
             ]));
         }
-        if rows.len() > 1 { columns(rows, 2) } else { String::new() }
+        if rows.len() > 1 { columns(&rows, 2) } else { String::new() }
     }
 
     fn hottest_table(&self) -> String {
-        let mut rows = vec![row(&["hottest instructions", "PTX line", "of warps", "sectors", "passes", "source"])];
+        let mut rows = vec![row(&["hottest instructions", "PTX line", "warp-instr.", "sectors", "passes", "source"])];
         for one in self.hottest(HOTTEST) {
             let Instruction { opcode, ptx_line, source, count, .. } = one;
             let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -120,7 +120,7 @@ impl Counters {
             let [warps, sectors, passes] = [count.warps, count.sectors, count.passes].map(grouped);
             rows.push(vec![opcode.clone(), ptx_line.to_string(), warps, sectors, passes, source]);
         }
-        columns(rows, 2)
+        columns(&rows, 2)
     }
 }
 
@@ -135,17 +135,18 @@ fn is_store(class: Class) -> bool {
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kernel, launches, grid, block, shared_bytes, blocks, .. } = self;
-        let plural =
-            |number: u64, name: &str| format!("{} {name}{}", grouped(number), if number == 1 { "" } else { "s" });
-        let launches = plural(*launches, "launch").replace("launchs", "launches");
-        let (blocks, shape) = (plural(*blocks, "block"), |[x, y, z]: [u32; 3]| format!("{x} x {y} x {z}"));
+        let number = |number: u64, one: &str, more: &str| {
+            format!("{} {}", grouped(number), if number == 1 { one } else { more })
+        };
+        let (launches, blocks) = (number(*launches, "launch", "launches"), number(*blocks, "block", "blocks"));
+        let shape = |[x, y, z]: [u32; 3]| format!("{x} x {y} x {z}");
         writeln!(f, "{kernel}")?;
         writeln!(
             f,
             "  {launches}, {blocks}; grid {}, block {}, {} of shared memory",
             shape(*grid),
             shape(*block),
-            plural(*shared_bytes, "byte")
+            number(*shared_bytes, "byte", "bytes")
         )?;
         let local = self.total().local_bytes;
         let operations = grouped(self.floating_point_operations());
@@ -172,6 +173,6 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = vec![row(&["a", "number"]), row(&["longer", "7", "x"])];
-        assert_eq!(columns(rows, 2), "  a       number\n  longer       7  x\n");
+        assert_eq!(columns(&rows, 2), "  a       number\n  longer       7  x\n");
     }
 }

@@ -100,7 +100,7 @@ pub(crate) fn text(details: bool) -> String {
         "kernel",
         "launches",
         "emulated",
-        "of warps",
+        "warp-instr.",
         "lanes",
         "moved",
         "used",
@@ -112,7 +112,7 @@ pub(crate) fn text(details: bool) -> String {
     for Kernel { counters, roofline, emulated } in &order {
         let total = counters.total();
         rows.push(vec![
-            counters.kernel.clone(),
+            name_of(&counters.kernel, &order),
             grouped(counters.launches),
             time(emulated.as_secs_f64()),
             grouped(total.warps),
@@ -124,7 +124,7 @@ pub(crate) fn text(details: bool) -> String {
             roofline.bound_by().to_string(),
         ]);
     }
-    let mut text = columns(rows, 0);
+    let mut text = columns(&rows, 0);
     let mut devices: Vec<&Profile> = Vec::new();
     for kernel in &order {
         if !devices.contains(&&kernel.roofline.profile) {
@@ -149,6 +149,20 @@ pub(crate) fn text(details: bool) -> String {
         }
     }
     text
+}
+
+/// What a kernel is called in a table: its name without what C++ makes of its types, if it is the only one of that name.
+fn name_of(kernel: &str, all: &[&Kernel]) -> String {
+    let plain = |symbol: &str| -> Option<String> {
+        let rest = symbol.strip_prefix("_Z")?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let length: usize = rest[..digits].parse().ok()?;
+        rest[digits..].get(..length).map(str::to_owned)
+    };
+    let is_alone = |name: &String| {
+        all.iter().all(|other| other.counters.kernel == kernel || plain(&other.counters.kernel).as_ref() != Some(name))
+    };
+    plain(kernel).filter(is_alone).unwrap_or_else(|| kernel.to_owned())
 }
 
 /// Shows what was counted, where the environment wants it, now that the process ends.
