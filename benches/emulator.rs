@@ -1,13 +1,14 @@
 //! How fast the emulator is: `cargo bench --bench emulator`.
 //!
-//! Thread-instructions per second in the Q1_0 GEMV at 4096 x 4096, and tokens per second of the shipped model through
-//! the whole pipeline. Each figure is the median of several runs, with the least and the most.
+//! Thread-instructions per second in the Q1_0 GEMV at 4096 x 4096 and in the attention of one token, with bounds and alignment
+//! checked and with every check, and tokens per second of the shipped model through the whole pipeline. Each figure is the median of several runs, with the least and the most.
 
 use std::time::{Duration, Instant};
 
 use warpwright::gguf::Gguf;
 use warpwright::kernel::Kernels;
 use warpwright::model::{Model, Session};
+use warpwright_emulator::checks::Checks;
 use warpwright_emulator::driver::{Choice, select};
 use warpwright_emulator::{Device, Launch};
 
@@ -27,27 +28,81 @@ fn report(what: &str, unit: &str, mut run: impl FnMut() -> (f64, Duration)) {
     println!("{what}: {median:.2} {unit} ({least:.2} to {most:.2})");
 }
 
-fn gemv(threads: usize) {
+/// A kernel of a module, with its blocks, the threads of a block, and what it is given: buffers of bytes and integers.
+struct Case<'a> {
+    ptx: &'a str,
+    kernel: &'a str,
+    blocks: u32,
+    threads: u32,
+    buffers: &'a [Vec<u8>],
+    rest: &'a [u32],
+}
+
+impl Case<'_> {
+    fn run(&self, name: &str, threads: usize, checks: Checks) {
+        let device = Device::with_checks(1 << 30, threads, checks);
+        let module = device.load(self.ptx).expect("PTX");
+        let kernel = module.kernels().find(|name| name.contains(self.kernel)).expect("the kernel").to_owned();
+        let addresses = self.buffers.iter().map(|bytes| device.upload(bytes).expect("memory"));
+        let mut parameters: Vec<u8> = addresses.flat_map(u64::to_le_bytes).collect();
+        parameters.extend(self.rest.iter().flat_map(|word| word.to_le_bytes()));
+        let (blocks, block) = ([self.blocks, 1, 1], [self.threads, 1, 1]);
+        let launch = Launch { blocks, threads: block, dynamic_shared: 0, parameters: &parameters };
+        let under = if checks == Checks::NONE { "bounds and alignment" } else { "every check" };
+        report(&format!("{name}, {threads} threads, {under}"), "G thread-instructions/s", || {
+            let start = Instant::now();
+            let statistics = device.launch(&module, &kernel, &launch).expect("a launch");
+            (statistics.thread_instructions as f64 / 1e9, start.elapsed())
+        });
+    }
+}
+
+fn floats(count: u32) -> Vec<u8> {
+    (0..count).flat_map(|i| (i as f32 / 100.0).sin().to_le_bytes()).collect()
+}
+
+fn kernels() {
     const ROWS: u32 = 4096;
     const BLOCKS: u32 = 4096 / 128;
-    let device = Device::new(1 << 30, threads);
-    let module = device.load(include_str!("../kernels/prebuilt/q1_0_gemv.ptx")).expect("PTX");
-    let kernel = module.kernels().find(|name| name.contains("q1_0_gemvP")).expect("the kernel").to_owned();
-    let upload = |bytes: &[u8]| device.upload(bytes).expect("memory");
     let blocks = (ROWS * BLOCKS) as usize;
-    let signs = upload(&vec![0x5a; blocks * 16]);
-    let scales = upload(&[0x00, 0x3c].repeat(blocks));
-    let x: Vec<u8> = (0..BLOCKS * 128).flat_map(|i| (i as f32 / 100.0).sin().to_le_bytes()).collect();
-    let (x, y) = (upload(&x), upload(&vec![0; ROWS as usize * 4]));
-    let mut parameters: Vec<u8> = [signs, scales, x, y].iter().flat_map(|address| address.to_le_bytes()).collect();
-    parameters.extend([ROWS.to_le_bytes(), BLOCKS.to_le_bytes()].concat());
-    let (blocks, threads_of_block) = ([ROWS / 16, 1, 1], [128, 1, 1]);
-    let launch = Launch { blocks, threads: threads_of_block, dynamic_shared: 0, parameters: &parameters };
-    report(&format!("Q1_0 GEMV, 4096 x 4096, {threads} threads"), "G thread-instructions/s", || {
-        let start = Instant::now();
-        let statistics = device.launch(&module, &kernel, &launch).expect("a launch");
-        (statistics.thread_instructions as f64 / 1e9, start.elapsed())
-    });
+    let gemv = Case {
+        ptx: include_str!("../kernels/prebuilt/q1_0_gemv.ptx"),
+        kernel: "q1_0_gemvP",
+        blocks: ROWS / 16,
+        threads: 128,
+        buffers: &[
+            vec![0x5a; blocks * 16],
+            [0x00, 0x3c].repeat(blocks),
+            floats(BLOCKS * 128),
+            vec![0; ROWS as usize * 4],
+        ],
+        rest: &[ROWS, BLOCKS],
+    };
+    const HEADS: u32 = 32;
+    const KV_HEADS: u32 = 8;
+    const HEAD_DIM: u32 = 128;
+    const CONTEXT: u32 = 1024;
+    let cache = [0x00, 0x2c].repeat((KV_HEADS * CONTEXT * HEAD_DIM) as usize);
+    let attention = Case {
+        ptx: include_str!("../kernels/prebuilt/attention.ptx"),
+        kernel: "attention_decode",
+        blocks: HEADS,
+        threads: 256,
+        buffers: &[
+            floats((HEADS + 2 * KV_HEADS) * HEAD_DIM),
+            cache.clone(),
+            cache,
+            (CONTEXT - 1).to_le_bytes().to_vec(),
+            vec![0; (HEADS * HEAD_DIM * 4) as usize],
+        ],
+        rest: &[HEADS, KV_HEADS, HEAD_DIM, CONTEXT, 0.088f32.to_bits()],
+    };
+    let threads = std::thread::available_parallelism().map_or(1, Into::into);
+    for (name, case) in [("Q1_0 GEMV, 4096 x 4096", gemv), ("decode attention, 32 heads, 1024 positions", attention)] {
+        case.run(name, 1, Checks::NONE);
+        case.run(name, threads, Checks::NONE);
+        case.run(name, threads, Checks::ALL);
+    }
 }
 
 fn decode() {
@@ -69,8 +124,6 @@ fn decode() {
 }
 
 fn main() {
-    let threads = std::thread::available_parallelism().map_or(1, Into::into);
-    gemv(1);
-    gemv(threads);
+    kernels();
     decode();
 }

@@ -107,7 +107,7 @@ impl Module {
             if let Some(at) = memory.resolve(address, size) {
                 // SAFETY: `resolve` found `size` bytes, which nothing else knows of yet.
                 unsafe { at.copy_from_nonoverlapping(init.as_ptr(), init.len()) };
-                memory.host_wrote(address, size);
+                memory.set_written(address, size, true);
             }
         }
         for kernel in &parsed.kernels {
@@ -222,8 +222,19 @@ impl Device {
         let at = self.memory.resolve(address, bytes).ok_or(LaunchError::Address { address, bytes })?;
         // SAFETY: as in `write`; `resolve` found memory of the host, so its length fits in `usize`.
         unsafe { at.write_bytes(value, bytes as usize) };
-        self.memory.host_wrote(address, bytes);
+        self.memory.set_written(address, bytes, true);
         self.memory.tracker().other_work();
+        Ok(())
+    }
+
+    /// Says whether memory counts as written, where that is checked. What it holds stays as it is.
+    ///
+    /// # Errors
+    /// [`LaunchError::Address`] when the range is not all in one allocation.
+    pub fn set_written(&self, address: u64, bytes: u64, written: bool) -> Result<(), LaunchError> {
+        let _idle = self.pool();
+        self.memory.resolve(address, bytes).ok_or(LaunchError::Address { address, bytes })?;
+        self.memory.set_written(address, bytes, written);
         Ok(())
     }
 
@@ -237,7 +248,7 @@ impl Device {
         let at = self.memory.resolve(address, bytes).ok_or(LaunchError::Address { address, bytes })?;
         // SAFETY: `resolve` found as many bytes, and no kernel runs while the pool is locked.
         unsafe { at.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
-        self.memory.host_wrote(address, bytes);
+        self.memory.set_written(address, bytes, true);
         self.memory.tracker().other_work();
         Ok(())
     }

@@ -116,6 +116,18 @@ pub enum FaultKind {
         /// The member mask.
         mask: u32,
     },
+    /// An instruction that a warp executes as a whole, executed by some of its lanes.
+    PartialWarp {
+        /// These lanes.
+        lanes: u32,
+    },
+    /// An asynchronous copy of more bytes from its source than it writes.
+    CopySize {
+        /// The bytes from the source.
+        source: u32,
+        /// The bytes that it writes.
+        bytes: u32,
+    },
     /// Lanes wait for others of their warp that can never come.
     WarpDeadlock {
         /// The member mask.
@@ -221,6 +233,12 @@ impl fmt::Display for FaultKind {
             }
             Self::UndefinedShuffle { lane } => write!(f, "shuffle from lane {lane}, which does not take part"),
             Self::NotAMember { mask } => write!(f, "the lane is not in its own member mask {mask:#010x}"),
+            Self::PartialWarp { lanes } => {
+                write!(f, "an instruction for all 32 lanes of a warp together is executed by {lanes:#010x} alone")
+            }
+            Self::CopySize { source, bytes } => {
+                write!(f, "an asynchronous copy of {bytes} bytes takes {source} bytes from its source")
+            }
             Self::WarpDeadlock { mask } => {
                 write!(f, "lanes of the member mask {mask:#010x} can never arrive: the warp waits for ever")
             }

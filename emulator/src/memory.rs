@@ -201,11 +201,11 @@ impl Memory {
         &self.tracker
     }
 
-    /// Notes that the host wrote a range, which is in one allocation. No kernel runs.
-    pub(crate) fn host_wrote(&self, address: u64, bytes: u64) {
+    /// Notes that the host wrote a range, which is in one allocation, or that it counts as not written. No kernel runs.
+    pub(crate) fn set_written(&self, address: u64, bytes: u64, written: bool) {
         let state = self.state();
         if let Some((shadow, offset)) = state.shadow(address, bytes) {
-            shadow.host_write(offset, bytes);
+            shadow.set_written(offset, bytes, written);
         }
     }
 
@@ -214,7 +214,7 @@ impl Memory {
         let state = self.state();
         match (state.shadow(to, bytes), state.shadow(from, bytes)) {
             (Some((to, to_offset)), Some((from, from_offset))) => to.host_copy(to_offset, from, from_offset, bytes),
-            (Some((to, to_offset)), None) => to.host_write(to_offset, bytes),
+            (Some((to, to_offset)), None) => to.set_written(to_offset, bytes, true),
             (None, _) => {}
         }
     }

@@ -167,7 +167,8 @@ fn run_block(
     block: u64,
     poison: u8,
 ) -> Result<Option<u64>, Found> {
-    let options = Options { blocks: Some(&[block]), instruction_limit: INSTRUCTION_LIMIT, poison };
+    let (blocks, instruction_limit) = (Some(&[block][..]), INSTRUCTION_LIMIT);
+    let options = Options { blocks, instruction_limit, poison, ..Options::default() };
     match loaded.launch(arguments, buffers, &options) {
         Ok(executed) => Ok(Some(executed)),
         Err((Problem::Fault(fault), _)) if matches!(fault.kind, FaultKind::InstructionLimit { .. }) => Ok(None),
@@ -187,6 +188,10 @@ fn fill(
         let Argument::Buffer { element, elements, .. } = argument else { continue };
         let size = element.size();
         let bytes = elements * size;
+        if bytes > 0 {
+            // What was not written is zero.
+            loaded.device.set_written(*address, bytes, true)?;
+        }
         for start in [0, bytes.saturating_sub(FILLED) / size * size] {
             let length = bytes.min(FILLED) as usize;
             let contents = arguments.contents.bytes(length, size as usize, &integers, &mut state);

@@ -4,6 +4,7 @@ use warpwright_build::types::Element;
 use warpwright_emulator::{Device, Fault, FaultKind, Launch, LaunchError, Module, Options, Parameter};
 
 use crate::arguments::{Argument, Arguments};
+use crate::predecessor::Predecessor;
 use crate::rules::Rules;
 use crate::violation::Problem;
 
@@ -19,6 +20,8 @@ pub(crate) struct Loaded<'a> {
     pub(crate) places: &'a [Parameter],
     /// What a block may execute, each instruction counted once a thread.
     pub(crate) instruction_limit: u64,
+    /// The kernel before, if this one may begin before that has ended.
+    pub(crate) before: Option<Predecessor<'a>>,
 }
 
 /// What a kernel did wrong, and the rule that was to prevent it.
@@ -72,13 +75,17 @@ impl Loaded<'_> {
             {
                 match argument {
                     Argument::Buffer { output: true, .. } if !contents.is_empty() => {
-                        self.device.fill(*address, contents.len() as u64, *poison).map_err(refused)?;
+                        let bytes = contents.len() as u64;
+                        self.device.fill(*address, bytes, *poison).map_err(refused)?;
+                        self.device.set_written(*address, bytes, false).map_err(refused)?;
                     }
                     _ => self.write(*address, contents).map_err(refused)?,
                 }
             }
             if arguments.runs() {
-                let options = Options { blocks: None, instruction_limit: self.instruction_limit, poison: *poison };
+                self.precede(arguments, &buffers).map_err(refused)?;
+                let (instruction_limit, overlaps) = (self.instruction_limit, self.before.is_some());
+                let options = Options { instruction_limit, poison: *poison, overlaps, ..Options::default() };
                 instructions += self.launch(arguments, &buffers, &options)?;
             }
             for (n, (name, argument)) in arguments.parameters.iter().enumerate() {
@@ -97,6 +104,24 @@ impl Loaded<'_> {
             }
         }
         self.compare(arguments, &after_first).map(|()| instructions)
+    }
+
+    /// Has the kernel before write all buffers but those that this one may touch while that still runs, and outputs, which
+    /// are not written before this one does.
+    fn precede(&self, arguments: &Arguments, buffers: &Buffers<'_>) -> Result<(), LaunchError> {
+        let (Some(before), Some(early)) = (&self.before, &self.rules.contract.programmatic) else { return Ok(()) };
+        let late =
+            arguments.parameters.iter().zip(&buffers.addresses).filter_map(
+                |((name, argument), address)| match argument {
+                    Argument::Buffer { element, elements, output: false, .. }
+                        if *elements > 0 && !early.contains(name) =>
+                    {
+                        Some((*address, elements * element.size()))
+                    }
+                    _ => None,
+                },
+            );
+        before.write(&late.collect::<Vec<_>>())
     }
 
     /// Compares what two runs left in outputs: first those of the first run, then those of the second.
@@ -185,6 +210,14 @@ impl Loaded<'_> {
                 let stated = self.rules.contract.alignments.contains_key(name);
                 let unstated = if stated { "" } else { ", which the type of its elements gives it" };
                 Some(format!("@align {name} {alignment}{unstated}"))
+            }
+            FaultKind::Uninitialised { nearest, .. } => {
+                let (name, Argument::Buffer { output: true, .. }) = named(nearest?.base)? else { return None };
+                Some(format!("@out {name}"))
+            }
+            FaultKind::Race { nearest, .. } if fault.conflict.as_ref().is_some_and(|other| other.earlier_launch) => {
+                named(nearest?.base)?;
+                Some(format!("@pdl {}", self.rules.contract.programmatic.as_ref()?.join(" ")).trim_end().to_owned())
             }
             _ => None,
         }

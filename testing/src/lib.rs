@@ -23,8 +23,10 @@
 //!
 //! # What is a violation
 //!
-//! All that the emulator reports: accesses out of bounds or misaligned, barriers that not all threads reach, shuffles
-//! from lanes that are not there, a block that does not end. Besides: a `const` buffer that is written, an `@out` buffer
+//! All that the emulator reports: accesses out of bounds or misaligned, reads of memory and registers that nothing wrote,
+//! races between threads, warps and blocks, barriers that not all threads reach, shuffles from lanes that are not there, a
+//! block that does not end. A kernel with `@pdl` is launched while one before it may still write every buffer that the rule
+//! does not name: to touch one of these before the wait is a race. Besides: a `const` buffer that is written, an `@out` buffer
 //! that is not written whole or whose values depend on what it held before, and a launch that is refused.
 //!
 //! # Large buffers
@@ -36,6 +38,7 @@ mod arguments;
 mod draw;
 mod large;
 mod launch;
+mod predecessor;
 mod rules;
 mod solve;
 mod violation;
@@ -45,8 +48,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use warpwright_build::manifest::{Kernel, Manifest, Module};
+use warpwright_build::manifest::{Image, Kernel, Manifest, Module};
 use warpwright_emulator::Device;
+use warpwright_emulator::checks::Checks;
 
 pub use arguments::{Argument, Arguments};
 pub use draw::Contents;
@@ -54,8 +58,15 @@ pub use violation::{Broken, Large, Problem, Report, Violation};
 
 use draw::{Draw, Phase, draws};
 use launch::{Found, Loaded};
+use predecessor::Predecessor;
 use rules::{Refusal, Rules, Values};
 use solve::{Budget, solve};
+
+/// What the emulator looks for besides what it always does.
+const CHECKS: Checks = Checks { initialised: true, races: true, ..Checks::NONE };
+
+/// The compute capability from which a kernel may begin before the one before it has ended.
+const OVERLAP: u32 = 90;
 
 /// How much is tested.
 #[derive(Debug, Clone, Copy)]
@@ -163,21 +174,23 @@ impl Contracts {
         let rules = Rules::new(kernel, &self.manifest.headers)?;
         let mut report = Report { kernel: kernel.full_name(), ..Report::default() };
         for image in &module.images {
-            self.check_image(&rules, &self.folder.join(&image.ptx), &mut report)?;
+            self.check_image(&rules, image, &mut report)?;
         }
         Ok(report)
     }
 
     /// Tests a kernel as it is compiled for one target.
-    fn check_image(&self, rules: &Rules<'_>, path: &Path, report: &mut Report) -> Result<(), Violation> {
-        let (kernel, path) = (rules.kernel, path.to_owned());
+    fn check_image(&self, rules: &Rules<'_>, image: &Image, report: &mut Report) -> Result<(), Violation> {
+        let (kernel, path) = (rules.kernel, self.folder.join(&image.ptx));
         let ptx = std::fs::read_to_string(&path).map_err(|error| Violation::File { path: path.clone(), error })?;
         // One thread, so that the order of blocks is always the same.
-        let device = Device::new(1 << 43, 1);
+        let device = Device::with_checks(1 << 43, 1, CHECKS);
         let module = device.load(&ptx).map_err(|error| Violation::Ptx { path, error })?;
         let places = module.parameters(&kernel.symbol).unwrap_or_default();
         let instruction_limit = self.settings.instruction_limit;
-        let loaded = Loaded { rules, device: &device, module: &module, places, instruction_limit };
+        let overlaps = rules.contract.programmatic.is_some() && image.target.capability >= OVERLAP;
+        let before = overlaps.then(|| Predecessor::load(&device));
+        let loaded = Loaded { rules, device: &device, module: &module, places, instruction_limit, before };
         for phase in [Phase::Edges, Phase::Random] {
             self.check_small(&loaded, phase, report)?;
         }

@@ -352,6 +352,8 @@ fn code_of(fault: &Fault) -> Code {
         FaultKind::Trap
         | FaultKind::UndefinedShuffle { .. }
         | FaultKind::NotAMember { .. }
+        | FaultKind::PartialWarp { .. }
+        | FaultKind::CopySize { .. }
         | FaultKind::BarrierNumber => Code::ILLEGAL_INSTRUCTION,
         FaultKind::Uninitialised { .. }
         | FaultKind::UninitialisedRegister

@@ -80,11 +80,18 @@ impl Block {
     }
 
     /// Begins a block: the one with this number, at this place in the grid.
-    pub(super) fn begin(&mut self, grid: &Grid<'_>, watched: Option<&Watched<'_>>, number: u64, at: [u32; 3]) {
+    /// `waits` says that blocks of this grid were seen to go round and round.
+    pub(super) fn begin(
+        &mut self,
+        grid: &Grid<'_>,
+        watched: Option<&Watched<'_>>,
+        (number, at): (u64, [u32; 3]),
+        waits: bool,
+    ) {
         let program = grid.program;
         let (warps, threads) = (grid.warps(), grid.threads());
         self.at = at;
-        self.slices = 0;
+        self.slices = if waits { SLICES + 1 } else { 0 };
         self.schedule = Schedule::new(grid.options.schedule, number);
         self.shared.bytes_mut()[..grid.shared_bytes() as usize].fill(grid.options.poison);
         self.local.bytes_mut()[..warps as usize * 32 * program.local_bytes as usize].fill(grid.options.poison);
@@ -237,23 +244,43 @@ impl Block {
         let live: u32 = lanes.iter().map(Lanes::live).sum();
         let mut arrived = [0u32; 16];
         let mut expected = [live; 16];
-        for (barrier, threads, waiting) in lanes.iter().flat_map(Lanes::barriers) {
-            arrived[barrier as usize] += waiting;
+        let (mut waited_for, mut last_warp) = (0u32, [0u32; 16]);
+        for of_warp in lanes {
+            for (barrier, threads, waiting) in of_warp.barriers() {
+                waited_for |= 1 << barrier;
+                arrived[barrier as usize] += waiting;
+                last_warp[barrier as usize] += waiting;
+                if let Some(threads) = threads {
+                    expected[barrier as usize] = threads;
+                }
+            }
+            for (barrier, waiting) in last_warp.iter_mut().enumerate() {
+                // Where the number of threads is stated, a warp that waits whole counts as 32, as the ISA has it.
+                if *waiting != 0 && *waiting == of_warp.live() && expected[barrier] != live {
+                    arrived[barrier] += 32 - *waiting;
+                }
+                *waiting = 0;
+            }
+        }
+        for (barrier, threads, count) in lanes.iter().flat_map(Lanes::arrivals) {
+            arrived[barrier as usize] = arrived[barrier as usize].saturating_add(count);
             if let Some(threads) = threads {
                 expected[barrier as usize] = threads;
             }
         }
         let complete = |barrier: &u32| {
-            let barrier = *barrier as usize;
-            arrived[barrier] > 0 && arrived[barrier] >= expected[barrier]
+            let (barrier, waited_for) = (*barrier as usize, waited_for >> *barrier & 1 != 0);
+            waited_for && arrived[barrier] >= expected[barrier]
         };
         let mut released = false;
         for barrier in (0..16u32).filter(complete) {
             self.reduce_at(program, barrier, warps);
             if let Some(observer) = &mut self.observer {
-                let here = |warp: &u32| self.lanes[*warp as usize].waiting(barrier).next().is_some();
-                let here: Vec<u32> = (0..warps).filter(here).collect();
-                observer.barrier(&here, arrived[barrier as usize] == live);
+                let waiting =
+                    |warp: &u32| self.lanes[*warp as usize].waiting(barrier).map(|(_, lanes)| lanes.count_ones());
+                let all = (0..warps).map(|warp| waiting(&warp).sum::<u32>()).sum::<u32>() == live;
+                let here: Vec<u32> = (0..warps).filter(|warp| waiting(warp).next().is_some()).collect();
+                observer.barrier(barrier, &here, all && expected[barrier as usize] == live);
             }
             self.lanes[..warps as usize].iter_mut().for_each(|lanes| lanes.release(barrier));
             released = true;

@@ -181,6 +181,8 @@ struct Job {
     counted: Mutex<Counted>,
     /// Blocks that may wait for others, with the place of each in the order of blocks.
     turned: Mutex<VecDeque<(u64, Block)>>,
+    /// Whether there were such blocks.
+    waits: AtomicBool,
     /// The helpers that use the grid, and [`CLOSED`] when no more may begin to.
     helpers: AtomicUsize,
 }
@@ -221,6 +223,7 @@ impl Job {
             let Some((index, mut block)) = self.take(free) else { break };
             match block.run(&self.grid, self.memory) {
                 Ok(Progress::Turned) => {
+                    self.waits.store(true, Ordering::Relaxed);
                     self.turned.lock().unwrap_or_else(PoisonError::into_inner).push_back((index, block));
                     continue;
                 }
@@ -253,9 +256,9 @@ impl Job {
             if index >= self.count {
                 break;
             }
-            let Some((number, at)) = self.grid.block_at(index, self.count) else { continue };
+            let Some(place) = self.grid.block_at(index, self.count) else { continue };
             let mut block = free.pop().unwrap_or_else(|| Block::new(&self.grid));
-            block.begin(&self.grid, self.watched.as_ref(), number, at);
+            block.begin(&self.grid, self.watched.as_ref(), place, self.waits.load(Ordering::Relaxed));
             return Some((index, block));
         }
         turned.pop_front()
@@ -323,6 +326,7 @@ impl Pool {
             fault: Mutex::new(None),
             counted: Mutex::default(),
             turned: Mutex::default(),
+            waits: AtomicBool::new(false),
             helpers: AtomicUsize::new(0),
         });
         if count > 1 && !self.helpers.is_empty() && grid.options.schedule.is_none() {

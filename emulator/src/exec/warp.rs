@@ -9,7 +9,9 @@ use super::schedule::Schedule;
 use crate::fault::FaultKind;
 use crate::memory::{Memory, Window};
 use crate::observe::{Observed, Observer};
-use crate::ops::shuffle::{Collective, Part, execute, member_mask_slot};
+use crate::ops::async_copy::{self, Copies};
+use crate::ops::control::ARRIVE;
+use crate::ops::shuffle::{Collective, Part, execute, member_mask_slot, whole_warp};
 use crate::ops::{Lane, Next};
 use crate::program::{CONSTANT, NO_SLOT, Op, Program, Slot};
 
@@ -75,7 +77,11 @@ pub(super) struct Lanes {
     groups: Vec<Group>,
     /// The lanes that have not ended.
     live: u32,
+    /// At which barriers of the block lanes have arrived without waiting: number, threads it is for, and how many.
+    arrivals: Vec<(u32, Option<u32>, u32)>,
     clock: u64,
+    /// Asynchronous copies to shared memory that nobody has waited for.
+    copies: Copies,
     /// What went wrong, the operation, and the lane.
     pub(super) fault: Option<(FaultKind, u32, u32)>,
     /// Instructions executed, each counted once a lane.
@@ -92,6 +98,8 @@ impl Lanes {
             self.groups.push(Group { pc: 0, lanes, state: State::Ready, ran: 0 });
         }
         self.live = lanes;
+        self.copies.clear();
+        self.arrivals.clear();
         self.fault = None;
     }
 
@@ -116,6 +124,21 @@ impl Lanes {
         })
     }
 
+    /// Notes that lanes have arrived at a barrier where they do not wait.
+    fn arrive(&mut self, barrier: u32, threads: Option<u32>, lanes: u32) {
+        // A warp that arrives whole counts as 32, even if it has fewer threads.
+        let count = if lanes == self.live { 32 } else { lanes.count_ones() };
+        match self.arrivals.iter_mut().find(|(number, of, _)| (*number, *of) == (barrier, threads)) {
+            Some((.., all)) => *all = all.saturating_add(count),
+            None => self.arrivals.push((barrier, threads, count)),
+        }
+    }
+
+    /// Where lanes have arrived without waiting: number, threads it is for, and how many.
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = (u32, Option<u32>, u32)> + '_ {
+        self.arrivals.iter().copied()
+    }
+
     /// The instructions and lanes that wait at a barrier.
     pub(super) fn waiting(&self, barrier: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         let here = move |group: &&Group| matches!(group.state, State::AtBarrier(number, _) if number == barrier);
@@ -124,6 +147,7 @@ impl Lanes {
 
     /// Lets the lanes at a barrier go on.
     pub(super) fn release(&mut self, barrier: u32) {
+        self.arrivals.retain(|(number, ..)| *number != barrier);
         for group in &mut self.groups {
             if matches!(group.state, State::AtBarrier(number, _) if number == barrier) {
                 group.state = State::Ready;
@@ -299,6 +323,22 @@ impl<'a> Warp<'a> {
         self.shared
     }
 
+    /// The list of an operation: `length` slots from the one it names.
+    #[inline(always)]
+    pub(crate) fn list(&self, start: u32, length: usize) -> &'a [Slot] {
+        &self.program.lists[start as usize..][..length]
+    }
+
+    /// An operation that another one is made of.
+    #[inline(always)]
+    pub(crate) fn part(&self, index: u32) -> &'a Op {
+        &self.program.parts[index as usize]
+    }
+
+    pub(crate) fn copies(&mut self) -> &mut Copies {
+        &mut self.lanes.copies
+    }
+
     /// The parameter block, at address 0.
     #[inline(always)]
     pub(crate) fn parameters(&self) -> Window {
@@ -431,10 +471,16 @@ impl<'a> Warp<'a> {
                 Ok(())
             }
             Next::Exit => {
+                async_copy::land_all(self, active);
                 self.lanes.live &= !active;
                 Ok(())
             }
             Next::Converge => self.wait_for_members(op, group, active),
+            Next::ConvergeWarp => {
+                let state = State::Converging(Collective::WholeWarp, u32::MAX);
+                self.lanes.groups.push(Group { lanes: active, state, ..group });
+                Ok(())
+            }
             Next::Barrier => self.wait_at_barrier(op, group, active),
             Next::Step | Next::Fault => {
                 if let Some(fault) = &mut self.lanes.fault {
@@ -532,6 +578,14 @@ impl<'a> Warp<'a> {
         if barrier > 15 {
             return Err(FaultKind::BarrierNumber);
         }
+        if op.immediate == ARRIVE {
+            self.lanes.arrive(barrier, threads, active);
+            if let Some(observer) = self.observer() {
+                observer.arrive(barrier);
+            }
+            self.lanes.groups.push(Group { pc: group.pc + 1, lanes: active, ..group });
+            return Ok(());
+        }
         let state = State::AtBarrier(barrier, threads);
         self.lanes.groups.push(Group { pc: group.pc + 1, lanes: active, state, ..group });
         Ok(())
@@ -551,7 +605,9 @@ impl<'a> Warp<'a> {
             let program = self.program;
             let parts: Vec<Part<'_>> =
                 waiting.iter().map(|group| Part { op: &program.code[group.pc as usize], mask: group.lanes }).collect();
-            if execute(self, &parts) == Next::Fault {
+            let whole = matches!(state, State::Converging(Collective::WholeWarp, _));
+            let next = if whole { whole_warp(self, &parts) } else { execute(self, &parts) };
+            if next == Next::Fault {
                 if let Some(fault) = &mut self.lanes.fault {
                     fault.1 = waiting[0].pc;
                 }

@@ -1,7 +1,7 @@
 //! Accesses to memory under observation: each is compared with the shadow, and leaves its stamp there.
 
 use super::order::Readers;
-use super::shadow::{Locked, PAGE, STRONG_BLOCK, STRONG_DEVICE, STRONG_READ, Shadow, Stamp, WEAK};
+use super::shadow::{Locked, PAGE, STRONG_BLOCK, STRONG_DEVICE, STRONG_READ, SWAP, Shadow, Stamp, WEAK};
 use super::{Conflict, Observer};
 use crate::exec::Warp;
 use crate::fault::{Access, FaultKind};
@@ -59,6 +59,19 @@ pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse,
     true
 }
 
+/// Notes what an access learned that has been executed: a strong read sees what was released there. Whoever writes releases
+/// before the value is there, so what is read now is at least what came with the value.
+pub(super) fn learn(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) {
+    let Some((_, observer)) = warp.watched().filter(|(_, observer)| observer.races) else { return };
+    let now = memory.acquires || memory.kind != MemoryKind::Load;
+    for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
+        let space = space_of(memory.space, addresses[lane]);
+        let base = if memory.space == Space::Generic { base_of(space) } else { 0 };
+        let Observer { order, tracker, warp, .. } = &mut *observer;
+        order.strong_read(tracker, *warp, addresses[lane] - base, space == Space::Shared, now);
+    }
+}
+
 fn space_of(space: Space, address: u64) -> Space {
     let within = |base: u64| address.wrapping_sub(base) < WINDOW_SIZE;
     match space {
@@ -84,12 +97,12 @@ fn access_of(space: Space, kind: MemoryKind) -> Access {
     match (space, kind) {
         (Space::Shared, MemoryKind::Load) => Access::SharedLoad,
         (Space::Shared, MemoryKind::Store) => Access::SharedStore,
-        (Space::Shared, MemoryKind::Atomic) => Access::SharedAtomic,
+        (Space::Shared, _) => Access::SharedAtomic,
         (Space::Local, MemoryKind::Load) => Access::LocalLoad,
         (Space::Local, _) => Access::LocalStore,
         (_, MemoryKind::Load) => Access::GlobalLoad,
         (_, MemoryKind::Store) => Access::GlobalStore,
-        (_, MemoryKind::Atomic) => Access::GlobalAtomic,
+        (_, _) => Access::GlobalAtomic,
     }
 }
 
@@ -126,8 +139,18 @@ fn watch_shared(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, add
         return true;
     }
     let shared = std::mem::replace(&mut observer.shared, Shadow::new(0));
-    let found =
-        Lanes { observer, shadow: &shared, offsets: addresses, memory, values, host, skew: 0, pc, shared: true };
+    let found = Lanes {
+        observer,
+        shadow: &shared,
+        addresses,
+        offsets: addresses,
+        memory,
+        values,
+        host,
+        skew: 0,
+        pc,
+        shared: true,
+    };
     let found = found.check(mask);
     observer.shared = shared;
     finish(warp, Space::Shared, memory, addresses, found)
@@ -165,7 +188,8 @@ fn watch_global(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, add
             offsets[lane] = addresses[lane].wrapping_sub(window.base).wrapping_add(skew);
         }
         let (offsets, host) = (&offsets, window.host);
-        let found = Lanes { observer, shadow, offsets, memory, values, host, skew, pc, shared: false }.check(lanes);
+        let found =
+            Lanes { observer, shadow, addresses, offsets, memory, values, host, skew, pc, shared: false }.check(lanes);
         if !finish(warp, Space::Global, memory, addresses, found) {
             return false;
         }
@@ -243,10 +267,22 @@ impl<'a> Values<'a> {
     }
 }
 
+/// The least and the most of some cells.
+#[inline(always)]
+fn extremes(cells: &[u64]) -> (u64, u64) {
+    let (mut least, mut most) = (i64::MAX, 0);
+    for cell in cells {
+        least = least.min(*cell as i64);
+        most = most.max(*cell as i64);
+    }
+    (least as u64, most as u64)
+}
+
 /// The lanes of an access to one allocation.
 struct Lanes<'o, 'a> {
     observer: &'o mut Observer,
     shadow: &'o Shadow,
+    addresses: &'o [u64; 32],
     /// Where each lane's bytes are in the shadow.
     offsets: &'o [u64; 32],
     memory: &'o MemoryUse,
@@ -292,7 +328,7 @@ impl Lanes<'_, '_> {
     #[inline(always)]
     fn check_together(&mut self, mask: u32) -> bool {
         let bytes = u64::from(self.memory.bytes);
-        if bytes < 4 || self.is_strong() || mask == 0 || self.observer.order.gap.1 != 0 {
+        if self.is_strong() || mask == 0 || self.observer.order.gap.1 != 0 {
             return false;
         }
         let first_lane = mask.trailing_zeros();
@@ -322,45 +358,65 @@ impl Lanes<'_, '_> {
         let stamp = Stamp::new(warp.segment, self.observer.warp * 32 + first_lane, WEAK, self.pc as u32).0;
         let mut page = self.shadow.page(start).lock();
         let cells = page.cells();
-        let range = cells.range((start % PAGE) as usize, length as usize);
+        let range = cells.range((start % PAGE) as usize, length as usize, bytes as usize);
         let per_lane = (range.len() / count as usize).max(1);
         let shift = per_lane.trailing_zeros();
         let (writes, reads) = (&mut cells.writes[range.clone()], &mut cells.reads[range]);
-        let is_ordered = |cell: u64| {
-            let segment = (cell >> 32) as u32;
-            !races | (segment < floor) | (segment.wrapping_sub(block_first) < block_span)
+        let is_load = self.memory.kind == MemoryKind::Load;
+        // Cells are below 2^63, and of most only the least and the most have to be looked at.
+        let (least_write, most_write) = extremes(writes);
+        let (least_read, most_read) = extremes(reads);
+        let before = |segment: u32| u64::from(segment) << 32;
+        let all_before = |least: u64, most: u64| {
+            most < before(floor) || least >= before(block_first) && most < before(block_first + block_span)
         };
-        // The lane's own stamp, but for the operation and the kind.
-        let own = |cell: u64, index: usize| (cell ^ (stamp + ((index as u64 >> shift) << 22))) >> 22 == 0;
-        let mut good = true;
-        if self.memory.kind == MemoryKind::Load {
-            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
-                good &= (write >> 32) as u32 >= unwritten_below;
-                good &= is_ordered(*write) | own(*write, index);
-                let by_many = (read >> 19 & 3 == Readers::Blocks as u64) & (read & 1 << 21 == 0);
-                let alone = read >> 19 & 3 == Readers::One as u64;
-                good &= by_many | is_ordered(*read) | (own(*read, index) & alone);
-            }
-            if good {
-                for (index, read) in reads.iter_mut().enumerate() {
-                    let by_many = (*read >> 19 & 3 == Readers::Blocks as u64) & !is_ordered(*read);
-                    let stamp = stamp + ((index as u64 >> shift) << 22);
-                    *read = if by_many { *read } else { stamp };
-                }
-            }
-        } else {
-            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
-                good &= is_ordered(*write) | own(*write, index);
-                good &= is_ordered(*read) | (own(*read, index) & (read >> 19 & 3 == Readers::One as u64));
-            }
-            if good {
-                for (index, write) in writes.iter_mut().enumerate() {
-                    *write = stamp + ((index as u64 >> shift) << 22);
-                }
-                reads.fill(0);
-            }
+        if least_write < before(unwritten_below) && is_load {
+            return false;
         }
-        good
+        if !races {
+            if !is_load {
+                writes.fill(stamp);
+            }
+            return true;
+        }
+        let one_stamp = |index: usize| stamp + ((index as u64 >> shift) << 22);
+        // The lane's own stamp, but for the operation and the kind.
+        let own = |cell: u64, index: usize| (cell ^ one_stamp(index)) >> 22 == 0;
+        let by = |cell: u64| cell >> 19 & 3;
+        let is_before = |cell: u64| all_before(cell, cell);
+        let ordered = |cells: &[u64], least: u64, most: u64| {
+            all_before(least, most)
+                || cells
+                    .iter()
+                    .enumerate()
+                    .all(|(index, cell)| is_before(*cell) || own(*cell, index) && by(*cell) == Readers::One as u64)
+        };
+        // The kind of a write has another meaning, and its readers are one.
+        let written_before = all_before(least_write, most_write)
+            || writes.iter().enumerate().all(|(index, cell)| is_before(*cell) || own(*cell, index));
+        if !written_before {
+            return false;
+        }
+        if !is_load {
+            if !ordered(reads, least_read, most_read) {
+                return false;
+            }
+            for (index, write) in writes.iter_mut().enumerate() {
+                *write = one_stamp(index);
+            }
+            reads.fill(0);
+            return true;
+        }
+        if ordered(reads, least_read, most_read) {
+            for (index, read) in reads.iter_mut().enumerate() {
+                *read = one_stamp(index);
+            }
+            return true;
+        }
+        // What many blocks read stays so. A strong read among them is left to the slow way.
+        let by_many = |cell: u64| by(cell) == Readers::Blocks as u64 && cell & STRONG_READ << 19 == 0;
+        let newest = before(warp.acquired_when());
+        reads.iter().all(|read| by_many(*read) && !is_before(*read) && *read >= newest)
     }
 
     fn check_lane(&mut self, lane: usize, mask: u32) -> Result<(), Wrong> {
@@ -368,10 +424,10 @@ impl Lanes<'_, '_> {
         let (kind, bytes) = (self.memory.kind, self.memory.bytes as usize);
         let thread = self.observer.warp * 32 + lane as u32;
         if self.observer.races && self.is_strong() {
-            self.synchronise(lane);
+            self.release(lane);
         }
         let mut page = self.shadow.page(offset).lock();
-        let range = page.cells().range((offset % PAGE) as usize, bytes);
+        let range = page.cells().range((offset % PAGE) as usize, bytes, bytes);
         for cell in range {
             if kind != MemoryKind::Store {
                 self.read(&mut page, cell, thread)?;
@@ -383,19 +439,15 @@ impl Lanes<'_, '_> {
         Ok(())
     }
 
-    /// What a strong access makes known or learns.
-    fn synchronise(&mut self, lane: usize) {
+    /// What a strong write makes known. What a strong read learns is noted when it is done.
+    fn release(&mut self, lane: usize) {
         let Observer { order, tracker, warp, .. } = &mut *self.observer;
-        let MemoryUse { kind, acquires, releases, strength, .. } = *self.memory;
-        let (address, shared) = (self.host.wrapping_add((self.offsets[lane] - self.skew) as usize) as u64, self.shared);
+        let MemoryUse { kind, releases, strength, .. } = *self.memory;
         if kind != MemoryKind::Load {
             if releases {
                 order.fence(tracker, *warp, 1 << lane, strength == Strength::Device);
             }
-            order.strong_write(tracker, *warp, lane as u32, address, shared);
-        }
-        if kind != MemoryKind::Store {
-            order.strong_read(tracker, *warp, address, shared, acquires || kind == MemoryKind::Atomic);
+            order.strong_write(tracker, *warp, lane as u32, self.addresses[lane], self.shared);
         }
     }
 
@@ -409,7 +461,8 @@ impl Lanes<'_, '_> {
         if !self.observer.races {
             return Ok(());
         }
-        if !(self.comes_before(write, Readers::One, thread) || self.both_strong(write)) {
+        let swapped = self.may_be_swapped() && write.kind() & 3 == SWAP;
+        if !(swapped || self.comes_before(write, Readers::One, thread) || self.both_strong(write)) {
             return Err(Wrong::Race { other: write, other_writes: true });
         }
         let segment = self.observer.order.warps[(thread / 32) as usize].segment;
@@ -443,16 +496,18 @@ impl Lanes<'_, '_> {
             if !ordered && !self.writes_the_same(write, lane, mask) {
                 return Err(Wrong::Race { other: write, other_writes: true });
             }
-            let both_strong = self.is_strong() && read.kind() & STRONG_READ != 0;
-            if !both_strong && !self.comes_before(read, read.readers(), thread) {
+            let harmless = self.is_strong() && read.kind() & STRONG_READ != 0
+                || self.memory.kind == MemoryKind::CompareAndSwap && self.may_be_swapped();
+            if !harmless && !self.comes_before(read, read.readers(), thread) {
                 return Err(Wrong::Race { other: read, other_writes: false });
             }
         }
         let segment = self.observer.order.warps[(thread / 32) as usize].segment;
-        let kind = match self.memory.strength {
-            Strength::Weak => WEAK,
-            Strength::Block => STRONG_BLOCK,
-            Strength::Device => STRONG_DEVICE,
+        let kind = match (self.memory.strength, self.memory.kind) {
+            (Strength::Weak, _) => WEAK,
+            (Strength::Block, _) => STRONG_BLOCK,
+            (Strength::Device, MemoryKind::CompareAndSwap) => SWAP,
+            (Strength::Device, _) => STRONG_DEVICE,
         };
         let cells = page.cells();
         cells.writes[cell] = Stamp::new(segment, thread, kind, self.pc as u32).0;
@@ -467,13 +522,19 @@ impl Lanes<'_, '_> {
             || self.observer.order.comes_before(stamp, readers, thread)
     }
 
+    /// Whether it does no harm that a swap comes between: a loop around a compare-and-swap begins with a plain load, and tries
+    /// again where that was out of date. The words are those that can be swapped.
+    fn may_be_swapped(&self) -> bool {
+        matches!(self.memory.bytes, 4 | 8)
+    }
+
     /// Whether this access and a write are both strong, and near enough for it: then they do not race.
     fn both_strong(&self, write: Stamp) -> bool {
         let own_block = || self.observer.order.owns(write.segment());
         match (self.memory.strength, write.kind() & 3) {
-            (Strength::Device, STRONG_DEVICE) => true,
-            (Strength::Block | Strength::Device, STRONG_BLOCK | STRONG_DEVICE) => own_block(),
-            _ => false,
+            (Strength::Weak, _) | (_, WEAK) => false,
+            (Strength::Device, STRONG_DEVICE | SWAP) => true,
+            _ => own_block(),
         }
     }
 

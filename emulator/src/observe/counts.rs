@@ -117,7 +117,8 @@ impl Counted {
                 }
             }
             Space::Shared => {
-                let (passes, least) = shared_passes(addresses, mask, bytes, memory.kind == MemoryKind::Atomic);
+                let atomic = !matches!(memory.kind, MemoryKind::Load | MemoryKind::Store);
+                let (passes, least) = shared_passes(addresses, mask, bytes, atomic);
                 count.shared_bytes += asked;
                 count.passes += passes;
                 count.conflicts += passes - least;

@@ -21,7 +21,7 @@ use crate::checks::Checks;
 use crate::exec::Warp;
 use crate::fault::FaultKind;
 use crate::ops::{Exec, Next, Operation, Variants};
-use crate::program::{CONSTANT, MemoryUse, Op, PREDICATE, Program, Register, Slot};
+use crate::program::{CONSTANT, MemoryKind, MemoryUse, Op, PREDICATE, Program, Register, Slot, Strength};
 use crate::ptx::ast::Space;
 
 /// An operation that is watched.
@@ -194,8 +194,14 @@ impl Observer {
         self.order.warp_barrier(&self.tracker, self.warp);
     }
 
-    pub(crate) fn barrier(&mut self, arrived: &[u32], all: bool) {
-        self.order.barrier(&self.tracker, arrived, all);
+    /// A barrier where the warps `here` waited, all that are left if `all` says so.
+    pub(crate) fn barrier(&mut self, barrier: u32, here: &[u32], all: bool) {
+        self.order.barrier(&self.tracker, barrier, here, all);
+    }
+
+    /// The warp arrives at a barrier, and does not wait there.
+    pub(crate) fn arrive(&mut self, barrier: u32) {
+        self.order.arrive(&self.tracker, self.warp, barrier);
     }
 
     pub(crate) fn fence(&mut self, lanes: u32, device: bool) {
@@ -266,8 +272,13 @@ impl Operation for Watch {
         if entry.memory.is_some_and(|memory| !access::watch(warp, op, pc, &memory, mask)) {
             return Next::Fault;
         }
+        let learns = |memory: &MemoryUse| memory.strength != Strength::Weak && memory.kind != MemoryKind::Store;
+        let strong = entry.memory.filter(learns).map(|memory| (memory, warp.addresses(op)));
         // SAFETY: the operation is of this warp's program, and was chosen for this processor.
         let next = unsafe { (entry.exec)(warp, op, mask) };
+        if let Some((memory, addresses)) = strong {
+            access::learn(warp, &memory, &addresses, mask);
+        }
         if let Some((_, observer)) = warp.watched() {
             for write in &entry.writes {
                 let defined = observer.defined(*write);

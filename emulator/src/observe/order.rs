@@ -14,7 +14,8 @@
 //!   side only.
 //!
 //! Where this is coarser than the model, it takes more for ordered than is: a race may be missed, but none is invented. So
-//! `bar.warp.sync` orders all lanes of its warp, whatever its mask says.
+//! `bar.warp.sync` orders all lanes of its warp, whatever its mask says; and of the reads of several blocks one stamp is
+//! kept, so that a write of a block counts as after them if it has acquired anything since they began.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -27,8 +28,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Segments from which the numbers begin anew at the next launch.
-const MOST_SEGMENTS: u32 = 3 << 30;
+/// Segments from which the numbers begin anew at the next launch. All are below 2^31, so that stamps are positive.
+const MOST_SEGMENTS: u32 = 1 << 30;
 
 /// Whose accesses a stamp stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -310,10 +311,19 @@ pub(super) struct BlockOrder {
     pub(super) below: u32,
     pub(super) gap: (u32, u32),
     pub(super) warps: Vec<WarpOrder>,
+    /// For warps that arrived at a barrier and did not wait there: the barrier, and of each warp the segments before that.
+    arrived: Vec<(u32, Vec<u32>)>,
     /// What was released to an address in shared memory.
     shared_logs: HashMap<u64, Arc<Log>>,
     has_waited: bool,
     let_begin_early: bool,
+}
+
+impl WarpOrder {
+    /// The segments that had begun when it last acquired something are below this.
+    pub(super) fn acquired_when(&self) -> u32 {
+        self.acquired.when
+    }
 }
 
 impl BlockOrder {
@@ -338,6 +348,7 @@ impl BlockOrder {
             below: first,
             gap: order.gap,
             warps: (0..warps).map(warp).collect(),
+            arrived: Vec::new(),
             shared_logs: HashMap::new(),
             has_waited: false,
             let_begin_early: false,
@@ -418,8 +429,23 @@ impl BlockOrder {
         self.let_begin_early |= !self.has_waited;
     }
 
+    /// For each warp the segments that come before what a warp does next, without those before [`BlockOrder::below`].
+    fn known_to(&self, warp: u32) -> Vec<u32> {
+        let of_warp = &self.warps[warp as usize];
+        let mut known = of_warp.known.clone();
+        known.resize(self.warps.len(), 0);
+        known[warp as usize] = of_warp.segment + 1;
+        known
+    }
+
+    /// `bar.arrive`: what the warp did so far comes before what those do that wait there.
+    pub(super) fn arrive(&mut self, tracker: &Tracker, warp: u32, barrier: u32) {
+        self.arrived.push((barrier, self.known_to(warp)));
+        self.warps[warp as usize].segment = self.new_segment(tracker);
+    }
+
     /// A barrier of some warps, or of all that have not ended.
-    pub(super) fn barrier(&mut self, tracker: &Tracker, arrived: &[u32], all: bool) {
+    pub(super) fn barrier(&mut self, tracker: &Tracker, barrier: u32, arrived: &[u32], all: bool) {
         let floor = arrived.iter().map(|warp| self.warps[*warp as usize].floor).max().unwrap_or(0);
         let mut acquired = Acquired::default();
         let mut released: Vec<(u32, Arc<Released>)> = Vec::new();
@@ -432,19 +458,13 @@ impl BlockOrder {
                 }
             }
         }
-        if !all {
-            let mut known = vec![0; self.warps.len()];
-            for &one in arrived {
-                let warp = &self.warps[one as usize];
-                for (known, other) in known.iter_mut().zip(&warp.known) {
-                    *known = (*known).max(*other);
-                }
-            }
-            for &one in arrived {
-                known[one as usize] = known[one as usize].max(self.warps[one as usize].segment + 1);
-            }
-            arrived.iter().for_each(|warp| self.warps[*warp as usize].known.clone_from(&known));
+        let mut known = vec![0; self.warps.len()];
+        let mut all_known: Vec<Vec<u32>> = arrived.iter().map(|warp| self.known_to(*warp)).collect();
+        all_known.extend(self.arrived.extract_if(.., |(other, _)| *other == barrier).map(|(_, known)| known));
+        for one in all_known {
+            known.iter_mut().zip(one).for_each(|(known, one)| *known = one.max(*known));
         }
+        arrived.iter().for_each(|warp| self.warps[*warp as usize].known.clone_from(&known));
         for warp in arrived {
             let segment = self.new_segment(tracker);
             let of_warp = &mut self.warps[*warp as usize];

@@ -1,7 +1,7 @@
 //! Shadow memory: for each byte of an allocation who wrote it last, and who has read it since.
 //!
 //! It is kept in pages, most of which never exist: one for 4 KiB of memory, made when a kernel first accesses them. A page
-//! has a cell for each 32-bit word until an access is narrower than that; from then on it has one for each byte. Blocks
+//! has a cell for each 32-bit word until an access is narrower than that; from then on it has one for as many bytes. Blocks
 //! run on several threads, so a page is locked while cells of it are compared and changed: of two accesses that race one
 //! always sees the other.
 
@@ -20,6 +20,8 @@ pub(crate) struct Stamp(pub(crate) u64);
 pub(super) const WEAK: u64 = 0;
 pub(super) const STRONG_BLOCK: u64 = 1;
 pub(super) const STRONG_DEVICE: u64 = 2;
+/// Strong for the device, and of a compare-and-swap.
+pub(super) const SWAP: u64 = 3;
 
 /// Set in [`Stamp::kind`] of reads that all were strong.
 pub(super) const STRONG_READ: u64 = 4;
@@ -86,34 +88,36 @@ impl Stamp {
 pub(super) const PAGE: u64 = 4096;
 const WORDS: usize = PAGE as usize / 4;
 
-/// The cells of a page: for each word or for each byte the last write, and the last read since.
+/// The cells of a page: for each word, or half of one, or byte the last write, and the last read since.
 pub(super) struct Cells {
     pub(super) writes: Box<[u64]>,
     pub(super) reads: Box<[u64]>,
-    /// Whether a cell is for a byte, and not for a word.
-    pub(super) bytes: bool,
+    /// The binary logarithm of the bytes that a cell is for.
+    width: u32,
 }
 
 impl Cells {
     fn new(write: Stamp) -> Self {
-        Self { writes: vec![write.0; WORDS].into(), reads: vec![0; WORDS].into(), bytes: false }
+        Self { writes: vec![write.0; WORDS].into(), reads: vec![0; WORDS].into(), width: 2 }
     }
 
-    /// Makes a cell for each byte.
-    fn divide(&mut self) {
-        let each = |cells: &[u64]| cells.iter().flat_map(|cell| [*cell; 4]).collect();
-        if !self.bytes {
-            *self = Self { writes: each(&self.writes), reads: each(&self.reads), bytes: true };
-        }
+    /// Makes cells for fewer bytes.
+    #[cold]
+    fn divide(&mut self, width: u32) {
+        let each = |cells: &[u64]| {
+            cells.iter().flat_map(|cell| std::iter::repeat_n(*cell, 1 << (self.width - width))).collect()
+        };
+        *self = Self { writes: each(&self.writes), reads: each(&self.reads), width };
     }
 
-    /// The cells of `length` bytes at `offset` in the page.
+    /// The cells of `length` bytes at `offset` in the page, of which each access has `unit`.
     #[inline(always)]
-    pub(super) fn range(&mut self, offset: usize, length: usize) -> std::ops::Range<usize> {
-        if !self.bytes && (offset | length) & 3 != 0 {
-            self.divide();
+    pub(super) fn range(&mut self, offset: usize, length: usize, unit: usize) -> std::ops::Range<usize> {
+        let width = (offset | unit).trailing_zeros();
+        if width < self.width {
+            self.divide(width);
         }
-        if self.bytes { offset..offset + length } else { offset / 4..(offset + length) / 4 }
+        offset >> self.width..(offset + length) >> self.width
     }
 }
 
@@ -213,7 +217,7 @@ impl Shadow {
             // SAFETY: as in `page`.
             Ok(_) => unsafe { &*page },
             Err(other) => {
-                // SAFETY: nobody else has seen this page. The other one is a page: only `host_write` makes anything else,
+                // SAFETY: nobody else has seen this page. The other one is a page: only `set_written` makes anything else,
                 // and it does not run now.
                 unsafe {
                     drop(Box::from_raw(page));
@@ -239,21 +243,22 @@ impl Shadow {
             .map(move |at| (at, ((at / PAGE + 1) * PAGE).min(end) - at))
     }
 
-    /// Notes that the host wrote a range. No kernel runs.
-    pub(crate) fn host_write(&self, offset: u64, length: u64) {
+    /// Notes that the host wrote a range, or that it counts as not written. No kernel runs.
+    pub(crate) fn set_written(&self, offset: u64, length: u64, written: bool) {
+        let (whole, stamp) = if written { (WRITTEN, Stamp::HOST) } else { (ptr::null_mut(), Stamp::NONE) };
         for (at, bytes) in Self::parts(offset, length) {
             let Some(entry) = self.pages.get((at / PAGE) as usize) else { return };
             if bytes == PAGE {
-                Self::replace(entry, WRITTEN);
+                Self::replace(entry, whole);
                 continue;
             }
-            if entry.load(Ordering::Acquire) == WRITTEN {
+            if entry.load(Ordering::Acquire) == whole {
                 continue;
             }
             let mut page = self.page(at).lock();
             let cells = page.cells();
-            let range = cells.range((at % PAGE) as usize, bytes as usize);
-            cells.writes[range.clone()].fill(Stamp::HOST.0);
+            let range = cells.range((at % PAGE) as usize, bytes as usize, bytes as usize);
+            cells.writes[range.clone()].fill(stamp.0);
             cells.reads[range].fill(0);
         }
     }
@@ -267,13 +272,13 @@ impl Shadow {
             let (to_at, from_at) = (offset + done, from_offset + done);
             let bytes = (PAGE - to_at % PAGE).min(PAGE - from_at % PAGE).min(length - done);
             match from.written(from_at, bytes) {
-                Some(true) => self.host_write(to_at, bytes),
+                Some(true) => self.set_written(to_at, bytes, true),
                 other => {
                     for byte in 0..bytes {
                         let written = other.is_none() && from.written(from_at + byte, 1) == Some(true);
                         let mut page = self.page(to_at).lock();
                         let cells = page.cells();
-                        let range = cells.range(((to_at + byte) % PAGE) as usize, 1);
+                        let range = cells.range(((to_at + byte) % PAGE) as usize, 1, 1);
                         cells.writes[range.clone()].fill(if written { Stamp::HOST.0 } else { 0 });
                         cells.reads[range].fill(0);
                     }
@@ -292,11 +297,7 @@ impl Shadow {
         let mut page = self.page(offset).lock();
         let cells = page.cells();
         let start = (offset % PAGE) as usize;
-        let (first, last) = if cells.bytes {
-            (start, start + length as usize)
-        } else {
-            (start / 4, (start + length as usize).div_ceil(4))
-        };
+        let (first, last) = (start >> cells.width, (start + length as usize).div_ceil(1 << cells.width));
         let written = cells.writes[first..last].iter().filter(|write| **write != 0).count();
         match written {
             0 => Some(false),
@@ -350,7 +351,7 @@ mod tests {
         for (offset, length) in [(0, 1), (3, 2), (4, 4), (PAGE - 1, 2), (5, 2 * PAGE), (0, bytes), (PAGE, PAGE), (7, 0)]
         {
             let shadow = Shadow::new(bytes);
-            shadow.host_write(offset, length);
+            shadow.set_written(offset, length, true);
             let expected: Vec<bool> = (0..bytes).map(|byte| (offset..offset + length).contains(&byte)).collect();
             assert_eq!(states(&shadow, bytes), expected, "{length} bytes at {offset}");
         }
@@ -360,11 +361,11 @@ mod tests {
     fn a_copy_takes_along_what_is_not_written() {
         let bytes = 2 * PAGE;
         let from = Shadow::new(bytes);
-        from.host_write(10, 100);
-        from.host_write(PAGE - 7, 30);
+        from.set_written(10, 100, true);
+        from.set_written(PAGE - 7, 30, true);
         for (to_offset, from_offset, length) in [(0, 0, bytes), (3, 9, 200), (PAGE - 5, PAGE - 20, 60), (0, 200, 50)] {
             let to = Shadow::new(bytes);
-            to.host_write(0, PAGE);
+            to.set_written(0, PAGE, true);
             let (mut expected, source) = (states(&to, bytes), states(&from, bytes));
             for byte in 0..length {
                 expected[(to_offset + byte) as usize] = source[(from_offset + byte) as usize];

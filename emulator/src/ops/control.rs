@@ -32,6 +32,9 @@ pub(crate) const NOTHING: Variants = Variants::of::<Pass>();
 /// `bar.sync a {, b}`: barrier number and, if not all threads of the block, the number of threads.
 pub(crate) const BARRIER: Variants = Variants::of::<Wait>();
 
+/// In [`Op::immediate`] of a barrier where threads arrive without waiting: `bar.arrive`.
+pub(crate) const ARRIVE: i64 = -1;
+
 /// What a barrier computes of the predicates of its threads. Its number is in [`Op::immediate`], the predicate in
 /// [`Op::c`], and bit 0 of [`Op::e`] says that it is negated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

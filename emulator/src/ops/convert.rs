@@ -1,7 +1,7 @@
 //! Conversions between types.
 
 use super::float::{Toward, canonical, flush, round};
-use super::half::odd;
+use super::half::{odd, relu};
 use super::{Form, map};
 
 /// The value of an f16, exactly.
@@ -47,7 +47,7 @@ pub(crate) fn to_bf16(x: f32) -> u16 {
 
 /// `x` clamped to 0..=1; NaN becomes 0.
 #[inline(always)]
-fn saturate(x: f32) -> f32 {
+pub(super) fn saturate(x: f32) -> f32 {
     let above = if x > 0.0 { x } else { 0.0 };
     if above < 1.0 { above } else { 1.0 }
 }
@@ -115,13 +115,13 @@ fn half_toward(x: f32, nearest: u16, value: f32, toward: Toward) -> u16 {
 }
 
 #[inline(always)]
-fn to_f16_toward(x: f32, toward: Toward) -> u16 {
+pub(super) fn to_f16_toward(x: f32, toward: Toward) -> u16 {
     let nearest = to_f16(x);
     half_toward(x, nearest, from_f16(nearest), toward)
 }
 
 #[inline(always)]
-fn to_bf16_toward(x: f32, toward: Toward) -> u16 {
+pub(super) fn to_bf16_toward(x: f32, toward: Toward) -> u16 {
     let nearest = to_bf16(x);
     half_toward(x, nearest, from_bf16(nearest), toward)
 }
@@ -135,7 +135,15 @@ macro_rules! directed {
             map!(concat!("cvt.", $rounding, ".f32.s32"), |a: i32| -> f32 { round(f64::from(a), 0.0, Toward::$toward) }),
             map!(concat!("cvt.", $rounding, ".f32.u32"), |a: u32| -> f32 { round(f64::from(a), 0.0, Toward::$toward) }),
             map!(concat!("cvt.", $rounding, ".f32.f64"), |a: f64| -> f32 { round(a, 0.0, Toward::$toward) }),
+            map!(concat!("cvt.", $rounding, ".ftz.f32.f64"), |a: f64| -> f32 { flush(round(a, 0.0, Toward::$toward)) }),
         ]
+    };
+}
+
+/// A converted number; for NaN the highest bit alone, as for all conversions from double precision and to 64 bits.
+macro_rules! highest_if_nan {
+    ($a:ident, $value:expr, $to:ty) => {
+        if $a.is_nan() { 1 << (<$to>::BITS - 1) } else { $value as $to }
     };
 }
 
@@ -149,30 +157,58 @@ macro_rules! from_half {
             map!(concat!("cvt.", $rounding, ".s16.f16"), |a: u16| -> i16 { from_f16(a).$round() as i16 }),
             map!(concat!("cvt.", $rounding, ".u32.f16"), |a: u16| -> u32 { from_f16(a).$round() as u32 }),
             map!(concat!("cvt.", $rounding, ".s32.f16"), |a: u16| -> i32 { from_f16(a).$round() as i32 }),
-            map!(concat!("cvt.", $rounding, ".u64.f16"), |a: u16| -> u64 { from_f16(a).$round() as u64 }),
-            map!(concat!("cvt.", $rounding, ".s64.f16"), |a: u16| -> i64 { from_f16(a).$round() as i64 }),
             map!(concat!("cvt.", $rounding, ".u32.bf16"), |a: u16| -> u32 { from_bf16(a).$round() as u32 }),
             map!(concat!("cvt.", $rounding, ".s32.bf16"), |a: u16| -> i32 { from_bf16(a).$round() as i32 }),
-            map!(concat!("cvt.", $rounding, ".u64.bf16"), |a: u16| -> u64 { from_bf16(a).$round() as u64 }),
-            map!(concat!("cvt.", $rounding, ".s64.bf16"), |a: u16| -> i64 { from_bf16(a).$round() as i64 }),
+            map!(concat!("cvt.", $rounding, ".u64.f16"), |a: u16| -> u64 {
+                let a = from_f16(a);
+                highest_if_nan!(a, a.$round(), u64)
+            }),
+            map!(concat!("cvt.", $rounding, ".s64.f16"), |a: u16| -> i64 {
+                let a = from_f16(a);
+                highest_if_nan!(a, a.$round(), i64)
+            }),
+            map!(concat!("cvt.", $rounding, ".u64.bf16"), |a: u16| -> u64 {
+                let a = from_bf16(a);
+                highest_if_nan!(a, a.$round(), u64)
+            }),
+            map!(concat!("cvt.", $rounding, ".s64.bf16"), |a: u16| -> i64 {
+                let a = from_bf16(a);
+                highest_if_nan!(a, a.$round(), i64)
+            }),
             map!(concat!("cvt.", $rounding, ".f16.f16"), |a: u16| -> u16 { to_f16(from_f16(a).$round()) }),
             map!(concat!("cvt.", $rounding, ".bf16.bf16"), |a: u16| -> u16 { to_bf16(from_bf16(a).$round()) }),
         ]
     };
 }
 
-/// From one floating-point type to all integers, with one rounding. Out of range saturates, NaN gives 0.
-macro_rules! to_integer {
-    ($rounding:literal, $round:ident, $from:ty, $name:literal) => {
+/// From single precision to all integers, with one rounding. What is out of range becomes the nearest there is.
+macro_rules! from_single {
+    ($rounding:expr, |$a:ident| $whole:expr) => {
         [
-            map!(concat!("cvt.", $rounding, ".u8.", $name), |a: $from| -> u8 { a.$round() as u8 }),
-            map!(concat!("cvt.", $rounding, ".s8.", $name), |a: $from| -> i8 { a.$round() as i8 }),
-            map!(concat!("cvt.", $rounding, ".u16.", $name), |a: $from| -> u16 { a.$round() as u16 }),
-            map!(concat!("cvt.", $rounding, ".s16.", $name), |a: $from| -> i16 { a.$round() as i16 }),
-            map!(concat!("cvt.", $rounding, ".u32.", $name), |a: $from| -> u32 { a.$round() as u32 }),
-            map!(concat!("cvt.", $rounding, ".s32.", $name), |a: $from| -> i32 { a.$round() as i32 }),
-            map!(concat!("cvt.", $rounding, ".u64.", $name), |a: $from| -> u64 { a.$round() as u64 }),
-            map!(concat!("cvt.", $rounding, ".s64.", $name), |a: $from| -> i64 { a.$round() as i64 }),
+            map!(concat!("cvt.", $rounding, ".u8.f32"), |$a: f32| -> u8 { $whole as u8 }),
+            map!(concat!("cvt.", $rounding, ".s8.f32"), |$a: f32| -> i8 { $whole as i8 }),
+            map!(concat!("cvt.", $rounding, ".u16.f32"), |$a: f32| -> u16 { $whole as u16 }),
+            map!(concat!("cvt.", $rounding, ".s16.f32"), |$a: f32| -> i16 { $whole as i16 }),
+            map!(concat!("cvt.", $rounding, ".u32.f32"), |$a: f32| -> u32 { $whole as u32 }),
+            map!(concat!("cvt.", $rounding, ".s32.f32"), |$a: f32| -> i32 { $whole as i32 }),
+            map!(concat!("cvt.", $rounding, ".u64.f32"), |$a: f32| -> u64 { highest_if_nan!($a, $whole, u64) }),
+            map!(concat!("cvt.", $rounding, ".s64.f32"), |$a: f32| -> i64 { highest_if_nan!($a, $whole, i64) }),
+        ]
+    };
+}
+
+/// From double precision to all integers, with one rounding.
+macro_rules! from_double {
+    ($rounding:literal, $round:ident) => {
+        [
+            map!(concat!("cvt.", $rounding, ".u8.f64"), |a: f64| -> u8 { highest_if_nan!(a, a.$round(), u8) }),
+            map!(concat!("cvt.", $rounding, ".s8.f64"), |a: f64| -> i8 { highest_if_nan!(a, a.$round(), i8) }),
+            map!(concat!("cvt.", $rounding, ".u16.f64"), |a: f64| -> u16 { highest_if_nan!(a, a.$round(), u16) }),
+            map!(concat!("cvt.", $rounding, ".s16.f64"), |a: f64| -> i16 { highest_if_nan!(a, a.$round(), i16) }),
+            map!(concat!("cvt.", $rounding, ".u32.f64"), |a: f64| -> u32 { highest_if_nan!(a, a.$round(), u32) }),
+            map!(concat!("cvt.", $rounding, ".s32.f64"), |a: f64| -> i32 { highest_if_nan!(a, a.$round(), i32) }),
+            map!(concat!("cvt.", $rounding, ".u64.f64"), |a: f64| -> u64 { highest_if_nan!(a, a.$round(), u64) }),
+            map!(concat!("cvt.", $rounding, ".s64.f64"), |a: f64| -> i64 { highest_if_nan!(a, a.$round(), i64) }),
         ]
     };
 }
@@ -203,8 +239,8 @@ pub(super) const HALF: &[&[Form]] = &[
         map!("cvt.f64.bf16", |a: u16| -> f64 { f64::from(from_bf16(a)) }),
         map!("cvt.rn.bf16.f16", |a: u16| -> u16 { to_bf16(from_f16(a)) }),
         map!("cvt.rn.f16.bf16", |a: u16| -> u16 { to_f16(from_bf16(a)) }),
-        map!("cvt.rn.relu.f16.f32", |a: f32| -> u16 { to_f16(if a < 0.0 { 0.0 } else { a }) }),
-        map!("cvt.rn.relu.bf16.f32", |a: f32| -> u16 { to_bf16(if a < 0.0 { 0.0 } else { a }) }),
+        map!("cvt.rn.relu.f16.f32", |a: f32| -> u16 { to_f16(relu(a)) }),
+        map!("cvt.rn.relu.bf16.f32", |a: f32| -> u16 { to_bf16(relu(a)) }),
     ],
 ];
 
@@ -217,14 +253,18 @@ pub(super) const FORMS: &[&[Form]] = &[
     &from_integer!(i32, "s32"),
     &from_integer!(u64, "u64"),
     &from_integer!(i64, "s64"),
-    &to_integer!("rni", round_ties_even, f32, "f32"),
-    &to_integer!("rzi", trunc, f32, "f32"),
-    &to_integer!("rmi", floor, f32, "f32"),
-    &to_integer!("rpi", ceil, f32, "f32"),
-    &to_integer!("rni", round_ties_even, f64, "f64"),
-    &to_integer!("rzi", trunc, f64, "f64"),
-    &to_integer!("rmi", floor, f64, "f64"),
-    &to_integer!("rpi", ceil, f64, "f64"),
+    &from_single!("rni", |a| a.round_ties_even()),
+    &from_single!("rni.ftz", |a| flush(a).round_ties_even()),
+    &from_single!("rzi", |a| a.trunc()),
+    &from_single!("rzi.ftz", |a| flush(a).trunc()),
+    &from_single!("rmi", |a| a.floor()),
+    &from_single!("rmi.ftz", |a| flush(a).floor()),
+    &from_single!("rpi", |a| a.ceil()),
+    &from_single!("rpi.ftz", |a| flush(a).ceil()),
+    &from_double!("rni", round_ties_even),
+    &from_double!("rzi", trunc),
+    &from_double!("rmi", floor),
+    &from_double!("rpi", ceil),
     &to_whole!("rni", round_ties_even),
     &to_whole!("rzi", trunc),
     &to_whole!("rmi", floor),
@@ -238,59 +278,11 @@ pub(super) const FORMS: &[&[Form]] = &[
         map!("cvt.rn.f16x2.f32", |a: f32, b: f32| -> u32 { u32::from(to_f16(a)) << 16 | u32::from(to_f16(b)) }),
         map!("cvt.rn.bf16x2.f32", |a: f32, b: f32| -> u32 { u32::from(to_bf16(a)) << 16 | u32::from(to_bf16(b)) }),
         map!("cvt.f64.f32", |a: f32| -> f64 { f64::from(a) }),
+        map!("cvt.ftz.f64.f32", |a: f32| -> f64 { f64::from(flush(a)) }),
         map!("cvt.rn.f32.f64", |a: f64| -> f32 { canonical(a as f32) }),
+        map!("cvt.rn.ftz.f32.f64", |a: f64| -> f32 { flush(canonical(a as f32)) }),
         map!("cvt.sat.f32.f32", |a: f32| -> f32 { saturate(a) }),
         map!("cvt.ftz.f32.f32", |a: f32| -> f32 { flush(canonical(a)) }),
         map!("cvt.ftz.sat.f32.f32", |a: f32| -> f32 { saturate(flush(a)) }),
     ],
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_f16_survives_the_way_there_and_back() {
-        for bits in 0..=u16::MAX {
-            let value = from_f16(bits);
-            let nan = bits & 0x7fff > 0x7c00;
-            assert_eq!(value.is_nan(), nan);
-            assert_eq!(to_f16(value), if nan { 0x7fff } else { bits }, "{value}");
-        }
-        assert_eq!(
-            [0x3c00, 0x0001, 0x0400, 0x7bff, 0xc000].map(from_f16),
-            [1.0, 2f32.powi(-24), 2f32.powi(-14), 65504.0, -2.0]
-        );
-    }
-
-    #[test]
-    fn to_f16_rounds_to_the_nearest_even() {
-        // between every two neighbours: just below the middle, the middle, just above
-        for bits in 0..0x7bffu16 {
-            let (low, high) = (from_f16(bits), from_f16(bits + 1));
-            let middle = (low + high) / 2.0;
-            assert_eq!(to_f16(middle.next_down()), bits, "{middle}");
-            assert_eq!(to_f16(middle), bits + (bits & 1), "{middle}");
-            assert_eq!(to_f16(middle.next_up()), bits + 1, "{middle}");
-            assert_eq!(to_f16(-middle.next_up()), (bits + 1) | 0x8000, "{middle}");
-        }
-        assert_eq!((to_f16(65519.99), to_f16(65520.0), to_f16(1e30)), (0x7bff, 0x7c00, 0x7c00));
-        assert_eq!((to_f16(f32::NEG_INFINITY), to_f16(f32::NAN)), (0xfc00, 0x7fff));
-    }
-
-    #[test]
-    fn bf16_rounds_to_the_nearest_even() {
-        for bits in (0..0x7f7fu16).chain(0x8000..0xff7f) {
-            let value = from_bf16(bits);
-            assert_eq!(to_bf16(value), bits);
-            let middle = f32::from_bits(u32::from(bits) << 16 | 0x8000);
-            assert_eq!(to_bf16(middle), bits + (bits & 1));
-        }
-        assert_eq!((to_bf16(f32::MAX), to_bf16(f32::NAN)), (0x7f80, 0x7fff));
-    }
-
-    #[test]
-    fn saturation_takes_nan_to_zero() {
-        assert_eq!([f32::NAN, -1.0, 0.25, 7.0, -0.0].map(saturate), [0.0, 0.0, 0.25, 1.0, 0.0]);
-    }
-}

@@ -3,8 +3,8 @@
 //! Every result is rounded once. Sums and products are computed in double precision, and what that cannot hold is
 //! remembered in its last bit (rounding to odd), so that rounding again gives the right neighbour.
 
-use super::convert::{from_bf16, from_f16, to_bf16, to_f16};
-use super::float::{max, min};
+use super::convert::{from_bf16, from_f16, saturate, to_bf16, to_f16};
+use super::float::{flush, max, min};
 use super::{Form, map};
 
 /// `x` rounded to single precision such that rounding the result to half precision rounds `x`.
@@ -21,7 +21,7 @@ pub(super) fn odd(x: f64) -> f32 {
 
 /// `a * b + c`, to be rounded to half precision.
 #[inline(always)]
-fn fma(a: f32, b: f32, c: f32) -> f32 {
+pub(super) fn fma(a: f32, b: f32, c: f32) -> f32 {
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
     let sum = product + c;
     // What the sum is off by, exactly (Knuth's two-sum).
@@ -36,26 +36,19 @@ fn fma(a: f32, b: f32, c: f32) -> f32 {
 }
 
 #[inline(always)]
-fn add(a: f32, b: f32) -> f32 {
+pub(super) fn add(a: f32, b: f32) -> f32 {
     fma(a, 1.0, b)
 }
 
 #[inline(always)]
-fn mul(a: f32, b: f32) -> f32 {
+pub(super) fn mul(a: f32, b: f32) -> f32 {
     odd(f64::from(a) * f64::from(b))
 }
 
 /// `max(x, 0)`; NaN becomes the canonical one.
 #[inline(always)]
-fn relu(x: f32) -> f32 {
+pub(super) fn relu(x: f32) -> f32 {
     if x.is_nan() || x > 0.0 { x } else { 0.0 }
-}
-
-/// `x` clamped to 0..=1; NaN becomes 0.
-#[inline(always)]
-fn saturate(x: f32) -> f32 {
-    let above = if x > 0.0 { x } else { 0.0 };
-    if above < 1.0 { above } else { 1.0 }
 }
 
 #[inline(always)]
@@ -68,6 +61,27 @@ pub(super) fn add_bf16(a: u16, b: u16) -> u16 {
     to_bf16(add(from_bf16(a), from_bf16(b)))
 }
 
+#[inline(always)]
+fn tanh_f16(a: u16) -> u16 {
+    to_f16(odd(f64::from(from_f16(a)).tanh()))
+}
+
+#[inline(always)]
+fn tanh_bf16(a: u16) -> u16 {
+    to_bf16(odd(f64::from(from_bf16(a)).tanh()))
+}
+
+#[inline(always)]
+fn ex2_f16(a: u16) -> u16 {
+    to_f16(odd(f64::from(from_f16(a)).exp2()))
+}
+
+/// Subnormal results, which bf16 has where single precision does, are flushed.
+#[inline(always)]
+fn ex2_bf16(a: u16) -> u16 {
+    to_bf16(flush(odd(f64::from(from_bf16(a)).exp2())))
+}
+
 /// A function of both halves of two pairs.
 #[inline(always)]
 pub(super) fn each_half(a: u32, b: u32, f: impl Fn(u16, u16) -> u16) -> u32 {
@@ -75,7 +89,7 @@ pub(super) fn each_half(a: u32, b: u32, f: impl Fn(u16, u16) -> u16) -> u32 {
 }
 
 #[inline(always)]
-fn each_half_of_three(a: u32, b: u32, c: u32, f: impl Fn(u16, u16, u16) -> u16) -> u32 {
+pub(super) fn each_half_of_three(a: u32, b: u32, c: u32, f: impl Fn(u16, u16, u16) -> u16) -> u32 {
     let low = f(a as u16, b as u16, c as u16);
     let high = f((a >> 16) as u16, (b >> 16) as u16, (c >> 16) as u16);
     u32::from(low) | u32::from(high) << 16
@@ -170,15 +184,13 @@ pub(super) const FORMS: &[&[Form]] = &[
     &two!("mul.rn.sat", "f16", from_f16, to_f16, |a, b| saturate(mul(a, b))),
     &three!("fma.rn.sat", "f16", from_f16, to_f16, saturate),
     &[
-        map!("tanh.approx.f16", |a: u16| -> u16 { to_f16(odd(f64::from(from_f16(a)).tanh())) }),
-        map!("ex2.approx.f16", |a: u16| -> u16 { to_f16(odd(f64::from(from_f16(a)).exp2())) }),
-        map!("tanh.approx.f16x2", |a: u32| -> u32 {
-            each_half(a, 0, |a, _| to_f16(odd(f64::from(from_f16(a)).tanh())))
-        }),
-        map!("ex2.approx.f16x2", |a: u32| -> u32 {
-            each_half(a, 0, |a, _| to_f16(odd(f64::from(from_f16(a)).exp2())))
-        }),
-        map!("tanh.approx.bf16", |a: u16| -> u16 { to_bf16(odd(f64::from(from_bf16(a)).tanh())) }),
-        map!("ex2.approx.ftz.bf16", |a: u16| -> u16 { to_bf16(odd(f64::from(from_bf16(a)).exp2())) }),
+        map!("tanh.approx.f16", |a: u16| -> u16 { tanh_f16(a) }),
+        map!("tanh.approx.f16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| tanh_f16(a)) }),
+        map!("tanh.approx.bf16", |a: u16| -> u16 { tanh_bf16(a) }),
+        map!("tanh.approx.bf16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| tanh_bf16(a)) }),
+        map!("ex2.approx.f16", |a: u16| -> u16 { ex2_f16(a) }),
+        map!("ex2.approx.f16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| ex2_f16(a)) }),
+        map!("ex2.approx.ftz.bf16", |a: u16| -> u16 { ex2_bf16(a) }),
+        map!("ex2.approx.ftz.bf16x2", |a: u32| -> u32 { each_half(a, 0, |a, _| ex2_bf16(a)) }),
     ],
 ];

@@ -4,17 +4,30 @@
 //! for those with AVX-512; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
 //! [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles, branches) have decoders.
 
+pub(crate) mod async_copy;
 pub(crate) mod atomic;
+pub(crate) mod bits;
 pub(crate) mod carry;
+pub(crate) mod clock;
 pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod convert;
+pub(crate) mod double;
+pub(crate) mod extrema;
 pub(crate) mod float;
+pub(crate) mod flushed;
+pub(crate) mod fp8;
 pub(crate) mod half;
+pub(crate) mod half_from_integer;
 pub(crate) mod integer;
+pub(crate) mod matrix;
 pub(crate) mod memory;
 pub(crate) mod moves;
+pub(crate) mod narrow;
+pub(crate) mod predicate;
 pub(crate) mod shuffle;
+pub(crate) mod video;
+pub(crate) mod wide;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -35,6 +48,8 @@ pub(crate) enum Next {
     Exit,
     /// The active lanes wait for others of their warp.
     Converge,
+    /// The active lanes wait for all others of their warp to come to this very instruction.
+    ConvergeWarp,
     /// The active lanes wait at a barrier of the block.
     Barrier,
     /// `Warp::fault` says what happened.
@@ -195,16 +210,44 @@ pub(crate) struct Form {
     pub(crate) exec: Variants,
 }
 
-/// The form with an opcode, with all its modifiers.
-pub(crate) fn form(opcode: &str) -> Option<&'static Form> {
-    static FORMS: OnceLock<HashMap<&str, &Form>> = OnceLock::new();
-    let forms = FORMS.get_or_init(|| {
-        let lists = [integer::FORMS, float::FORMS, half::FORMS, half::F16, half::BF16];
-        let lists =
-            lists.into_iter().chain([convert::FORMS, convert::HALF, compare::FORMS, compare::SETS, moves::FORMS]);
-        lists.flatten().copied().flatten().map(|form| (form.opcode, form)).collect()
+/// All forms.
+pub(crate) fn forms() -> impl Iterator<Item = &'static Form> {
+    let lists = [
+        integer::FORMS,
+        bits::FORMS,
+        float::FORMS,
+        float::TOWARD_ZERO,
+        float::DOWN,
+        float::UP,
+        double::FORMS,
+        flushed::FORMS,
+        extrema::FORMS,
+        half::FORMS,
+        half_from_integer::FORMS,
+        half::F16,
+        half::BF16,
+        fp8::FORMS,
+        convert::FORMS,
+        convert::HALF,
+        narrow::FORMS,
+        compare::FORMS,
+        compare::SETS,
+        moves::FORMS,
+    ];
+    lists.into_iter().flatten().copied().flatten()
+}
+
+/// The form with an opcode, with all its modifiers. If there are several, they differ in the number of their sources;
+/// it is the one with `sources`, or else any.
+pub(crate) fn form(opcode: &str, sources: usize) -> Option<&'static Form> {
+    static FORMS: OnceLock<HashMap<&str, Vec<&Form>>> = OnceLock::new();
+    let all = FORMS.get_or_init(|| {
+        let mut all = HashMap::<&str, Vec<&Form>>::new();
+        forms().for_each(|form| all.entry(form.opcode).or_default().push(form));
+        all
     });
-    forms.get(opcode).copied()
+    let found = all.get(opcode)?;
+    found.iter().find(|form| form.sources.len() == sources).or(found.first()).copied()
 }
 
 /// A [`Form`] of up to four sources: `map!("add.u32", |a: u32, b: u32| -> u32 { a.wrapping_add(b) })`.
@@ -247,3 +290,16 @@ macro_rules! map {
     }};
 }
 pub(crate) use map;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_form_is_listed_twice() {
+        let mut seen = std::collections::HashSet::new();
+        let twice: Vec<_> =
+            forms().filter(|form| !seen.insert((form.opcode, form.sources.len()))).map(|form| form.opcode).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
+}

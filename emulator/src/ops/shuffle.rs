@@ -35,6 +35,9 @@ pub(crate) enum Collective {
     MatchAny64,
     MatchAll32,
     MatchAll64,
+    /// An instruction that a whole warp executes together; see [`Next::ConvergeWarp`].
+    WholeWarp,
+    Elect,
 }
 
 impl Collective {
@@ -60,6 +63,7 @@ impl Collective {
             18 => Self::MatchAny64,
             19 => Self::MatchAll32,
             20 => Self::MatchAll64,
+            22 => Self::Elect,
             _ => Self::Barrier,
         }
     }
@@ -123,6 +127,8 @@ pub(crate) fn execute(warp: &mut Warp<'_>, parts: &[Part<'_>]) -> Next {
             }
             Next::Step
         }
+        Collective::Elect => elect(warp, parts, active),
+        Collective::WholeWarp => whole_warp(warp, parts),
         Collective::ReduceAdd => reduce(warp, parts, active, u32::wrapping_add),
         Collective::ReduceMinUnsigned => reduce(warp, parts, active, u32::min),
         Collective::ReduceMaxUnsigned => reduce(warp, parts, active, u32::max),
@@ -136,6 +142,33 @@ pub(crate) fn execute(warp: &mut Warp<'_>, parts: &[Part<'_>]) -> Next {
         Collective::MatchAll32 => match_all::<u32>(warp, parts, active),
         Collective::MatchAll64 => match_all::<u64>(warp, parts, active),
     }
+}
+
+/// `elect`: the lowest lane.
+fn elect(warp: &mut Warp<'_>, parts: &[Part<'_>], active: u32) -> Next {
+    let leader = active.trailing_zeros();
+    for part in parts {
+        if part.op.d != NO_SLOT {
+            warp.write_raw::<u32>(part.op.d, &[leader; 32], part.mask);
+        }
+        if part.op.e != NO_SLOT {
+            warp.write_predicate(part.op.e, 1 << (leader & 31), part.mask);
+        }
+    }
+    Next::Step
+}
+
+/// An instruction that the ISA defines only if all 32 lanes execute it, and none another one.
+#[inline(never)]
+pub(crate) fn whole_warp(warp: &mut Warp<'_>, parts: &[Part<'_>]) -> Next {
+    let Some(first) = parts.first() else { return Next::Step };
+    let active = parts.iter().fold(0, |all, part| all | part.mask);
+    if active != u32::MAX || parts.iter().any(|part| !std::ptr::eq(part.op, first.op)) {
+        warp.fault(FaultKind::PartialWarp { lanes: first.mask }, first.mask.trailing_zeros());
+        return Next::Fault;
+    }
+    // SAFETY: the operation is of this warp's program; the decoder chose a variant for this processor.
+    unsafe { (first.op.exec)(warp, first.op, active) }
 }
 
 /// `redux`: one value of all lanes.

@@ -82,6 +82,8 @@ pub(crate) enum MemoryKind {
     Load,
     Store,
     Atomic,
+    /// `atom.cas`, which fails if what was loaded before is out of date.
+    CompareAndSwap,
 }
 
 /// The scope of a strong access or a fence. A cluster counts as the whole device.
@@ -167,6 +169,10 @@ pub(crate) struct Program {
     /// The number of memory accesses that remember a window.
     pub(crate) windows: u32,
     pub(crate) specials: Vec<(Special, Slot)>,
+    /// Slots of instructions with more operands than an [`Op`] has places, and what else these need to know.
+    pub(crate) lists: Vec<Slot>,
+    /// Operations that others are made of.
+    pub(crate) parts: Vec<Op>,
     pub(crate) parameters: Vec<Parameter>,
     /// Static shared memory in bytes, where dynamic shared memory starts.
     pub(crate) shared_bytes: u64,

@@ -130,3 +130,52 @@ __global__ void missing_threads_mended(float* __restrict__ x) {
     asm volatile("bar.sync 1, 64;" ::: "memory");
     x[threadIdx.x] = 0.0f;
 }
+
+/// Values change places between warps, with a barrier on either side.
+///
+/// @grid  div_ceil(n, 128)
+/// @block 128
+/// @len   x   == n
+/// @len   out == n
+/// @out   out
+/// @safe
+__global__ void missing_barrier_mended(const float* __restrict__ x, float* __restrict__ out, uint32_t n) {
+    __shared__ float values[128];
+    const size_t i = size_t(blockIdx.x) * 128 + threadIdx.x;
+    values[threadIdx.x] = 0.0f;
+    __syncthreads();
+    values[threadIdx.x] = i < n ? x[i] : 0.0f;
+    __syncthreads();
+    if (i < n) out[i] = values[threadIdx.x ^ 64];
+}
+
+/// Every thread writes its word of shared memory, with an element or without.
+///
+/// @grid  div_ceil(n, 128)
+/// @block 128
+/// @len   x   == n
+/// @len   out == n
+/// @out   out
+/// @safe
+__global__ void unwritten_shared_mended(const float* __restrict__ x, float* __restrict__ out, uint32_t n) {
+    __shared__ float values[128];
+    const size_t i = size_t(blockIdx.x) * 128 + threadIdx.x;
+    values[threadIdx.x] = i < n ? x[i] : 0.0f;
+    __syncthreads();
+    if (i < n) out[i] = values[threadIdx.x ^ 1];
+}
+
+/// The last block adds what the others stored, and a fence says that it sees that.
+///
+/// @grid  4
+/// @block 32
+/// @len   partial == 4
+/// @len   done    == 1
+/// @len   sum     == 1
+/// @safe
+__global__ void unfenced_mended(float* __restrict__ partial, uint32_t* __restrict__ done, float* __restrict__ sum) {
+    if (threadIdx.x != 0) return;
+    partial[blockIdx.x] = float(blockIdx.x);
+    __threadfence();
+    if (atomicAdd(done, 1u) % 4 == 3) sum[0] = partial[0] + partial[1] + partial[2] + partial[3];
+}

@@ -152,3 +152,50 @@ __global__ void missing_threads(float* __restrict__ x) {
     if (x[threadIdx.x] > 0.0f) asm volatile("bar.sync 1, 64;" ::: "memory");
     x[threadIdx.x] = 0.0f;
 }
+
+/// Values change places between warps, and there is no barrier before they are read.
+///
+/// @grid  div_ceil(n, 128)
+/// @block 128
+/// @len   x   == n
+/// @len   out == n
+/// @out   out
+/// @safe
+__global__ void missing_barrier(const float* __restrict__ x, float* __restrict__ out, uint32_t n) {
+    __shared__ float values[128];
+    const size_t i = size_t(blockIdx.x) * 128 + threadIdx.x;
+    values[threadIdx.x] = 0.0f;
+    __syncthreads();
+    values[threadIdx.x] = i < n ? x[i] : 0.0f;
+    if (i < n) out[i] = values[threadIdx.x ^ 64];
+}
+
+/// Shared memory that nobody has written is read where the last block has no elements.
+///
+/// @grid  div_ceil(n, 128)
+/// @block 128
+/// @len   x   == n
+/// @len   out == n
+/// @out   out
+/// @safe
+__global__ void unwritten_shared(const float* __restrict__ x, float* __restrict__ out, uint32_t n) {
+    __shared__ float values[128];
+    const size_t i = size_t(blockIdx.x) * 128 + threadIdx.x;
+    if (i < n) values[threadIdx.x] = x[i];
+    __syncthreads();
+    if (i < n) out[i] = values[threadIdx.x ^ 1];
+}
+
+/// The last block adds what the others stored, and nothing says that it sees that.
+///
+/// @grid  4
+/// @block 32
+/// @len   partial == 4
+/// @len   done    == 1
+/// @len   sum     == 1
+/// @safe
+__global__ void unfenced(float* __restrict__ partial, uint32_t* __restrict__ done, float* __restrict__ sum) {
+    if (threadIdx.x != 0) return;
+    partial[blockIdx.x] = float(blockIdx.x);
+    if (atomicAdd(done, 1u) % 4 == 3) sum[0] = partial[0] + partial[1] + partial[2] + partial[3];
+}

@@ -58,6 +58,17 @@ impl Decoder<'_> {
         Ok(op)
     }
 
+    /// `elect.sync d|p, mask`
+    pub(super) fn election(&mut self, destination: &Operand, members: &Operand) -> Result<Op> {
+        let Operand::Pair(lane, elected) = destination else {
+            return self.failed("`elect.sync` has two results");
+        };
+        let mut op = self.collective(Collective::Elect, members)?;
+        op.d = self.optional_destination(lane, RegisterKind::Bits32)?;
+        op.e = self.optional_destination(elected, RegisterKind::Predicate)?;
+        Ok(op)
+    }
+
     /// `redux.sync.op.type d, a, mask`
     pub(super) fn reduction(&mut self, operation: &str, operands: &[Operand]) -> Result<Op> {
         let collective = match operation {

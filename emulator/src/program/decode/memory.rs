@@ -33,12 +33,13 @@ impl Decoder<'_> {
                 "const" => space = Space::Constant,
                 "shared" | "shared::cta" => space = Space::Shared,
                 "local" => space = Space::Local,
-                "param" => space = Space::Param,
+                "param" | "param::entry" => space = Space::Param,
                 "acquire" | "release" => ordered = true,
                 "v2" => lanes = 2,
                 "v4" => lanes = 4,
+                "v8" => lanes = 8,
                 "weak" | "volatile" | "relaxed" | "cta" | "cluster" | "gpu" | "sys" | "nc" | "ca" | "cg" | "cs"
-                | "lu" | "cv" | "wb" | "wt" => {}
+                | "lu" | "cv" | "wb" | "wt" | "mmio" => {}
                 _ if modifier.starts_with("L1::") || modifier.starts_with("L2::") => {}
                 _ if ty.is_none() => ty = Some(modifier),
                 _ => return self.failed(format!("the instruction `{opcode}` is not supported")),
@@ -66,6 +67,14 @@ impl Decoder<'_> {
         };
         if parts.len() != lanes {
             return self.failed(format!("`{opcode}` accesses {lanes} values, not {}", parts.len()));
+        }
+        if lanes == 8 || lanes == 4 && ty.ends_with("64") {
+            if space != Space::Global || !(ty.ends_with("32") && lanes == 8 || lanes == 4) {
+                return self.failed(format!("the instruction `{opcode}` is not supported"));
+            }
+            let mut op = self.wide_access(value, base, offset, load)?;
+            op.window |= if ordered { memory::ORDERED } else { 0 };
+            return Ok(op);
         }
         let register = match parts.iter().find_map(|part| match part {
             Operand::Register(register) => Some(self.kernel.registers[*register as usize]),
@@ -113,7 +122,7 @@ impl Decoder<'_> {
     }
 
     /// The address of an access, and a place to remember the window that it hits.
-    fn address(&mut self, op: &mut Op, base: &Operand, offset: i64) -> Result<()> {
+    pub(super) fn address(&mut self, op: &mut Op, base: &Operand, offset: i64) -> Result<()> {
         op.window = self.windows;
         self.windows += 1;
         op.immediate = offset;
@@ -144,7 +153,7 @@ impl Decoder<'_> {
             bytes: 0,
             values: 1,
             wide: false,
-            kind: MemoryKind::Atomic,
+            kind: if modifiers.contains(&"cas") { MemoryKind::CompareAndSwap } else { MemoryKind::Atomic },
             strength: if modifiers.contains(&"cta") { Strength::Block } else { Strength::Device },
             acquires: given(["acquire", "acq_rel"]),
             releases: given(["release", "acq_rel"]),

@@ -3,9 +3,14 @@
 //! An instruction that is not supported, or whose operands do not have the widths that its opcode asks for, is an error
 //! here, so execution meets neither.
 
+mod async_copy;
 mod collective;
+mod matrix;
 mod memory;
+mod predicate;
 mod special;
+mod support;
+mod wide;
 
 use std::collections::HashMap;
 
@@ -13,7 +18,7 @@ use super::{CONSTANT, NO_SLOT, Op, PREDICATE, Parameter, Program, ROW, Register,
 use crate::ops::carry::carry;
 use crate::ops::control::BarrierReduction;
 use crate::ops::shuffle::Collective;
-use crate::ops::{Variants, control, form, memory as access, shuffle};
+use crate::ops::{Variants, async_copy as copies, control, form, memory as access, shuffle};
 use crate::ptx::PtxError;
 use crate::ptx::ast::{Instruction, Kernel, Operand, RegisterKind, Space, Variable};
 
@@ -67,6 +72,8 @@ pub(crate) fn decode(kernel: &Kernel, symbols: &HashMap<String, Symbol>, shared:
         predicates: decoder.predicates,
         windows: decoder.windows,
         specials: decoder.specials,
+        lists: decoder.lists,
+        parts: decoder.parts,
         parameters: decoder.parameters,
         shared_bytes: decoder.shared_bytes,
         local_bytes: decoder.local_bytes,
@@ -103,6 +110,8 @@ struct Decoder<'k> {
     constants: Vec<u8>,
     constant_slots: HashMap<(u64, RegisterKind), Slot>,
     specials: Vec<(Special, Slot)>,
+    lists: Vec<Slot>,
+    parts: Vec<Op>,
     parameters: Vec<Parameter>,
     shared_bytes: u64,
     local_bytes: u64,
@@ -133,6 +142,8 @@ impl<'k> Decoder<'k> {
             constants: Vec::new(),
             constant_slots: HashMap::new(),
             specials: Vec::new(),
+            lists: Vec::new(),
+            parts: Vec::new(),
             parameters: Vec::new(),
             shared_bytes: 0,
             local_bytes: 0,
@@ -228,7 +239,7 @@ impl<'k> Decoder<'k> {
                 Ok(slot)
             }
             Operand::Immediate(value) => Ok(self.constant(*value, kind)),
-            Operand::Special(name) if kind == RegisterKind::Bits32 => self.special(name),
+            Operand::Special(name) if kind != RegisterKind::Predicate => self.special(name, kind),
             Operand::Symbol(name, 0) if name == "WARP_SZ" => Ok(self.constant(32, kind)),
             Operand::Symbol(name, offset) if kind == RegisterKind::Bits64 || kind == RegisterKind::Bits32 => {
                 let symbol = self.symbol(name)?;
@@ -270,10 +281,15 @@ impl<'k> Decoder<'k> {
         if let Some(special) = self.special_instruction(opcode, operands)? {
             return Ok(special);
         }
-        let Some(form) = form(opcode) else {
+        self.by_form(opcode, operands)
+    }
+
+    /// An instruction that a form describes.
+    fn by_form(&mut self, opcode: &str, operands: &[Operand]) -> Result<Op> {
+        let Some(form) = form(opcode, operands.len().saturating_sub(1)) else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
-        let [destination, sources @ ..] = &operands[..] else {
+        let [destination, sources @ ..] = operands else {
             return self.failed(format!("`{opcode}` has no operands"));
         };
         if sources.len() != form.sources.len() {
@@ -294,6 +310,10 @@ impl<'k> Decoder<'k> {
         let mut parts = opcode.split('.');
         let root = parts.next().unwrap_or_default();
         let modifiers: Vec<&str> = parts.collect();
+        if !support::supported(root, &modifiers) {
+            return Ok(None);
+        }
+        let (modifiers, operands) = self.without_cache_hint(root, modifiers, operands)?;
         let op = match (root, &modifiers[..], operands) {
             ("bra", [] | ["uni"], [Operand::Symbol(label, 0)]) => {
                 let Some(&target) = self.labels.get(label.as_str()) else {
@@ -304,16 +324,35 @@ impl<'k> Decoder<'k> {
             ("ret", [] | ["uni"], []) | ("exit", [], []) => Op::new(control::EXIT),
             ("trap", [], []) => Op::new(control::TRAP),
             // Streams run in order, so what a launch depends on has ended: to wait changes no result, and what comes before
-            // the wait is for the check of races to see. To fetch ahead or to sleep changes nothing at all.
+            // the wait is for the check of races to see. To sleep changes nothing at all.
             ("griddepcontrol", ["wait"], []) => Op::new(control::DEPENDENCY_WAIT),
             ("griddepcontrol", ["launch_dependents"], []) => Op::new(control::DEPENDENTS_LAUNCH),
-            ("nanosleep", ["u32"], [_]) | ("prefetch", ..) => Op::new(control::NOTHING),
+            ("nanosleep", ["u32"], [_]) => Op::new(control::NOTHING),
+            ("prefetch" | "prefetchu" | "discard" | "applypriority" | "pmevent", ..) => self.hint(operands)?,
+            ("createpolicy", _, [destination, ..]) => self.cache_policy(destination)?,
+            ("fence" | "membar", ["proxy", ..], _) | ("fence", ["mbarrier_init", ..], _) => self.hint(operands)?,
             ("membar" | "fence", ..) => self.fence(opcode, &modifiers, operands)?,
-            ("bar", ["sync"], _) | ("barrier", ["sync"] | ["sync", "aligned"], _) => self.barrier(operands)?,
-            ("bar", ["red", operation, _], _)
-            | ("barrier", ["red", operation, _] | ["red", operation, "aligned", _], _) => {
-                self.barrier_reduction(operation, operands)?
+            ("bar", ["sync"], _) | ("barrier", ["sync"], _) => self.barrier(operands)?,
+            ("bar" | "barrier", ["arrive"], [_, _]) => Op { immediate: control::ARRIVE, ..self.barrier(operands)? },
+            ("bar" | "barrier", ["red", operation, _], _) => self.barrier_reduction(operation, operands)?,
+            // Conversions to integers clamp anyway.
+            ("cvt", [_, "sat", _, _] | [_, "ftz", "sat", _, _], _) if modifiers[0].ends_with('i') => {
+                self.by_form(&opcode.replacen(".sat", "", 1), operands)?
             }
+            ("elect", ["sync"], [destination, members]) => self.election(destination, members)?,
+            ("setp", ..) => return self.compare(&modifiers, operands),
+            ("set", ..) => return self.compare_to_number(opcode, &modifiers, operands),
+            ("lop3", ["or" | "and", "b32"], _) => self.logic_with_predicate(modifiers[0], operands)?,
+            ("isspacep", [space], [destination, address]) => self.is_space(space, destination, address)?,
+            ("mov", [_], [destination, Operand::Special(name)]) => return self.clock(destination, name),
+            ("atom" | "red", ..) if modifiers.iter().any(|m| matches!(*m, "v2" | "v4" | "v8")) => {
+                self.vector_atomic(opcode, &modifiers, operands)?
+            }
+            (
+                "vadd4" | "vsub4" | "vavrg4" | "vabsdiff4" | "vmin4" | "vmax4" | "vadd2" | "vsub2" | "vavrg2"
+                | "vabsdiff2" | "vmin2" | "vmax2",
+                ..,
+            ) => self.video(opcode, root, &modifiers, operands)?,
             ("bar", ["warp", "sync"], [mask]) => self.collective(Collective::Barrier, mask)?,
             ("activemask", ["b32"], [destination]) => {
                 let d = self.destination(destination, RegisterKind::Bits32)?;
@@ -325,8 +364,17 @@ impl<'k> Decoder<'k> {
             }
             ("redux", ["sync", operation @ ..], _) => self.reduction(&operation.join("."), operands)?,
             ("match", [mode, "sync", ty], _) => self.matching(mode, ty, operands)?,
+            ("mma", ..) => self.mma(opcode, &modifiers, operands)?,
+            ("wmma", ["mma", ..], _) => self.wmma(opcode, &modifiers, operands)?,
+            ("wmma", ..) => self.fragment(opcode, &modifiers, operands)?,
+            ("ldmatrix" | "stmatrix", ..) => self.matrices(opcode, &modifiers, operands)?,
+            ("movmatrix", _, [destination, source]) => self.transposition(destination, source)?,
+            ("cp", ["async", "commit_group"], []) => Op::new(copies::COMMIT),
+            ("cp", ["async", "wait_all"], []) => Op::new(copies::WAIT_ALL),
+            ("cp", ["async", "wait_group"], [groups]) => self.async_wait(groups)?,
+            ("cp", ["async", "ca" | "cg", ..], _) => self.async_copy(opcode, &modifiers, operands)?,
             ("atom" | "red", ..) => self.atomic(opcode, &modifiers, operands)?,
-            ("ld", ..) => self.load(opcode, &modifiers, operands)?,
+            ("ld" | "ldu", ..) => self.load(opcode, &modifiers, operands)?,
             ("st", ..) => self.store(opcode, &modifiers, operands)?,
             ("mov", ["b32" | "b64"], [Operand::Vector(_), _] | [_, Operand::Vector(_)]) => {
                 self.pack(modifiers[0] == "b64", operands)?
@@ -336,6 +384,28 @@ impl<'k> Decoder<'k> {
             _ => return Ok(None),
         };
         Ok(Some(op))
+    }
+
+    /// Without what changes no result: the policy of a cache hint, which has to be one; whose barrier it is, and that it
+    /// is aligned.
+    fn without_cache_hint<'a, 'o>(
+        &mut self,
+        root: &str,
+        mut modifiers: Vec<&'a str>,
+        operands: &'o [Operand],
+    ) -> Result<(Vec<&'a str>, &'o [Operand])> {
+        if matches!(root, "bar" | "barrier") {
+            modifiers.retain(|modifier| !matches!(*modifier, "cta" | "aligned"));
+        }
+        if !matches!(root, "ld" | "st" | "atom" | "red") || !modifiers.contains(&"L2::cache_hint") {
+            return Ok((modifiers, operands));
+        }
+        let Some((policy, operands)) = operands.split_last() else {
+            return self.failed("a cache hint takes a policy");
+        };
+        self.source(policy, RegisterKind::Bits64)?;
+        modifiers.retain(|modifier| *modifier != "L2::cache_hint");
+        Ok((modifiers, operands))
     }
 
     fn fence(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
@@ -448,7 +518,7 @@ impl<'k> Decoder<'k> {
             "param" => access::PARAMETER_BASE,
             _ => return Ok(None),
         };
-        let Some(form) = form(if to { "sub.u64" } else { "add.u64" }) else { return Ok(None) };
+        let Some(form) = form(if to { "sub.u64" } else { "add.u64" }, 2) else { return Ok(None) };
         let [destination, source] = operands else {
             return self.failed("`cvta` takes 2 operands");
         };

@@ -1,0 +1,197 @@
+//! Asynchronous copies from global to shared memory: `cp.async` and the waits for it.
+//!
+//! A copy lands at the wait of the thread that issued it: until then the destination keeps what it held, so a kernel
+//! that does not wait computes with that. The source is read, and both addresses are checked, when the copy is issued:
+//! what the source does not hold by then, because its writer is not waited for, is missing from the copy. Copies that
+//! nobody waits for land when their thread ends.
+
+use super::memory::{Global, Shared, SpaceAccess, Span};
+use super::{Next, Operation, Variants};
+use crate::exec::Warp;
+use crate::fault::{Access, FaultKind};
+use crate::memory::Cell;
+use crate::program::{NO_SLOT, Op};
+
+/// The copies of a warp that have not landed.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    /// In the order in which they were issued.
+    pending: Vec<Pending>,
+    /// How many groups each lane has committed.
+    committed: [u32; 32],
+}
+
+/// So many may wait; more than that land at once, which is as good as late for what nobody waits for.
+const MOST_PENDING: usize = 1 << 16;
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    lane: u32,
+    /// Which of its lane's groups it belongs to, counted from 0.
+    group: u32,
+    /// Where in shared memory it goes.
+    address: u64,
+    bytes: u32,
+    data: [u32; 4],
+}
+
+impl Copies {
+    /// Forgets everything, for another block.
+    pub(crate) fn clear(&mut self) {
+        self.pending.clear();
+        self.committed = [0; 32];
+    }
+}
+
+/// `cp.async`: the address of the destination is that of the operation itself; [`Op::d`] is the part with the address of
+/// the source, [`Op::b`] the bytes to write, [`Op::c`] the slot of the bytes to take from the source (the rest is zero),
+/// and [`Op::e`] the predicate, as a guard has it, that the source be ignored.
+struct Issue;
+
+impl Operation for Issue {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        issue(warp, op, mask)
+    }
+}
+
+fn issue(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+    let (bytes, source) = (op.b, warp.part(op.d));
+    let (to, from) = (warp.addresses(op), warp.addresses(source));
+    let mut taken = if op.c == NO_SLOT { [bytes; 32] } else { warp.read::<u32>(op.c) };
+    if op.e != NO_SLOT {
+        let predicate = warp.predicate(op.e >> 1);
+        let ignored = if op.e & 1 != 0 { !predicate } else { predicate };
+        (0..32).filter(|lane| ignored >> lane & 1 != 0).for_each(|lane| taken[lane] = 0);
+    }
+    let active = || (0..32u32).filter(|lane| mask >> lane & 1 != 0);
+    if let Some(lane) = active().find(|&lane| taken[lane as usize] > bytes) {
+        warp.fault(FaultKind::CopySize { source: taken[lane as usize], bytes }, lane);
+        return Next::Fault;
+    }
+    let span = Span { bytes: u64::from(bytes), access: Access::SharedStore };
+    if Shared::resolve(warp, op, &to, mask, span).is_none() {
+        return Next::Fault;
+    }
+    let whole = active().filter(|&lane| taken[lane as usize] == bytes).fold(0, |all, lane| all | 1 << lane);
+    let mut data = [[0u32; 4]; 32];
+    if whole != 0 {
+        let span = Span { bytes: u64::from(bytes), access: Access::GlobalLoad };
+        let Some(hosts) = Global::resolve(warp, source, &from, whole, span) else { return Next::Fault };
+        for lane in (0..32).filter(|lane| whole >> lane & 1 != 0) {
+            for (n, word) in data[lane].iter_mut().take(bytes as usize / 4).enumerate() {
+                // SAFETY: `resolve` found all the bytes of this lane, at a multiple of their number.
+                *word = unsafe { u32::load(hosts[lane].add(4 * n)) };
+            }
+        }
+    }
+    for lane in active().filter(|lane| whole >> lane & 1 == 0) {
+        match take_some(warp, source, (lane, from[lane as usize]), taken[lane as usize], bytes) {
+            Some(words) => data[lane as usize] = words,
+            None => return Next::Fault,
+        }
+    }
+    if warp.copies().pending.len() >= MOST_PENDING {
+        land_all(warp, u32::MAX);
+    }
+    let copies = warp.copies();
+    for lane in active() {
+        let (group, address) = (copies.committed[lane as usize], to[lane as usize]);
+        copies.pending.push(Pending { lane, group, address, bytes, data: data[lane as usize] });
+    }
+    Next::Step
+}
+
+/// The first `taken` bytes at an address of one lane, with zeros after them. Those alone have to be there.
+fn take_some(
+    warp: &mut Warp<'_>,
+    source: &Op,
+    (lane, address): (u32, u64),
+    taken: u32,
+    bytes: u32,
+) -> Option<[u32; 4]> {
+    let mut data = [0; 4];
+    if taken != 0 && address & u64::from(bytes - 1) != 0 {
+        warp.fault(FaultKind::Misaligned { access: Access::GlobalLoad, address, bytes }, lane);
+        return None;
+    }
+    for n in 0..taken {
+        let mut addresses = [0; 32];
+        addresses[lane as usize] = address.wrapping_add(u64::from(n));
+        let span = Span { bytes: 1, access: Access::GlobalLoad };
+        let hosts = Global::resolve(warp, source, &addresses, 1 << lane, span)?;
+        // SAFETY: `resolve` found this byte.
+        let byte = unsafe { u8::load(hosts[lane as usize]) };
+        data[n as usize / 4] |= u32::from(byte) << (8 * (n % 4));
+    }
+    Some(data)
+}
+
+/// Lets the copies of the lanes of `mask` land of which `landing` holds, in the order of their issue.
+fn land(warp: &mut Warp<'_>, mask: u32, landing: impl Fn(&Pending, u32) -> bool) {
+    let shared = warp.shared();
+    let Copies { pending, committed } = warp.copies();
+    pending.retain(|copy| {
+        if mask >> copy.lane & 1 == 0 || !landing(copy, committed[copy.lane as usize]) {
+            return true;
+        }
+        let host = shared.host.wrapping_add(copy.address as usize);
+        for (n, word) in copy.data.iter().take(copy.bytes as usize / 4).enumerate() {
+            // SAFETY: `issue` found all these bytes in the shared memory of the block, at a multiple of their number.
+            unsafe { word.store(host.add(4 * n)) };
+        }
+        false
+    });
+}
+
+/// Lets all copies of some lanes land.
+pub(crate) fn land_all(warp: &mut Warp<'_>, mask: u32) {
+    if !warp.copies().pending.is_empty() {
+        land(warp, mask, |_, _| true);
+    }
+}
+
+/// `cp.async.commit_group`
+struct Commit;
+
+impl Operation for Commit {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, _: &Op, mask: u32) -> Next {
+        for (lane, committed) in warp.copies().committed.iter_mut().enumerate() {
+            *committed = committed.saturating_add(mask >> lane & 1);
+        }
+        Next::Step
+    }
+}
+
+/// `cp.async.wait_group`: all but the latest groups, whose number is [`Op::immediate`].
+struct WaitGroup;
+
+impl Operation for WaitGroup {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        let latest = u32::try_from(op.immediate).unwrap_or(u32::MAX);
+        land(warp, mask, |copy, committed| copy.group < committed.saturating_sub(latest));
+        Next::Step
+    }
+}
+
+/// `cp.async.wait_all`: also of what is in no group yet.
+struct WaitAll;
+
+impl Operation for WaitAll {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, _: &Op, mask: u32) -> Next {
+        land_all(warp, mask);
+        Next::Step
+    }
+}
+
+/// `cp.async`
+pub(crate) const ISSUE: Variants = Variants::of::<Issue>();
+/// `cp.async.commit_group`
+pub(crate) const COMMIT: Variants = Variants::of::<Commit>();
+/// `cp.async.wait_group`
+pub(crate) const WAIT_GROUP: Variants = Variants::of::<WaitGroup>();
+/// `cp.async.wait_all`
+pub(crate) const WAIT_ALL: Variants = Variants::of::<WaitAll>();

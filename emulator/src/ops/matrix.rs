@@ -1,0 +1,650 @@
+//! Products of small matrices that a warp holds together: `mma`, `wmma`, and the loads and stores for them.
+//!
+//! All 32 lanes execute these as one; what some lanes alone would do is undefined, and a fault here. Products of
+//! integers are exact, and their sum wraps, or saturates where the instruction says so, once at the end. For floating
+//! point the ISA leaves open how sums are rounded. Here the products are exact, they are added to the accumulator in
+//! double precision, in the order of the inner dimension, and the sum is rounded once to the type of the result. The
+//! hardware keeps fewer bits: its results may differ by about 1e-4 of the sum of the magnitudes of the products.
+//!
+//! In which lane and register an element is, the ISA says for `mma`; `wmma` uses the same places for tiles of its
+//! matrices, which is what the hardware does with its accumulators.
+
+use std::marker::PhantomData;
+
+use super::convert::{from_bf16, from_f16, to_f16};
+use super::float::canonical;
+use super::fp8::{from_e4m3, from_e5m2};
+use super::half::odd;
+use super::memory::{SHARED_BASE, Shared, SpaceAccess, Span};
+use super::{Next, Operation, Variants};
+use crate::exec::Warp;
+use crate::fault::{Access, FaultKind};
+use crate::memory::Cell;
+use crate::program::{NO_SLOT, Op, Slot};
+
+/// The type of an element of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Element {
+    F16,
+    Bf16,
+    Tf32,
+    E4m3,
+    E5m2,
+    S8,
+    U8,
+    S4,
+    U4,
+    F32,
+    S32,
+}
+
+impl Element {
+    const ALL: [Self; 11] = [
+        Self::F16,
+        Self::Bf16,
+        Self::Tf32,
+        Self::E4m3,
+        Self::E5m2,
+        Self::S8,
+        Self::U8,
+        Self::S4,
+        Self::U4,
+        Self::F32,
+        Self::S32,
+    ];
+
+    fn of(number: u32) -> Self {
+        Self::ALL[number as usize % Self::ALL.len()]
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "f16" => Self::F16,
+            "bf16" => Self::Bf16,
+            "tf32" => Self::Tf32,
+            "e4m3" => Self::E4m3,
+            "e5m2" => Self::E5m2,
+            "s8" => Self::S8,
+            "u8" => Self::U8,
+            "s4" => Self::S4,
+            "u4" => Self::U4,
+            "f32" => Self::F32,
+            "s32" => Self::S32,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn bits(self) -> usize {
+        match self {
+            Self::S4 | Self::U4 => 4,
+            Self::E4m3 | Self::E5m2 | Self::S8 | Self::U8 => 8,
+            Self::F16 | Self::Bf16 => 16,
+            Self::Tf32 | Self::F32 | Self::S32 => 32,
+        }
+    }
+
+    /// How many elements one register holds.
+    pub(crate) fn packed(self) -> usize {
+        32 / self.bits()
+    }
+
+    pub(crate) fn is_integer(self) -> bool {
+        matches!(self, Self::S8 | Self::U8 | Self::S4 | Self::U4 | Self::S32)
+    }
+}
+
+/// The dimensions of a product: A is `m` by `k`, B is `k` by `n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+}
+
+impl Shape {
+    /// Registers of a lane that hold A, B, and an accumulator.
+    pub(crate) fn registers(self, which: Fragment, element: Element) -> usize {
+        let elements = match which {
+            Fragment::A => self.m * self.k,
+            Fragment::B => self.k * self.n,
+            Fragment::Accumulator => self.m * self.n,
+        };
+        elements / 32 / element.packed()
+    }
+
+    /// The row and column of an element: number `part` of those that register `register` of a lane holds.
+    #[inline(always)]
+    fn place(self, which: Fragment, element: Element, register: usize, part: usize, lane: usize) -> (usize, usize) {
+        let (group, member, packed) = (lane / 4, lane % 4, element.packed());
+        match which {
+            Fragment::A => {
+                let rows = self.m.min(16);
+                let of_block = rows * self.k / (32 * packed);
+                let (block, register) = (register / of_block, register % of_block);
+                let (half, step) = if rows == 16 { (register & 1, register >> 1) } else { (0, register) };
+                (16 * block + 8 * half + group, packed * (4 * step + member) + part)
+            }
+            Fragment::B => {
+                let of_block = self.k / (4 * packed);
+                let (block, step) = (register / of_block, register % of_block);
+                (packed * (4 * step + member) + part, 8 * block + group)
+            }
+            Fragment::Accumulator => {
+                let index = register * packed + part;
+                let column = 2 * member + (index & 1);
+                if self.m == 8 {
+                    return (group, 8 * (index >> 1) + column);
+                }
+                let (tile, row) = (index / 4, group + 8 * (index >> 1 & 1));
+                if self.m == 32 { (row + 16 * tile, column) } else { (row, column + 8 * tile) }
+            }
+        }
+    }
+}
+
+/// One of the matrices of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Fragment {
+    A,
+    B,
+    Accumulator,
+}
+
+/// The rows and columns that a matrix has at most.
+const MOST: usize = 32;
+/// The inner dimension that a product of floating-point numbers and one of integers has at most.
+const MOST_K: usize = 32;
+const MOST_INTEGER_K: usize = 64;
+
+/// Takes a fragment apart: `put(row, column, bits)` for each of its elements.
+#[inline(always)]
+fn unpack(
+    warp: &Warp<'_>,
+    (shape, which, element): (Shape, Fragment, Element),
+    slots: &[Slot],
+    mut put: impl FnMut(usize, usize, u32),
+) {
+    let (bits, packed) = (element.bits(), element.packed());
+    for (register, &slot) in slots.iter().enumerate() {
+        let row = warp.read_raw::<u32>(slot);
+        for part in 0..packed {
+            for (lane, value) in row.iter().enumerate() {
+                let (row, column) = shape.place(which, element, register, part, lane);
+                put(row, column, value >> (bits * part));
+            }
+        }
+    }
+}
+
+/// Puts a fragment together from what `get(row, column)` says.
+#[inline(always)]
+fn pack(
+    warp: &mut Warp<'_>,
+    (shape, which, element): (Shape, Fragment, Element),
+    slots: &[Slot],
+    get: impl Fn(usize, usize) -> u32,
+) {
+    let (bits, packed) = (element.bits(), element.packed());
+    for (register, &slot) in slots.iter().enumerate() {
+        if slot == NO_SLOT {
+            continue;
+        }
+        let mut values = [0u32; 32];
+        for part in 0..packed {
+            for (lane, value) in values.iter_mut().enumerate() {
+                let (row, column) = shape.place(which, element, register, part, lane);
+                *value |= get(row, column) << (bits * part);
+            }
+        }
+        warp.write_raw::<u32>(slot, &values, u32::MAX);
+    }
+}
+
+/// A product as the decoder describes it: a list in the program, which [`Product::read`] reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product {
+    pub(crate) shape: Shape,
+    pub(crate) d: Element,
+    pub(crate) a: Element,
+    pub(crate) b: Element,
+    pub(crate) c: Element,
+    pub(crate) saturate: bool,
+}
+
+/// The numbers that describe a product, before its slots: those of D, A, B and C.
+const PRODUCT: usize = 8;
+
+impl Product {
+    pub(crate) fn to_list(self) -> [u32; PRODUCT] {
+        let Self { shape: Shape { m, n, k }, d, a, b, c, saturate } = self;
+        [m as u32, n as u32, k as u32, d as u32, a as u32, b as u32, c as u32, u32::from(saturate)]
+    }
+
+    #[inline(always)]
+    fn read(warp: &Warp<'_>, op: &Op) -> Self {
+        let list = warp.list(op.d, PRODUCT);
+        Self {
+            shape: Shape { m: list[0] as usize, n: list[1] as usize, k: list[2] as usize },
+            d: Element::of(list[3]),
+            a: Element::of(list[4]),
+            b: Element::of(list[5]),
+            c: Element::of(list[6]),
+            saturate: list[7] != 0,
+        }
+    }
+
+    /// The registers of D, A, B and C.
+    pub(crate) fn registers(self) -> [usize; 4] {
+        [
+            self.shape.registers(Fragment::Accumulator, self.d),
+            self.shape.registers(Fragment::A, self.a),
+            self.shape.registers(Fragment::B, self.b),
+            self.shape.registers(Fragment::Accumulator, self.c),
+        ]
+    }
+
+    #[inline(always)]
+    fn slots<'a>(self, warp: &Warp<'a>, op: &Op) -> [&'a [Slot]; 4] {
+        let counts = self.registers();
+        let all = warp.list(op.d + PRODUCT as u32, counts.iter().sum());
+        let (d, rest) = all.split_at(counts[0]);
+        let (a, rest) = rest.split_at(counts[1]);
+        let (b, c) = rest.split_at(counts[2]);
+        [d, a, b, c]
+    }
+}
+
+/// The value of an element that is a floating-point number.
+#[inline(always)]
+fn float(element: Element, bits: u32) -> f64 {
+    f64::from(match element {
+        Element::F16 => from_f16(bits as u16),
+        Element::Bf16 => from_bf16(bits as u16),
+        // The hardware reads the upper 19 bits.
+        Element::Tf32 => f32::from_bits(bits & 0xffff_e000),
+        Element::E4m3 => from_e4m3(bits as u8),
+        Element::E5m2 => from_e5m2(bits as u8),
+        _ => f32::from_bits(bits),
+    })
+}
+
+/// A matrix of at most 32 rows and columns of floating-point numbers.
+type Floats = [[f64; MOST]; MOST];
+
+#[inline(always)]
+fn floats(warp: &Warp<'_>, (shape, which, element): (Shape, Fragment, Element), slots: &[Slot]) -> Floats {
+    let mut matrix = [[0.0; MOST]; MOST];
+    // One loop a type: the type is not asked for each element.
+    macro_rules! each {
+        ($($element:ident)*) => {
+            match element {
+                $(Element::$element => unpack(warp, (shape, which, Element::$element), slots, |row, column, bits| {
+                    matrix[row % MOST][column % MOST] = float(Element::$element, bits);
+                }),)*
+                _ => {}
+            }
+        };
+    }
+    each!(F16 Bf16 Tf32 E4m3 E5m2 F32);
+    matrix
+}
+
+/// `mma` of floating-point numbers.
+struct MultiplyFloats;
+
+impl Operation for MultiplyFloats {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let product = Product::read(warp, op);
+        let (shape, [d, a, b, c]) = (product.shape, product.slots(warp, op));
+        let a = floats(warp, (shape, Fragment::A, product.a), a);
+        let b = floats(warp, (shape, Fragment::B, product.b), b);
+        let mut sums = floats(warp, (shape, Fragment::Accumulator, product.c), c);
+        let k = shape.k.min(MOST_K);
+        for (sums, a) in sums.iter_mut().zip(&a).take(shape.m) {
+            for first in (0..shape.n.min(MOST)).step_by(8) {
+                let mut of_row = [0.0; 8];
+                of_row.copy_from_slice(&sums[first..first + 8]);
+                for (a, b) in a.iter().zip(&b).take(k) {
+                    for (sum, b) in of_row.iter_mut().zip(&b[first..first + 8]) {
+                        // The product is exact, so it does not matter whether this is fused.
+                        *sum += a * b;
+                    }
+                }
+                sums[first..first + 8].copy_from_slice(&of_row);
+            }
+        }
+        let fragment = (shape, Fragment::Accumulator, product.d);
+        if product.d == Element::F16 {
+            pack(warp, fragment, d, |row, column| u32::from(to_f16(odd(sums[row % MOST][column % MOST]))));
+        } else {
+            pack(warp, fragment, d, |row, column| canonical(sums[row % MOST][column % MOST] as f32).to_bits());
+        }
+        Next::Step
+    }
+}
+
+/// The value of an element that is an integer.
+#[inline(always)]
+fn integer(element: Element, bits: u32) -> i32 {
+    match element {
+        Element::S8 => i32::from(bits as i8),
+        Element::U8 => i32::from(bits as u8),
+        Element::S4 => (bits << 28) as i32 >> 28,
+        Element::U4 => (bits & 15) as i32,
+        _ => bits as i32,
+    }
+}
+
+/// `mma` of integers.
+struct MultiplyIntegers;
+
+impl Operation for MultiplyIntegers {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let product = Product::read(warp, op);
+        let (shape, [d, a_slots, b_slots, c_slots]) = (product.shape, product.slots(warp, op));
+        let mut a = [[0i32; MOST_INTEGER_K]; MOST];
+        unpack(warp, (shape, Fragment::A, product.a), a_slots, |row, column, bits| {
+            a[row % MOST][column % MOST_INTEGER_K] = integer(product.a, bits);
+        });
+        let mut b = [[0i32; MOST]; MOST_INTEGER_K];
+        unpack(warp, (shape, Fragment::B, product.b), b_slots, |row, column, bits| {
+            b[row % MOST_INTEGER_K][column % MOST] = integer(product.b, bits);
+        });
+        let mut c = [[0i32; MOST]; MOST];
+        unpack(warp, (shape, Fragment::Accumulator, product.c), c_slots, |row, column, bits| {
+            c[row % MOST][column % MOST] = bits as i32;
+        });
+        let k = shape.k.min(MOST_INTEGER_K);
+        for (c, a) in c.iter_mut().zip(&a).take(shape.m) {
+            for first in (0..shape.n.min(MOST)).step_by(8) {
+                let mut sums = [0i32; 8];
+                for (a, b) in a.iter().zip(&b).take(k) {
+                    for (sum, b) in sums.iter_mut().zip(&b[first..first + 8]) {
+                        *sum += a * b;
+                    }
+                }
+                for (c, sum) in c[first..first + 8].iter_mut().zip(sums) {
+                    *c = if product.saturate { c.saturating_add(sum) } else { c.wrapping_add(sum) };
+                }
+            }
+        }
+        let fragment = (shape, Fragment::Accumulator, product.d);
+        pack(warp, fragment, d, |row, column| c[row % MOST][column % MOST] as u32);
+        Next::Step
+    }
+}
+
+/// The operation of a product; the list with the product and its slots is at [`Op::d`].
+pub(crate) fn multiply(product: Product) -> Variants {
+    if product.a.is_integer() { Variants::of::<MultiplyIntegers>() } else { Variants::of::<MultiplyFloats>() }
+}
+
+// --- 8 by 8 matrices in shared memory ---
+
+/// Set in [`Op::c`] of `ldmatrix` and `stmatrix`: the matrices are transposed, the addresses are generic.
+pub(crate) const TRANSPOSED: u32 = 1;
+pub(crate) const GENERIC: u32 = 2;
+
+/// The rows of `count` matrices in host memory: those of matrix `n` are at the addresses of lanes `8 n` to `8 n + 7`.
+#[inline(always)]
+fn matrix_rows(warp: &mut Warp<'_>, op: &Op, count: u32, access: Access) -> Option<[*mut u8; 32]> {
+    let mut addresses = warp.addresses(op);
+    if op.c & GENERIC != 0 {
+        addresses.iter_mut().for_each(|address| *address = address.wrapping_sub(SHARED_BASE));
+    }
+    let lanes = u32::MAX >> (32 - 8 * count);
+    Shared::resolve(warp, op, &addresses, lanes, Span { bytes: 16, access })
+}
+
+/// `ldmatrix`: the list of its [`Op::e`] destinations is at [`Op::d`].
+struct LoadMatrices;
+
+impl Operation for LoadMatrices {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let Some(rows) = matrix_rows(warp, op, op.e, Access::SharedLoad) else { return Next::Fault };
+        for (matrix, &slot) in warp.list(op.d, op.e as usize).iter().enumerate() {
+            let mut values = [0; 32];
+            for (lane, value) in values.iter_mut().enumerate() {
+                let (group, pair) = (lane / 4, 2 * (lane % 4));
+                let half = |row: usize, column: usize| {
+                    // SAFETY: `matrix_rows` found the 16 bytes of every row, aligned.
+                    u32::from(unsafe { u16::load(rows[8 * matrix + row].add(2 * column)) })
+                };
+                *value = if op.c & TRANSPOSED == 0 {
+                    half(group, pair) | half(group, pair + 1) << 16
+                } else {
+                    half(pair, group) | half(pair + 1, group) << 16
+                };
+            }
+            if slot != NO_SLOT {
+                warp.write_raw::<u32>(slot, &values, u32::MAX);
+            }
+        }
+        Next::Step
+    }
+}
+
+/// `stmatrix`: the list of its [`Op::e`] sources is at [`Op::d`].
+struct StoreMatrices;
+
+impl Operation for StoreMatrices {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let Some(rows) = matrix_rows(warp, op, op.e, Access::SharedStore) else { return Next::Fault };
+        for (matrix, &slot) in warp.list(op.d, op.e as usize).iter().enumerate() {
+            for (lane, value) in warp.read_raw::<u32>(slot).into_iter().enumerate() {
+                let (group, pair) = (lane / 4, 2 * (lane % 4));
+                for (part, half) in [value as u16, (value >> 16) as u16].into_iter().enumerate() {
+                    let (row, column) =
+                        if op.c & TRANSPOSED == 0 { (group, pair + part) } else { (pair + part, group) };
+                    // SAFETY: `matrix_rows` found the 16 bytes of every row, aligned.
+                    unsafe { half.store(rows[8 * matrix + row].add(2 * column)) };
+                }
+            }
+        }
+        Next::Step
+    }
+}
+
+/// `movmatrix`: transposes one matrix.
+struct TransposeMatrix;
+
+impl Operation for TransposeMatrix {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let source = warp.read_raw::<u32>(op.a);
+        let half = |row: usize, column: usize| source[4 * row + column / 2] >> (16 * (column % 2)) & 0xffff;
+        let mut values = [0; 32];
+        for (lane, value) in values.iter_mut().enumerate() {
+            let (group, pair) = (lane / 4, 2 * (lane % 4));
+            *value = half(pair, group) | half(pair + 1, group) << 16;
+        }
+        warp.write_raw::<u32>(op.d, &values, u32::MAX);
+        Next::Step
+    }
+}
+
+/// `ldmatrix`
+pub(crate) const LOAD_MATRICES: Variants = Variants::of::<LoadMatrices>();
+/// `stmatrix`
+pub(crate) const STORE_MATRICES: Variants = Variants::of::<StoreMatrices>();
+/// `movmatrix`
+pub(crate) const TRANSPOSE_MATRIX: Variants = Variants::of::<TransposeMatrix>();
+
+// --- wmma ---
+
+/// A fragment that `wmma.load` or `wmma.store` moves: a list in the program, before the slots of its registers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Move {
+    pub(crate) shape: Shape,
+    pub(crate) which: Fragment,
+    pub(crate) element: Element,
+    /// Whether the columns of the matrix are contiguous, not its rows.
+    pub(crate) by_column: bool,
+    /// The registers of the fragment: more than its elements need, if the later ones repeat the first.
+    pub(crate) registers: usize,
+}
+
+const MOVE: usize = 7;
+
+impl Move {
+    pub(crate) fn to_list(self) -> [u32; MOVE] {
+        let Self { shape: Shape { m, n, k }, which, element, by_column, registers } = self;
+        [m as u32, n as u32, k as u32, which as u32, element as u32, u32::from(by_column), registers as u32]
+    }
+
+    #[inline(always)]
+    fn read(warp: &Warp<'_>, op: &Op) -> Self {
+        let list = warp.list(op.d, MOVE);
+        Self {
+            shape: Shape { m: list[0] as usize, n: list[1] as usize, k: list[2] as usize },
+            which: match list[3] {
+                0 => Fragment::A,
+                1 => Fragment::B,
+                _ => Fragment::Accumulator,
+            },
+            element: Element::of(list[4]),
+            by_column: list[5] != 0,
+            registers: list[6] as usize,
+        }
+    }
+
+    /// The elements from one row (or column) of the matrix to the next, if nothing else is said.
+    fn tight(self) -> u32 {
+        let Shape { m, n, k } = self.shape;
+        let (rows, columns) = match self.which {
+            Fragment::A => (m, k),
+            Fragment::B => (k, n),
+            Fragment::Accumulator => (m, n),
+        };
+        (if self.by_column { rows } else { columns }) as u32
+    }
+
+    /// For each lane, the address of one of its elements.
+    fn addresses(self, base: &[u64; 32], stride: &[u32; 32], register: usize, part: usize) -> [u64; 32] {
+        let mut addresses = [0; 32];
+        for (lane, address) in addresses.iter_mut().enumerate() {
+            let (row, column) = self.shape.place(self.which, self.element, register, part, lane);
+            let (major, minor) = if self.by_column { (column, row) } else { (row, column) };
+            let element = major as u64 * u64::from(stride[lane]) + minor as u64;
+            *address = base[lane].wrapping_add(element * (self.element.bits() as u64 / 8));
+        }
+        addresses
+    }
+
+    /// The first addresses and the strides, which have to be aligned to the size of a lane's fragment, of at most 16 bytes.
+    fn start(self, warp: &mut Warp<'_>, op: &Op, access: Access) -> Option<([u64; 32], [u32; 32])> {
+        let base = warp.addresses(op);
+        let stride = if op.b == NO_SLOT { [self.tight(); 32] } else { warp.read::<u32>(op.b) };
+        let bytes = (4 * self.registers as u32).min(16);
+        for lane in 0..32u32 {
+            let address = base[lane as usize];
+            let second = address.wrapping_add(u64::from(stride[lane as usize]) * (self.element.bits() as u64 / 8));
+            if let Some(address) = [address, second].into_iter().find(|address| address % u64::from(bytes) != 0) {
+                warp.fault(FaultKind::Misaligned { access, address, bytes }, lane);
+                return None;
+            }
+        }
+        Some((base, stride))
+    }
+}
+
+struct LoadFragment<S>(PhantomData<S>);
+
+impl<S: SpaceAccess> Operation for LoadFragment<S> {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let moved = Move::read(warp, op);
+        let slots = warp.list(op.d + MOVE as u32, moved.registers);
+        let Some((base, stride)) = moved.start(warp, op, S::LOAD) else { return Next::Fault };
+        let needed = moved.shape.registers(moved.which, moved.element);
+        for register in 0..needed {
+            let mut values = [0u32; 32];
+            for part in 0..moved.element.packed() {
+                let addresses = moved.addresses(&base, &stride, register, part);
+                let span = Span { bytes: moved.element.bits() as u64 / 8, access: S::LOAD };
+                let Some(hosts) = S::resolve(warp, op, &addresses, mask, span) else { return Next::Fault };
+                for (value, host) in values.iter_mut().zip(hosts) {
+                    // SAFETY: `resolve` found the bytes of an element for every lane, aligned.
+                    let element = unsafe {
+                        match span.bytes {
+                            1 => u32::from(u8::load(host)),
+                            2 => u32::from(u16::load(host)),
+                            _ => u32::load(host),
+                        }
+                    };
+                    *value |= element << (moved.element.bits() * part);
+                }
+            }
+            for &slot in slots.iter().skip(register).step_by(needed).filter(|slot| **slot != NO_SLOT) {
+                warp.write_raw::<u32>(slot, &values, mask);
+            }
+        }
+        Next::Step
+    }
+}
+
+struct StoreFragment<S>(PhantomData<S>);
+
+impl<S: SpaceAccess> Operation for StoreFragment<S> {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let moved = Move::read(warp, op);
+        let slots = warp.list(op.d + MOVE as u32, moved.registers);
+        let Some((base, stride)) = moved.start(warp, op, S::STORE) else { return Next::Fault };
+        for (register, &slot) in slots.iter().enumerate() {
+            let values = warp.read_raw::<u32>(slot);
+            for part in 0..moved.element.packed() {
+                let addresses = moved.addresses(&base, &stride, register, part);
+                let span = Span { bytes: moved.element.bits() as u64 / 8, access: S::STORE };
+                let Some(hosts) = S::resolve(warp, op, &addresses, mask, span) else { return Next::Fault };
+                for (value, host) in values.iter().zip(hosts) {
+                    // SAFETY: `resolve` found the bytes of an element for every lane, aligned.
+                    unsafe {
+                        match span.bytes {
+                            2 => ((value >> (16 * part)) as u16).store(host),
+                            _ => value.store(host),
+                        }
+                    }
+                }
+            }
+        }
+        Next::Step
+    }
+}
+
+/// `wmma.load` and `wmma.store` in one state space.
+pub(crate) fn load_fragment<S: SpaceAccess>() -> Variants {
+    Variants::of::<LoadFragment<S>>()
+}
+
+/// See [`load_fragment`].
+pub(crate) fn store_fragment<S: SpaceAccess>() -> Variants {
+    Variants::of::<StoreFragment<S>>()
+}

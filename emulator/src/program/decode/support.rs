@@ -1,0 +1,457 @@
+//! What is supported: the instructions that have decoders of their own, as the decoder itself looks them up, and the
+//! page of the documentation that lists these and the forms.
+
+/// The spellings of instructions that have a decoder of their own, by root. The modifiers that may stand at a place are in
+/// braces, and `?` says that there may be none. What is not here is not decoded, except if it is a form.
+pub(super) const SPELLINGS: &[&str] = &[
+    "bra.{uni}?",
+    "ret.{uni}?",
+    "exit",
+    "trap",
+    "griddepcontrol.{wait,launch_dependents}",
+    "nanosleep.u32",
+    "pmevent.{mask}?",
+    "activemask.b32",
+    "bar.{cta}?.{sync,arrive}",
+    "bar.{cta}?.red.popc.u32",
+    "bar.{cta}?.red.{and,or}.pred",
+    "bar.warp.sync",
+    "barrier.{cta}?.{sync,arrive}.{aligned}?",
+    "barrier.{cta}?.red.popc.{aligned}?.u32",
+    "barrier.{cta}?.red.{and,or}.{aligned}?.pred",
+    "membar.{cta,gl,sys}",
+    "membar.proxy.alias",
+    "fence.{sc,acq_rel,acquire,release}?.{cta,cluster,gpu,sys}",
+    "fence.proxy.{alias,async,async.global,async.shared::cta,async.shared::cluster}",
+    "fence.proxy.tensormap::generic.{acquire,release}.{cta,cluster,gpu,sys}",
+    "fence.mbarrier_init.release.cluster",
+    "shfl.sync.{up,down,bfly,idx}.b32",
+    "vote.sync.{all,any,uni}.pred",
+    "vote.sync.ballot.b32",
+    "elect.sync",
+    "match.{any,all}.sync.{b32,b64}",
+    "redux.sync.{add,min,max}.{u32,s32}",
+    "redux.sync.{and,or,xor}.b32",
+    "ld.{weak,volatile}?.{const,global,local,param,param::entry,shared,shared::cta}?.{ca,cg,cs,lu,cv}?.{nc}?\
+     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
+     .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?.{v2,v4,v8}?\
+     .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
+    "ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,local}?\
+     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
+     .{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?.{v2,v4,v8}?\
+     .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+    "ld.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+    "ldu.{global}?.{v2,v4}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+    "st.{weak,volatile}?.{global,local,shared,shared::cta}?.{wb,cg,cs,wt}?\
+     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
+     .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{v2,v4,v8}?\
+     .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
+    "st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,local}?\
+     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?.{L2::cache_hint}?\
+     .{v2,v4,v8}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+    "st.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+     .{add,min,max}.{L2::cache_hint}?.{u32,s32,u64,s64}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+     .add.{L2::cache_hint}?.{f32,f64}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+     .add.noftz.{L2::cache_hint}?.{f16,bf16,f16x2,bf16x2}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+     .{and,or,xor,exch}.{L2::cache_hint}?.{b32,b64}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+     .{inc,dec}.{L2::cache_hint}?.u32",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.cas.{b16,b32,b64}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.f32.add",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{v2,v4,v8}.{f16,bf16}.{add,min,max}.noftz",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.{f16x2,bf16x2}.{add,min,max}.noftz",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.add.{L2::cache_hint}?.{v2,v4}.f32",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{add,min,max}.noftz.{L2::cache_hint}?\
+     .{v2,v4,v8}.{f16,bf16}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{add,min,max}.noftz.{L2::cache_hint}?\
+     .{v2,v4}.{f16x2,bf16x2}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+     .{add,min,max}.{L2::cache_hint}?.{u32,s32,u64,s64}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.add.{L2::cache_hint}?.{f32,f64}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+     .add.noftz.{L2::cache_hint}?.{f16,bf16,f16x2,bf16x2}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.{and,or,xor}.{L2::cache_hint}?.{b32,b64}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.{inc,dec}.{L2::cache_hint}?.u32",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.f32.add",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{v2,v4,v8}.{f16,bf16}.{add,min,max}.noftz",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.{f16x2,bf16x2}.{add,min,max}.noftz",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.add.{L2::cache_hint}?.{v2,v4}.f32",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{add,min,max}.noftz.{L2::cache_hint}?.{v2,v4,v8}.{f16,bf16}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{add,min,max}.noftz.{L2::cache_hint}?.{v2,v4}.{f16x2,bf16x2}",
+    "prefetch.{global,local}?.{L1,L2}",
+    "prefetch.global.{L2::evict_last,L2::evict_normal}",
+    "prefetchu.L1",
+    "discard.{global}?.L2",
+    "applypriority.{global}?.L2::evict_normal",
+    "createpolicy.fractional.{L2::evict_last,L2::evict_normal,L2::evict_first,L2::evict_unchanged}\
+     .{L2::evict_first,L2::evict_unchanged}?.b64",
+    "createpolicy.range.{global}?.{L2::evict_last,L2::evict_normal,L2::evict_first,L2::evict_unchanged}\
+     .{L2::evict_first,L2::evict_unchanged}?.b64",
+    "createpolicy.cvt.L2.b64",
+    "cp.async.{ca,cg}.{shared,shared::cta}.global.{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?",
+    "cp.async.commit_group",
+    "cp.async.wait_group",
+    "cp.async.wait_all",
+    "ldmatrix.sync.aligned.m8n8.{x1,x2,x4}.{trans}?.{shared,shared::cta}?.b16",
+    "stmatrix.sync.aligned.m8n8.{x1,x2,x4}.{trans}?.{shared,shared::cta}?.b16",
+    "movmatrix.sync.aligned.m8n8.trans.b16",
+    "mma.sync.aligned.{m16n8k8,m16n8k16}.row.col.f32.f16.f16.f32",
+    "mma.sync.aligned.{m16n8k8,m16n8k16}.row.col.f16.f16.f16.f16",
+    "mma.sync.aligned.{m16n8k8,m16n8k16}.row.col.f32.bf16.bf16.f32",
+    "mma.sync.aligned.{m16n8k4,m16n8k8}.row.col.f32.tf32.tf32.f32",
+    "mma.sync.aligned.{m16n8k16,m16n8k32}.row.col.f32.{e4m3,e5m2}.{e4m3,e5m2}.f32",
+    "mma.sync.aligned.{m16n8k16,m16n8k32}.row.col.f16.{e4m3,e5m2}.{e4m3,e5m2}.f16",
+    "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.f32.{e4m3,e5m2}.{e4m3,e5m2}.f32",
+    "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.f16.{e4m3,e5m2}.{e4m3,e5m2}.f16",
+    "mma.sync.aligned.{m8n8k16,m16n8k16,m16n8k32}.row.col.{satfinite}?.s32.{u8,s8}.{u8,s8}.s32",
+    "mma.sync.aligned.{m8n8k32,m16n8k32,m16n8k64}.row.col.{satfinite}?.s32.{u4,s4}.{u4,s4}.s32",
+    "wmma.load.{a,b}.sync.aligned.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.{global,shared,shared::cta}?\
+     .{f16,bf16,s8,u8}",
+    "wmma.load.{a,b}.sync.aligned.{row,col}.m16n16k8.{global,shared,shared::cta}?.tf32",
+    "wmma.load.c.sync.aligned.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.{global,shared,shared::cta}?.{f16,f32,s32}",
+    "wmma.load.c.sync.aligned.{row,col}.m16n16k8.{global,shared,shared::cta}?.f32",
+    "wmma.store.d.sync.aligned.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.{global,shared,shared::cta}?.{f16,f32,s32}",
+    "wmma.store.d.sync.aligned.{row,col}.m16n16k8.{global,shared,shared::cta}?.f32",
+    "wmma.mma.sync.aligned.{row,col}.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.{f16,f32}.{f16,f32}",
+    "wmma.mma.sync.aligned.{row,col}.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.f32.bf16.bf16.f32",
+    "wmma.mma.sync.aligned.{row,col}.{row,col}.m16n16k8.f32.tf32.tf32.f32",
+    "wmma.mma.sync.aligned.{row,col}.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.s32.s8.s8.s32.{satfinite}?",
+    "wmma.mma.sync.aligned.{row,col}.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.s32.u8.u8.s32.{satfinite}?",
+    "mov.{b16,b32,b64,u16,u32,u64,s16,s32,s64,f32,f64}",
+    "cvta.{to}?.{global,const,shared,local,param}.u64",
+    "cvt.{rni,rzi,rmi,rpi}.{ftz}?.sat.{u8,u16,u32,u64,s8,s16,s32,s64}.f32",
+    "cvt.{rni,rzi,rmi,rpi}.sat.{u8,u16,u32,u64,s8,s16,s32,s64}.{f16,f64}",
+    "isspacep.{global,local,shared,shared::cta,param,param::entry}",
+    "setp.{eq,ne,lt,le,gt,ge}.{and,or,xor}?.{u16,u32,u64,s16,s32,s64}",
+    "setp.{lo,ls,hi,hs}.{and,or,xor}?.{u16,u32,u64}",
+    "setp.{eq,ne}.{and,or,xor}?.{b16,b32,b64}",
+    "setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.{and,or,xor}?.{ftz}?.f32",
+    "setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.{and,or,xor}?.{f64,f16,bf16}",
+    "set.{eq,ne,lt,le,gt,ge}.{and,or,xor}?.{u32,s32,f32}.{u16,u32,u64,s16,s32,s64}",
+    "set.{lo,ls,hi,hs}.{and,or,xor}?.{u32,s32,f32}.{u16,u32,u64}",
+    "set.{eq,ne}.{and,or,xor}?.{u32,s32,f32}.{b16,b32,b64}",
+    "set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.{and,or,xor}?.{ftz}?.{u32,s32,f32}.f32",
+    "set.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.{and,or,xor}?.{u32,s32,f32}.{f64,f16,bf16}",
+    "lop3.{or,and}.b32",
+    "{vadd2,vsub2,vavrg2,vabsdiff2,vmin2,vmax2}.{u32,s32}.{u32,s32}.{u32,s32}.{sat,add}?",
+    "{vadd4,vsub4,vavrg4,vabsdiff4,vmin4,vmax4}.{u32,s32}.{u32,s32}.{u32,s32}.{sat,add}?",
+    "{add,addc,sub,subc}.cc.{u32,s32,u64,s64}",
+    "{addc,subc}.{u32,s32,u64,s64}",
+    "{mad,madc}.{lo,hi}.cc.{u32,s32,u64,s64}",
+    "madc.{lo,hi}.{u32,s32,u64,s64}",
+];
+
+/// Whether an instruction has a decoder of its own.
+pub(super) fn supported(root: &str, modifiers: &[&str]) -> bool {
+    SPELLINGS.iter().any(|spelling| {
+        let mut places = Places(spelling);
+        places.next().is_some_and(|(roots, _)| alternatives(roots).any(|name| name == root))
+            && matches(places, modifiers)
+    })
+}
+
+/// The places of a spelling: what may stand there, and whether something has to.
+#[derive(Clone, Copy)]
+struct Places<'a>(&'a str);
+
+impl<'a> Iterator for Places<'a> {
+    type Item = (&'a str, bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.0.strip_prefix('.').unwrap_or(self.0);
+        if rest.is_empty() {
+            return None;
+        }
+        let end = match rest.strip_prefix('{') {
+            Some(braced) => braced.find('}').map_or(rest.len(), |end| end + 2),
+            None => rest.find('.').unwrap_or(rest.len()),
+        };
+        let (place, rest) = rest.split_at(end);
+        let optional = rest.strip_prefix('?');
+        self.0 = optional.unwrap_or(rest);
+        Some((place, optional.is_some()))
+    }
+}
+
+/// What may stand at a place.
+fn alternatives(place: &str) -> impl Iterator<Item = &str> {
+    place.trim_matches(|mark| mark == '{' || mark == '}').split(',')
+}
+
+fn matches(mut places: Places<'_>, modifiers: &[&str]) -> bool {
+    let Some((place, optional)) = places.next() else { return modifiers.is_empty() };
+    let here = alternatives(place).any(|words| {
+        let length = words.split('.').count();
+        modifiers.len() >= length
+            && words.split('.').zip(modifiers).all(|(word, modifier)| word == *modifier)
+            && matches(places, &modifiers[length..])
+    });
+    here || optional && matches(places, modifiers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet, HashMap};
+    use std::fmt::Write;
+    use std::path::Path;
+
+    use super::super::special::{FIXED, REGISTERS};
+    use super::*;
+    use crate::ops::clock::CLOCKS;
+    use crate::ops::forms;
+    use crate::program::decode;
+    use crate::ptx::parse;
+
+    /// Whether an instruction decodes with some operands.
+    fn decodes(opcode: &str, operands: &str) -> bool {
+        let text = format!(
+            ".version 9.0\n.target sm_100\n.address_size 64\n.visible .entry k(.param .u64 p0)\n{{\n.reg .pred %p<9>;\n\
+             .reg .b32 %r<40>;\n.reg .b64 %rd<20>;\nL: {opcode} {operands};\n}}"
+        );
+        let Ok(module) = parse(&text) else { return false };
+        decode(&module.kernels[0], &HashMap::new(), &[]).is_ok()
+    }
+
+    /// Operands that instructions take whose opcodes begin so.
+    fn operands(opcode: &str) -> Vec<String> {
+        let vector = |register: &str, count: usize| {
+            let names: Vec<String> = (0..count).map(|n| format!("{register}{n}")).collect();
+            format!("{{{}}}", names.join(", "))
+        };
+        let registers = ["%r", "%rd"].into_iter();
+        let values: Vec<String> = registers
+            .flat_map(|name| [format!("{name}1"), vector(name, 2), vector(name, 4), vector(name, 8)])
+            .collect();
+        let (root, list) = (opcode.split('.').next().unwrap_or_default(), |all: &[&str]| {
+            all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()
+        });
+        let each = |make: &dyn Fn(&str) -> String| values.iter().map(|value| make(value)).collect::<Vec<_>>();
+        match root {
+            "ld" | "ldu" => [each(&|v| format!("{v}, [%rd9]")), each(&|v| format!("{v}, [%rd9], %rd8"))].concat(),
+            "st" => [each(&|v| format!("[%rd9], {v}")), each(&|v| format!("[%rd9], {v}, %rd8"))].concat(),
+            "atom" => {
+                let mut all = each(&|v| format!("{v}, [%rd9], {v}"));
+                all.extend(each(&|v| format!("{v}, [%rd9], {v}, %rd8")));
+                all.extend(each(&|v| format!("{v}, [%rd9], {v}, {v}")));
+                all
+            }
+            "red" => [each(&|v| format!("[%rd9], {v}")), each(&|v| format!("[%rd9], {v}, %rd8"))].concat(),
+            "ldmatrix" => ["{%r1}", "{%r1, %r2}", "{%r1, %r2, %r3, %r4}"].map(|v| format!("{v}, [%r9]")).to_vec(),
+            "stmatrix" => ["{%r1}", "{%r1, %r2}", "{%r1, %r2, %r3, %r4}"].map(|v| format!("[%r9], {v}")).to_vec(),
+            "mma" | "wmma" => {
+                let counts = [1, 2, 4, 8];
+                let sums = |a: usize, b: usize, d: usize| {
+                    [vector("%r", d), vector("%r", a), vector("%r", b), vector("%r", d)].join(", ")
+                };
+                let mut all: Vec<String> = Vec::new();
+                for a in counts {
+                    all.push(format!("{}, [%rd9]", vector("%r", a)));
+                    all.push(format!("[%rd9], {}, %r1", vector("%r", a)));
+                    for b in counts {
+                        all.extend(counts.map(|d| sums(a, b, d)));
+                        all.push([vector("%r", 4), vector("%r", a), vector("%r", b), vector("%r", 8)].join(", "));
+                        all.push([vector("%r", 8), vector("%r", a), vector("%r", b), vector("%r", 4)].join(", "));
+                    }
+                }
+                all
+            }
+            "bra" => list(&["L"]),
+            "cp" => list(&["[%r1], [%rd1], 16", "[%r1], [%rd1], 16, %rd2", "3", ""]),
+            "bar" | "barrier" => list(&["0", "0, 32", "%r1, 0, %p1", "%p1, 0, %p2", "-1"]),
+            "fence" => list(&["", "[%rd1], 128"]),
+            "createpolicy" => list(&["%rd1, 0f3F800000", "%rd1, [%rd2], 1, 2", "%rd1, %rd2"]),
+            _ => list(&[
+                "",
+                "%r1",
+                "1",
+                "[%rd1]",
+                "[%rd1], 128",
+                "%r1, %r2",
+                "%rd1, %rd2",
+                "%p1, %rd2",
+                "%r1|%p1, -1",
+                "%r1|%p1, %r2, -1",
+                "%r1|%p1, %rd2, -1",
+                "%r1, %r2, %r3",
+                "%r1, %rd2, %r3",
+                "%rd1, %r2",
+                "%r1, %rd2",
+                "%r1, %p2, %r3",
+                "%p1, %p2, %r3",
+                "%rd1, %rd2, %rd3",
+                "%r1, %r2, 1, 31, -1",
+                "%p1|%p2, %r1, %r2",
+                "%p1|%p2, %rd1, %rd2",
+                "%p1, %r1, %r2, !%p3",
+                "%p1, %rd1, %rd2, %p3",
+                "%r1, %rd1, %rd2",
+                "%r1, %r2, %r3, %p1",
+                "%r1, %rd1, %rd2, !%p1",
+                "%r1, %r2, %r3, %r4",
+                "%rd1, %rd2, %rd3, %rd4",
+                "%r1|%p1, %r2, %r3, %r4, 7, %p2",
+            ]),
+        }
+    }
+
+    /// The opcodes of a spelling with `wanted` at place `at`, the simplest first: at most two other places are not as
+    /// they are by default.
+    fn opcodes(places: &[Vec<&str>], at: usize, wanted: &str) -> Vec<String> {
+        let text = |change: &[(usize, &str)]| {
+            let of = |n: usize| change.iter().find(|(place, _)| *place == n).map_or(places[n][0], |(_, word)| word);
+            let words = (0..places.len()).map(|n| if n == at { wanted } else { of(n) });
+            words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(".")
+        };
+        let single = || (0..places.len()).flat_map(|n| places[n].iter().map(move |word| (n, *word)));
+        let mut all = vec![text(&[])];
+        all.extend(single().map(|change| text(&[change])));
+        for first in single() {
+            all.extend(single().filter(|second| second.0 > first.0).map(|second| text(&[first, second])));
+        }
+        all
+    }
+
+    /// What is listed is decoded: each word at each place, in an instruction that has it.
+    #[test]
+    fn what_is_listed_is_decoded() {
+        for spelling in SPELLINGS {
+            let places: Vec<Vec<&str>> = Places(spelling)
+                .map(|(place, optional)| optional.then_some("").into_iter().chain(alternatives(place)).collect())
+                .collect();
+            for (at, words) in places.iter().enumerate() {
+                for word in words {
+                    let tried = opcodes(&places, at, word);
+                    let mut known = BTreeMap::new();
+                    let found = tried.iter().any(|opcode| {
+                        let all = known
+                            .entry(opcode.split('.').next().unwrap_or_default())
+                            .or_insert_with(|| operands(opcode));
+                        all.iter().any(|operands| decodes(opcode, operands))
+                    });
+                    assert!(found, "`{word}` at place {at} of {spelling} does not decode");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_listed_is_not_decoded() {
+        let supported = |opcode: &str| {
+            let (root, rest) = opcode.split_once('.').unwrap_or((opcode, ""));
+            let modifiers: Vec<&str> = rest.split('.').filter(|word| !word.is_empty()).collect();
+            supported(root, &modifiers)
+        };
+        for opcode in ["ld.global.nc.L1::no_allocate.L2::256B.v4.f32", "exit", "mad.lo.cc.u32", "vmax4.u32.s32.s32.sat"]
+        {
+            assert!(supported(opcode), "{opcode}");
+        }
+        for opcode in [
+            "ld.global.f32.v4",
+            "ld.global",
+            "ld.global.u32.u32",
+            "mma.sync.aligned.m16n8k16.row.row.f32.f16.f16.f32",
+            "mma.sync.aligned.m16n8k8.row.col.s32.s8.s8.s32",
+            "cp.async.ca.global.shared",
+            "bar.sync.red.popc.u32",
+            "exit.uni",
+            "frobnicate",
+        ] {
+            assert!(!supported(opcode), "{opcode}");
+            assert!(operands(opcode).iter().all(|operands| !decodes(opcode, operands)), "{opcode}");
+        }
+    }
+
+    /// Sets of words that stand in the same surroundings, joined: `add.{u32,s32}`.
+    fn joined(opcodes: BTreeSet<String>) -> Vec<String> {
+        let braced = |words: &BTreeSet<String>| match words.first() {
+            Some(only) if words.len() == 1 => only.clone(),
+            _ => format!("{{{}}}", words.iter().cloned().collect::<Vec<_>>().join(",")),
+        };
+        // the types that come with each beginning, then the beginnings that have the same types
+        let mut types = BTreeMap::<String, BTreeSet<String>>::new();
+        for opcode in opcodes {
+            let (start, ty) = opcode.rsplit_once('.').unwrap_or((&opcode, ""));
+            types.entry(start.to_owned()).or_default().insert(ty.to_owned());
+        }
+        let mut starts = BTreeMap::<String, BTreeSet<String>>::new();
+        for (start, types) in types {
+            let (root, middle) = start.split_once('.').unwrap_or((&start, ""));
+            starts.entry(format!("{root} {}", braced(&types))).or_default().insert(middle.to_owned());
+        }
+        let line = |(key, middles): (String, BTreeSet<String>)| {
+            let (root, types) = key.split_once(' ').unwrap_or((&key, ""));
+            let optional = middles.contains("");
+            let middles: BTreeSet<String> = middles.into_iter().filter(|middle| !middle.is_empty()).collect();
+            let middle = match (middles.len(), optional) {
+                (0, _) => String::new(),
+                (1, false) => format!(".{}", braced(&middles)),
+                (1, true) => format!(".{{{}}}?", braced(&middles)),
+                (_, optional) => format!(".{}{}", braced(&middles), if optional { "?" } else { "" }),
+            };
+            format!("{root}{middle}.{types}")
+        };
+        starts.into_iter().map(line).collect()
+    }
+
+    fn page() -> String {
+        let mut page = String::from(
+            "# What of PTX the emulator runs\n\n\
+             Made by the emulator's tests from the tables that it decodes with; `WARPWRIGHT_GOLDENS=write cargo test -p\n\
+             warpwright-emulator` writes it. What is not here is an error when a module is loaded.\n\n\
+             `{a,b}` is one of these, and `{a,b}?` one of these or nothing. Types of the same width are the same to\n\
+             registers. Orders, scopes and caches are taken as they are spelled; how they act is in the documentation of\n\
+             the emulator.\n\n## Instructions with operands of their own\n\n```text\n",
+        );
+        for spelling in SPELLINGS {
+            let _ = writeln!(page, "{spelling}");
+        }
+        page += "```\n\n## Instructions from registers to registers\n\n```text\n";
+        let mut roots = BTreeMap::<&str, BTreeSet<String>>::new();
+        for form in forms() {
+            let root = form.opcode.split('.').next().unwrap_or_default();
+            roots.entry(root).or_default().insert(form.opcode.to_owned());
+        }
+        for opcodes in roots.into_values() {
+            for line in joined(opcodes) {
+                let _ = writeln!(page, "{line}");
+            }
+        }
+        page += "```\n\n## Special registers\n\n```text\n";
+        let clocks = CLOCKS.iter().map(|(name, ..)| *name);
+        let fixed = FIXED.iter().map(|(name, ..)| *name);
+        for name in REGISTERS.iter().map(|(name, _)| *name).chain(fixed).chain(["%envreg0 to %envreg31"]).chain(clocks)
+        {
+            let _ = writeln!(page, "{name}");
+        }
+        page + "```\n"
+    }
+
+    #[test]
+    fn the_documentation_says_what_is_supported() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ptx-support.md");
+        let expected = page();
+        if std::env::var_os("WARPWRIGHT_GOLDENS").is_some_and(|value| value == "write") {
+            std::fs::write(&path, &expected).expect("the documentation can be written");
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == expected, "docs/ptx-support.md is not current: set WARPWRIGHT_GOLDENS=write");
+    }
+
+    #[test]
+    fn special_registers_are_read() {
+        for (name, ..) in REGISTERS {
+            assert!(decodes("mov.u32", &format!("%r1, {name}")), "{name}");
+        }
+        for name in ["%smid", "%clock", "%globaltimer_lo", "%envreg31"] {
+            assert!(decodes("mov.u32", &format!("%r1, {name}")), "{name}");
+        }
+        for name in ["%clock64", "%globaltimer", "%current_graph_exec"] {
+            assert!(decodes("mov.u64", &format!("%rd1, {name}")) && !decodes("mov.u32", &format!("%r1, {name}")));
+        }
+        assert!(!decodes("add.u32", "%r1, %clock, 1") && !decodes("mov.u32", "%r1, %envreg32"));
+    }
+}

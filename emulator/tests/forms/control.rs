@@ -1,0 +1,312 @@
+//! Branches, ends, barriers, special registers and the addresses of variables.
+
+use super::Check;
+use super::common::Bench;
+
+/// What each thread stores from `%r9` at the end of `body`, in a grid of three dimensions. `%r20` is the thread's number
+/// in the grid, `%p7` a guard that holds for some threads.
+fn run(body: &str, blocks: [u32; 3], threads: [u32; 3]) -> Vec<u32> {
+    run_with("", body, blocks, threads)
+}
+
+fn run_with(directives: &str, body: &str, blocks: [u32; 3], threads: [u32; 3]) -> Vec<u32> {
+    let body = format!(
+        "ld.param.u64 %rd10, [p0]; mov.u32 %r1, %ctaid.z; mov.u32 %r2, %nctaid.y; mov.u32 %r3, %ctaid.y;
+         mad.lo.u32 %r1, %r1, %r2, %r3; mov.u32 %r2, %nctaid.x; mov.u32 %r3, %ctaid.x; mad.lo.u32 %r1, %r1, %r2, %r3;
+         mov.u32 %r4, %tid.z; mov.u32 %r5, %ntid.y; mov.u32 %r6, %tid.y; mad.lo.u32 %r4, %r4, %r5, %r6;
+         mov.u32 %r7, %ntid.x; mov.u32 %r8, %tid.x; mad.lo.u32 %r21, %r4, %r7, %r8;
+         mov.u32 %r4, %ntid.z; mul.lo.u32 %r5, %r5, %r7; mul.lo.u32 %r5, %r5, %r4; mad.lo.u32 %r20, %r1, %r5, %r21;
+         mul.lo.u32 %r22, %r20, 0x9e3779b1; shr.u32 %r22, %r22, 31; setp.ne.u32 %p7, %r22, 0;
+         mul.wide.u32 %rd11, %r20, 4; add.u64 %rd10, %rd10, %rd11; mov.u32 %r9, {OLD};
+         {body}
+         st.global.u32 [%rd10], %r9; ret;"
+    );
+    let bench = Bench::new(&super::common::kernel(1, directives, &body));
+    let count = (blocks.iter().product::<u32>() * threads.iter().product::<u32>()) as usize;
+    let out = bench.upload(&vec![UNWRITTEN; count]);
+    bench.launch(blocks, threads, &[out]).unwrap();
+    bench.read_u32(out, count)
+}
+
+const OLD: u32 = 0xdead_beef;
+const UNWRITTEN: u32 = 0x5555_5555;
+
+fn guarded(n: u32) -> bool {
+    n.wrapping_mul(0x9e37_79b1) >> 31 == 1
+}
+
+/// The forms with and without a guard.
+fn both(form: &str) -> Vec<String> {
+    vec![form.to_owned(), format!("@p {form}")]
+}
+
+fn check(forms: &[&str], run: impl Fn() + 'static) -> Check {
+    Check { forms: forms.iter().map(|form| (*form).to_owned()).collect(), run: Box::new(run) }
+}
+
+/// One block of `threads`: what each stores is what a function of its number says.
+fn expect(body: &str, threads: u32, expected: impl Fn(u32) -> u32) {
+    let found = run(body, [1, 1, 1], [threads, 1, 1]);
+    assert_eq!(found, (0..threads).map(expected).collect::<Vec<_>>(), "{body}");
+}
+
+fn branches() -> Vec<Check> {
+    vec![
+        check(&["@p bra s", "@!p bra s", "bra s"], || {
+            for (guard, holds) in [("@%p7", true), ("@!%p7", false)] {
+                let body = format!("{guard} bra OVER; mov.u32 %r9, 1; bra JOIN; OVER: mov.u32 %r9, 2; JOIN:");
+                expect(&body, 80, |n| if guarded(n) == holds { 2 } else { 1 });
+                // backwards, each lane as often as it wants, by a sum of what it counts
+                let comparison = if holds { "setp.lt" } else { "setp.ge" };
+                let round = guard.replace("%p7", "%p1");
+                let body = format!(
+                    "rem.u32 %r10, %r20, 37; mov.u32 %r11, 0; mov.u32 %r9, 0;
+                     AGAIN: add.u32 %r9, %r9, %r11; add.u32 %r11, %r11, 1; {comparison}.u32 %p1, %r11, %r10;
+                     {round} bra AGAIN;"
+                );
+                expect(&body, 96, |n| (0..(n % 37).max(1)).sum());
+            }
+        }),
+        check(&["bra.uni s"], || {
+            expect("bra.uni OVER; mov.u32 %r9, 1; OVER: add.u32 %r9, %r9, 1;", 33, |_| OLD + 1);
+        }),
+        check(&["@p bra.uni s"], || {
+            // all lanes of a warp agree
+            let body = "and.b32 %r10, %r20, 32; setp.eq.u32 %p1, %r10, 0; @%p1 bra.uni OVER; mov.u32 %r9, 1; OVER:";
+            expect(body, 96, |n| if n & 32 == 0 { OLD } else { 1 });
+        }),
+        check(&["ret", "@p ret", "@!p ret", "ret.uni"], || {
+            expect("@%p7 ret; mov.u32 %r9, 5;", 80, |n| if guarded(n) { UNWRITTEN } else { 5 });
+            expect("@!%p7 ret; mov.u32 %r9, 5;", 80, |n| if guarded(n) { 5 } else { UNWRITTEN });
+            expect("ret; mov.u32 %r9, 5;", 80, |_| UNWRITTEN);
+            expect("ret.uni;", 80, |_| UNWRITTEN);
+        }),
+        check(&["exit", "@p exit", "@!p exit"], || {
+            // those who are left meet at a barrier without the others
+            expect("@%p7 exit; bar.sync 0; mov.u32 %r9, 5;", 80, |n| if guarded(n) { UNWRITTEN } else { 5 });
+            expect("@!%p7 exit; bar.warp.sync -1; mov.u32 %r9, 5;", 32, |n| if guarded(n) { 5 } else { UNWRITTEN });
+            expect("exit;", 80, |_| UNWRITTEN);
+        }),
+    ]
+}
+
+/// A shared word for each thread, and its address in `%r24`.
+const SHARED: &str = ".shared .align 4 .b8 s[512]; mov.u32 %r23, s; mad.lo.u32 %r24, %r21, 4, %r23;";
+
+fn barriers() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (opcode, operands, shape) in [
+        ("bar.sync", "0", "i"),
+        ("bar.sync", "15", "i"),
+        ("bar.sync", "%r25", "r"),
+        ("bar.sync", "3, 128", "i, i"),
+        ("bar.sync", "%r25, %r26", "r, r"),
+        ("barrier.sync", "0", "i"),
+        ("barrier.sync.aligned", "1, 128", "i, i"),
+    ] {
+        let run = move || {
+            // each thread gives to one that is in another warp, and takes what was given to it; twice over
+            let body = format!(
+                "{SHARED} mov.u32 %r25, 2; mov.u32 %r26, 128; mov.u32 %r9, %r21; mov.u32 %r27, 0;
+                 AGAIN: st.shared.u32 [%r24], %r9; {opcode} {operands}; add.u32 %r10, %r21, 45; and.b32 %r10, %r10, 127;
+                 mad.lo.u32 %r10, %r10, 4, %r23; ld.shared.u32 %r9, [%r10]; {opcode} {operands};
+                 add.u32 %r27, %r27, 1; setp.lt.u32 %p1, %r27, 5; @%p1 bra AGAIN;"
+            );
+            expect(&body, 128, |n| (n + 5 * 45) % 128);
+        };
+        checks.push(Check { forms: vec![format!("{opcode} {shape}")], run: Box::new(run) });
+    }
+    // some of the warps alone
+    checks.push(check(&["@p bar.sync i, i", "bar.sync i, i"], || {
+        let body = format!(
+            "{SHARED} st.shared.u32 [%r24], %r21; mov.u32 %r9, 7; setp.lt.u32 %p1, %r21, 64; @%p1 bar.sync 1, 64;
+             @!%p1 bra JOIN; xor.b32 %r10, %r21, 32; mad.lo.u32 %r10, %r10, 4, %r23; ld.shared.u32 %r9, [%r10]; JOIN:"
+        );
+        expect(&body, 128, |n| if n < 64 { n ^ 32 } else { 7 });
+    }));
+    for (negated, shape) in [("", "p"), ("!", "!p")] {
+        for operation in ["popc", "and", "or"] {
+            let (form, text) = match operation {
+                "popc" => (format!("bar.red.popc.u32 r, i, {shape}"), "bar.red.popc.u32 %r9, 1,".to_owned()),
+                _ => (format!("bar.red.{operation}.pred p, i, {shape}"), format!("bar.red.{operation}.pred %p3, 1,")),
+            };
+            let run = move || {
+                for limit in [0, 1, 70, 99, 100] {
+                    let body = format!(
+                        "setp.lt.u32 %p1, %r21, {limit}; setp.eq.u32 %p3, %r21, %r21; mov.u32 %r9, 0;
+                         {text} {negated}%p1; selp.u32 %r10, 1000, 2000, %p3; add.u32 %r9, %r9, %r10;"
+                    );
+                    let ayes = if negated.is_empty() { limit } else { 100 - limit };
+                    let expected = match operation {
+                        "popc" => ayes + 1000,
+                        "and" => {
+                            if ayes == 100 {
+                                1000
+                            } else {
+                                2000
+                            }
+                        }
+                        _ => {
+                            if ayes > 0 {
+                                1000
+                            } else {
+                                2000
+                            }
+                        }
+                    };
+                    expect(&body, 100, |_| expected);
+                }
+            };
+            checks.push(Check { forms: vec![form], run: Box::new(run) });
+        }
+    }
+    checks.push(check(&["bar.warp.sync i", "bar.warp.sync r", "@p bar.warp.sync r"], || {
+        // what a lane stored is seen by another behind the barrier
+        for barrier in ["bar.warp.sync -1;", "mov.u32 %r10, -1; bar.warp.sync %r10;"] {
+            let body = format!(
+                "{SHARED} st.shared.u32 [%r24], %r21; {barrier} xor.b32 %r11, %r24, 64; ld.shared.u32 %r9, [%r11];"
+            );
+            expect(&body, 128, |n| n ^ 16);
+        }
+        let body = "and.b32 %r10, %r21, 1; setp.ne.u32 %p1, %r10, 0; mov.u32 %r11, 0xaaaaaaaa; @%p1 bar.warp.sync %r11;
+            selp.u32 %r9, 1, 2, %p1;";
+        expect(body, 64, |n| if n % 2 == 1 { 1 } else { 2 });
+    }));
+    checks
+}
+
+/// What changes no result of a kernel that is alone.
+fn nothings() -> Vec<Check> {
+    [
+        ("griddepcontrol.wait", "griddepcontrol.wait"),
+        ("griddepcontrol.launch_dependents", "griddepcontrol.launch_dependents"),
+        ("membar.gl", "membar.gl"),
+        ("membar.cta", "membar.cta"),
+        ("membar.sys", "membar.sys"),
+        ("fence.acq_rel.gpu", "fence.acq_rel.gpu"),
+        ("fence.sc.cta", "fence.sc.cta"),
+        ("nanosleep.u32 i", "nanosleep.u32 10"),
+        ("prefetch.global.L2 [d]", "prefetch.global.L2 [%rd10]"),
+    ]
+    .into_iter()
+    .map(|(form, text)| Check {
+        forms: both(form),
+        run: Box::new(move || {
+            expect(&format!("mov.u32 %r9, %r20; {text}; @%p7 {text}; add.u32 %r9, %r9, 1;"), 80, |n| n + 1);
+        }),
+    })
+    .collect()
+}
+
+const BLOCKS: [u32; 3] = [3, 2, 4];
+const THREADS: [u32; 3] = [5, 3, 7];
+
+fn specials() -> Vec<Check> {
+    let mut checks = Vec::new();
+    type Definition = Box<dyn Fn(u32, u32) -> u32>; // of the number of the block and of the thread in it
+    let mut registers: Vec<(String, Definition)> = Vec::new();
+    for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
+        let place = move |n: u32, sizes: [u32; 3]| n / sizes[..axis].iter().product::<u32>() % sizes[axis];
+        registers.push((format!("%tid.{name}"), Box::new(move |_, n| place(n, THREADS))));
+        registers.push((format!("%ctaid.{name}"), Box::new(move |block, _| place(block, BLOCKS))));
+        registers.push((format!("%ntid.{name}"), Box::new(move |_, _| THREADS[axis])));
+        registers.push((format!("%nctaid.{name}"), Box::new(move |_, _| BLOCKS[axis])));
+        // without clusters, each block is one
+        registers.push((format!("%clusterid.{name}"), Box::new(move |block, _| place(block, BLOCKS))));
+        registers.push((format!("%nclusterid.{name}"), Box::new(move |_, _| BLOCKS[axis])));
+        registers.push((format!("%cluster_ctaid.{name}"), Box::new(|_, _| 0)));
+        registers.push((format!("%cluster_nctaid.{name}"), Box::new(|_, _| 1)));
+    }
+    let warps = THREADS.iter().product::<u32>().div_ceil(32);
+    registers.push(("%laneid".into(), Box::new(|_, n| n % 32)));
+    registers.push(("%warpid".into(), Box::new(|_, n| n / 32)));
+    registers.push(("%nwarpid".into(), Box::new(move |_, _| warps)));
+    registers.push(("%cluster_ctarank".into(), Box::new(|_, _| 0)));
+    registers.push(("%cluster_nctarank".into(), Box::new(|_, _| 1)));
+    registers.push(("%dynamic_smem_size".into(), Box::new(|_, _| 0)));
+    type Includes = fn(u32, u32) -> bool;
+    let masks: [(&str, Includes); 5] = [
+        ("eq", |other, lane| other == lane),
+        ("lt", |other, lane| other < lane),
+        ("le", |other, lane| other <= lane),
+        ("gt", |other, lane| other > lane),
+        ("ge", |other, lane| other >= lane),
+    ];
+    for (name, includes) in masks {
+        registers.push((
+            format!("%lanemask_{name}"),
+            Box::new(move |_, n| (0..32).filter(|other| includes(*other, n % 32)).fold(0, |all, n| all | 1 << n)),
+        ));
+    }
+    registers.push(("WARP_SZ".into(), Box::new(|_, _| 32)));
+    for (register, definition) in registers {
+        let forms = ["u32", "b32"].iter().flat_map(|ty| both(&format!("mov.{ty} r, {register}"))).collect();
+        let run_all = move || {
+            let count = THREADS.iter().product::<u32>();
+            for ty in ["u32", "b32"] {
+                for guard in ["", "@%p7 ", "@!%p7 "] {
+                    let found = run(&format!("{guard}mov.{ty} %r9, {register};"), BLOCKS, THREADS);
+                    let expected =
+                        (0..found.len() as u32).map(|n| match guard.is_empty() || guarded(n) == (guard == "@%p7 ") {
+                            true => definition(n / count, n % count),
+                            false => OLD,
+                        });
+                    assert_eq!(found, expected.collect::<Vec<_>>(), "{guard}{register}");
+                }
+            }
+        };
+        checks.push(Check { forms, run: Box::new(run_all) });
+    }
+    checks
+}
+
+/// Addresses of variables: what is stored through one is found by the name, and alignment is what was asked for.
+fn symbols() -> Vec<Check> {
+    let mut checks = Vec::new();
+    let shared = ".shared .align 1 .b8 before[3]; .shared .align 16 .b8 s[512]; .shared .align 4 .b8 behind[4];";
+    for (ty, register, letter) in
+        [("u32", "%r10", 'r'), ("b32", "%r10", 'r'), ("u64", "%rd5", 'd'), ("b64", "%rd5", 'd')]
+    {
+        let run = move || {
+            let next = if letter == 'r' { "add.u32 %r10, %r10, 4;" } else { "add.u64 %rd5, %rd5, 4;" };
+            // one thread stores; the others read by the name, and what lies beside is another's
+            let body = format!(
+                "{shared} mov.{ty} {register}, s; setp.eq.u32 %p1, %r21, 0; @%p1 st.shared.u8 [before+2], 7;
+                 @%p1 st.shared.u32 [behind], 9; {next} @%p1 st.shared.u32 [{register}], 77; bar.sync 0;
+                 ld.shared.u32 %r9, [s+4]; ld.shared.u32 %r11, [behind]; ld.shared.u8 %r12, [before+2];
+                 mad.lo.u32 %r9, %r9, 100, %r11; mad.lo.u32 %r9, %r9, 100, %r12;"
+            );
+            expect(&body, 80, |_| 77_0907);
+            let low = if letter == 'r' { "%r10" } else { "%r13" };
+            let cut = if letter == 'r' { "" } else { "cvt.u32.u64 %r13, %rd5;" };
+            expect(&format!("{shared} mov.{ty} {register}, s; {cut} and.b32 %r9, {low}, 15;"), 40, |_| 0);
+        };
+        checks.push(Check { forms: vec![format!("mov.{ty} {letter}, s")], run: Box::new(run) });
+    }
+    // of global memory, with an offset too; of the parameters
+    checks.push(check(&["mov.u64 d, s", "mov.b64 d, s"], || {
+        let directives = ".global .align 8 .b8 g[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};";
+        for ty in ["u64", "b64"] {
+            let found =
+                run_with(directives, &format!("mov.{ty} %rd5, g; ld.global.u32 %r9, [%rd5+4];"), [1; 3], [40, 1, 1]);
+            assert_eq!(found, [0x0807_0605; 40]);
+            let body = format!("mov.{ty} %rd5, g+8; ld.global.u32 %r9, [%rd5+4];");
+            assert_eq!(run_with(directives, &body, [1; 3], [40, 1, 1]), [0x100f_0e0d; 40]);
+            let body = format!(
+                "mov.{ty} %rd5, p0; ld.param.u64 %rd6, [%rd5]; ld.param.u64 %rd7, [p0]; sub.u64 %rd6, %rd6, %rd7;
+                cvt.u32.u64 %r9, %rd6;"
+            );
+            expect(&body, 40, |_| 0);
+        }
+    }));
+    checks
+}
+
+pub fn checks() -> Vec<Check> {
+    let mut checks = branches();
+    checks.extend(barriers());
+    checks.extend(nothings());
+    checks.extend(specials());
+    checks.extend(symbols());
+    checks
+}
