@@ -5,6 +5,7 @@ mod generate;
 mod inspect;
 mod kernels;
 mod logits;
+mod profile;
 mod source;
 mod tokenizer;
 
@@ -27,6 +28,12 @@ enum Command {
     Generate(generate::Arguments),
     /// Writes the logits of a sequence of tokens as JSON.
     Logits(logits::Arguments),
+    /// Shows what the kernels do while text is generated, and the least time that a GPU needs for it.
+    ///
+    /// Text is generated on the emulator, which counts for each kernel: launches, warp-instructions, lanes, bytes moved, bank
+    /// conflicts. The counters are the emulator's: they need no GPU, and on a GPU there are none. There, Nsight Compute is
+    /// the tool.
+    Profile(profile::Arguments),
     /// Shows what is in a model file.
     Inspect(inspect::Arguments),
     /// Shows kernels: their signatures and contracts, what they take, their PTX and machine code.
@@ -37,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
+        Command::Profile(arguments) => profile::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
     };

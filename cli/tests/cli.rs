@@ -73,6 +73,33 @@ fn generate_takes_a_model_a_prompt_and_a_length() {
 }
 
 #[test]
+fn profile_shows_what_kernels_do() {
+    let output = run(&["profile", "-n", "2"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let shown = stdout(&output);
+    assert!(shown.starts_with("6 tokens of \"47+58=\" and 2 generated ones\n"), "{shown}");
+    // the prompt and the token after it are seven launches of one graph; 3 layers have 4 matrices each, and there are the logits
+    let of = |name: &str| -> Vec<&str> {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {shown}"));
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
+    };
+    let rows = shown.lines().filter(|line| line.contains("gemv"));
+    let launches = rows.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap());
+    assert_eq!(launches.sum::<u32>(), 7 * (3 * 4 + 1), "{shown}");
+    assert_eq!(of("advance")[1], "7", "{shown}");
+    assert!(shown.contains("On NVIDIA H100 80GB HBM3 (sm_90)") && !shown.contains("hottest"), "{shown}");
+    // the same work on another device: only the bounds differ
+    let details = run(&["profile", "-n", "2", "--device", "sm_86", "--details"]);
+    let details = stdout(&details);
+    for part in ["On NVIDIA GeForce RTX 3090 (sm_86)", "hottest instructions", "instruction issue", "global memory"] {
+        assert!(details.contains(part), "{part}: {details}");
+    }
+    assert!(error(&["profile", "--device", "gpu"]).contains("the counters are the emulator's"));
+    assert!(error(&["profile", "--device", "sm_42"]).contains("`sm_42` is no device"));
+    assert!(error(&["profile", &adder(), ""]).contains("the prompt is empty"));
+}
+
+#[test]
 fn logits_are_json() {
     let output = run(&["logits", &adder(), "--tokens", "4,7,10,5,8,11"]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -151,6 +178,7 @@ fn arguments_are_explained() {
     for (arguments, code, part) in [
         (&["--help"][..], 0, "generate"),
         (&["generate", "--help"], 0, "Examples:"),
+        (&["profile", "--help"], 0, "on a GPU there are none"),
         (&["generate", "--device", "tpu"], 2, "possible values: auto, gpu, emulator"),
         (&["logits", "x", "--tokens", "1,-2"], 2, "--tokens"),
         (&[], 2, "Usage"),

@@ -348,7 +348,7 @@ impl Device {
                 LaunchError::Parameters { expected, found: launch.parameters.len() }
             }
         })?;
-        self.pool().run(&grid, &self.memory, self.checks).map(|ran| ran.statistics).map_err(LaunchError::Fault)
+        self.pool().run(&grid, &self.memory, self.checks).map_err(LaunchError::Fault)
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {

@@ -36,6 +36,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod checks;
+pub mod counters;
 mod device;
 pub mod driver;
 mod exec;

@@ -60,8 +60,8 @@ pub(crate) fn environment_is_valid() -> bool {
 /// The code that the process ends with if anything was found.
 const EXIT_CODE: &str = "WARPWRIGHT_EMULATOR_EXIT_CODE";
 
-/// Looks for leaks when the process ends, and sees to its exit code.
-fn look_at_exit() {
+/// When the process ends looks for leaks, shows counters, and sees to the exit code.
+pub(crate) fn look_at_exit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: the function is one of C, and this library is never unloaded.
@@ -74,6 +74,7 @@ fn look_at_exit() {
 extern "C" fn at_exit() {
     // A panic must not leave a function that C calls.
     let _ = std::panic::catch_unwind(|| leaks_of(None, "when the process ended"));
+    let _ = std::panic::catch_unwind(super::counting::show);
     let code = std::env::var(EXIT_CODE).ok().and_then(|code| code.parse().ok());
     if let Some(code) = code.filter(|_| !crate::checks::report().findings.is_empty()) {
         // SAFETY: a null pointer asks for every file of C's library. Nothing runs after `_exit`, as nothing would after the

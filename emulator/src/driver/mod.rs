@@ -19,6 +19,7 @@ mod capture;
 mod checking;
 mod code;
 mod context;
+mod counting;
 mod device;
 mod engine;
 mod fatbin;

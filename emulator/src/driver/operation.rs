@@ -9,13 +9,14 @@ use super::allocation::{Allocation, Kind};
 use super::checking::{Watch, checks};
 use super::code::{Code, Result};
 use super::context::{EventRecord, locked};
+use super::counting;
 use super::device::{self, Device};
 use super::engine::Runner;
 use super::graph::{GraphMemory, NamedMemory};
 use super::handle::Handle;
 use super::module::{Function, LoadedModule};
 use super::order;
-use crate::exec::{Grid, Options};
+
 use crate::fault::{Fault, FaultKind};
 
 /// Memory that a copy reads or writes.
@@ -401,14 +402,18 @@ impl KernelLaunch {
             report(&"a kernel is launched (by a graph that names it) whose module was unloaded");
             return Err(Code::INVALID_HANDLE);
         }
-        let grid =
+        let mut grid =
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
-        let cluster = if self.cluster[0] == 0 { grid.cluster } else { self.cluster };
-        let grid = Grid { cluster, options: Options { overlaps: self.overlaps, ..grid.options }, ..grid };
-        runner.pool.run(&grid, &runner.memory, checks()).map(|_| ()).map_err(|fault| {
+        grid.cluster = if self.cluster[0] == 0 { grid.cluster } else { self.cluster };
+        grid.options.overlaps = self.overlaps;
+        let counting = counting::begin(&mut grid.options);
+        let ran = runner.pool.run(&grid, &runner.memory, checks());
+        let statistics = ran.map_err(|fault| {
             report(&*fault);
             code_of(&fault)
-        })
+        })?;
+        counting.end(statistics, &self.module.context.device.profile);
+        Ok(())
     }
 }
 

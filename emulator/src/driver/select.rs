@@ -86,6 +86,8 @@ struct Exports {
     calls: unsafe extern "C" fn(*const c_char) -> u64,
     set_checks: unsafe extern "C" fn(u32),
     findings: Findings,
+    set_counters: unsafe extern "C" fn(u32),
+    counters: unsafe extern "C" fn(u32, *mut u8, usize) -> usize,
 }
 
 type Findings = unsafe extern "C" fn(Option<Visit>, *mut c_void, u32);
@@ -145,6 +147,33 @@ impl Selected {
         // SAFETY: the function is the emulator's, and `add` takes what it is given.
         unsafe { (emulator.findings)(Some(add), (&raw mut report).cast(), forget.into()) };
         Some(report)
+    }
+
+    /// Begins to count what kernels do, from nothing, or counts no more; in place of what `WARPWRIGHT_EMULATOR_COUNTERS`
+    /// says. Returns whether the driver has counters: a GPU's has not.
+    pub fn set_counters(&self, on: bool) -> bool {
+        if let Some(emulator) = &self.emulator {
+            // SAFETY: the function is the emulator's, in a library that is never closed.
+            unsafe { (emulator.set_counters)(on.into()) };
+        }
+        self.emulator.is_some()
+    }
+
+    /// What was counted so far, of work that was waited for, as text: a table of all kernels, and with details the
+    /// [counters](crate::counters) of each. `None` if the driver has no counters.
+    #[must_use]
+    pub fn counters(&self, details: bool) -> Option<String> {
+        let emulator = self.emulator?;
+        let mut text = Vec::new();
+        loop {
+            // SAFETY: the function is the emulator's, in a library that is never closed; it writes no more than has room.
+            let length = unsafe { (emulator.counters)(details.into(), text.as_mut_ptr(), text.len()) };
+            if length <= text.len() {
+                text.truncate(length);
+                return Some(String::from_utf8_lossy(&text).into_owned());
+            }
+            text.resize(length, 0);
+        }
     }
 
     /// How often a function of the driver API was called in this process; `None` if the driver does not count.
@@ -234,6 +263,8 @@ fn exports(library: &Library) -> Option<Exports> {
             calls: *library.get(b"warpwright_emulator_calls\0").ok()?,
             set_checks: *library.get(b"warpwright_emulator_set_checks\0").ok()?,
             findings: *library.get(b"warpwright_emulator_findings\0").ok()?,
+            set_counters: *library.get(b"warpwright_emulator_set_counters\0").ok()?,
+            counters: *library.get(b"warpwright_emulator_counters\0").ok()?,
         })
     }
 }

@@ -9,10 +9,11 @@ use super::block::{Block, Progress};
 use super::output::Output;
 use super::schedule::Schedule;
 use crate::checks::Checks;
+use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::memory::Memory;
 use crate::observe::Watched;
-use crate::observe::counts::OperationCount;
+use crate::observe::counts::Counted;
 use crate::program::Program;
 use crate::ptx::ast::Location;
 
@@ -59,7 +60,7 @@ pub struct Options<'a> {
     /// Whether the launch may begin before the one before it has ended, as with programmatic stream serialization: what it
     /// does before `griddepcontrol.wait` is then in no order with that launch, which matters to the check of races.
     pub overlaps: bool,
-    /// Whether to count what each instruction does.
+    /// Whether to count what each instruction does: [`Statistics::counters`].
     pub counters: bool,
 }
 
@@ -83,19 +84,14 @@ pub(crate) enum GridError {
 }
 
 /// What a grid did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Instructions executed, each counted once for every lane that executed it.
     pub thread_instructions: u64,
     /// Blocks executed.
     pub blocks: u64,
-}
-
-/// What running a grid gave.
-pub(crate) struct Ran {
-    pub(crate) statistics: Statistics,
-    /// For each operation of the program, if they were counted.
-    pub(crate) counts: Vec<OperationCount>,
+    /// What was counted, if [`Options::counters`] asked for it.
+    pub counters: Option<Box<Counters>>,
 }
 
 impl Grid<'_> {
@@ -192,7 +188,7 @@ struct Job {
     blocks: AtomicU64,
     fault: Mutex<Option<(u64, Box<Fault>)>>,
     output: Output<'static>,
-    counts: Mutex<Vec<OperationCount>>,
+    counted: Mutex<Counted>,
     /// Blocks that may wait for others, with the place of each in the order of blocks.
     turned: Mutex<VecDeque<(u64, Block)>>,
     /// Whether there were such blocks.
@@ -256,8 +252,8 @@ impl Job {
             free.push(block);
         }
         if self.watched.is_some_and(|watched| watched.counting) {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            free.iter_mut().filter_map(Block::observer).for_each(|observer| observer.take_counts(&mut counts));
+            let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            free.iter_mut().filter_map(Block::observer).for_each(|observer| observer.take_counts(&mut counted));
         }
         free.truncate(1);
     }
@@ -314,7 +310,7 @@ impl Pool {
     }
 
     /// Runs a grid that [`Grid::check`] accepts, to its end.
-    pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, checks: Checks) -> Result<Ran, Box<Fault>> {
+    pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, checks: Checks) -> Result<Statistics, Box<Fault>> {
         let count = grid.count();
         memory.before_launch();
         let options = &grid.options;
@@ -339,7 +335,7 @@ impl Pool {
             blocks: AtomicU64::new(0),
             fault: Mutex::new(None),
             output: Output::new(grid.options.output),
-            counts: Mutex::default(),
+            counted: Mutex::default(),
             turned: Mutex::default(),
             waits: AtomicBool::new(false),
             helpers: AtomicUsize::new(0),
@@ -359,21 +355,19 @@ impl Pool {
         if let Err(panic) = worked {
             std::panic::resume_unwind(panic);
         }
-        let statistics = Statistics {
-            thread_instructions: job.instructions.load(Ordering::Relaxed),
-            blocks: job.blocks.load(Ordering::Relaxed),
-        };
+        let blocks = job.blocks.load(Ordering::Relaxed);
         if let Some(watched) = &watched {
-            watched.end(grid.options.overlaps, statistics.blocks);
+            watched.end(grid.options.overlaps, blocks);
         }
         let fault = job.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match fault {
-            Some((_, fault)) => Err(fault),
-            None => Ok(Ran {
-                statistics,
-                counts: std::mem::take(&mut job.counts.lock().unwrap_or_else(PoisonError::into_inner)),
-            }),
+        if let Some((_, fault)) = fault {
+            return Err(fault);
         }
+        let counters = grid.options.counters.then(|| {
+            let counted = job.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            Box::new(Counters::new(&grid, blocks, &counted))
+        });
+        Ok(Statistics { thread_instructions: job.instructions.load(Ordering::Relaxed), blocks, counters })
     }
 }
 

@@ -443,6 +443,7 @@ impl<'a> Warp<'a> {
                 executed += u64::from(active.count_ones());
             }
             let next = if active == 0 {
+                self.passed_over(group.pc);
                 Next::Step
             } else {
                 // SAFETY: the operation is of this warp's program; the decoder chose a variant for this processor.
@@ -484,6 +485,14 @@ impl<'a> Warp<'a> {
             Next::Branch => Some(op.immediate as u32),
             Next::Jump => self.lanes.common_target(active),
             _ => None,
+        }
+    }
+
+    /// An operation has come that no lane executes.
+    #[inline(always)]
+    fn passed_over(&mut self, pc: u32) {
+        if let Some((_, observer)) = &mut self.observed {
+            observer.passed_over(pc);
         }
     }
 

@@ -40,7 +40,10 @@ pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse,
         left &= !of_space;
         let Some((_, observer)) = warp.watched() else { return true };
         if observer.counting {
-            observer.counts[pc].access(memory, space, &local, of_space);
+            observer.counted.access(pc, memory, space, &local, of_space);
+        }
+        if !(observer.initialised || observer.races) {
+            continue;
         }
         let good = match space {
             Space::Shared => watch_shared(warp, op, pc, memory, &local, of_space),
@@ -59,7 +62,7 @@ pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse,
 /// Notes what an access learned that has been executed: a strong read sees what was released there. Whoever writes releases
 /// before the value is there, so what is read now is at least what came with the value.
 pub(super) fn learn(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) {
-    let Some((_, observer)) = warp.watched() else { return };
+    let Some((_, observer)) = warp.watched().filter(|(_, observer)| observer.races) else { return };
     let now = memory.acquires || memory.kind != MemoryKind::Load;
     for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
         let space = space_of(memory.space, addresses[lane]);

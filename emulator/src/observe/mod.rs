@@ -13,7 +13,7 @@ pub(crate) mod shadow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use counts::OperationCount;
+use counts::Counted;
 use order::{BlockOrder, LaunchOrder, Tracker};
 use registers::Copies;
 use shadow::{Shadow, Stamp};
@@ -134,7 +134,7 @@ pub(crate) struct Observer {
     /// For each warp, the lanes in which each watched register is defined.
     defined: Vec<u32>,
     registers: usize,
-    counts: Vec<OperationCount>,
+    counted: Counted,
     pub(crate) conflict: Option<Conflict>,
 }
 
@@ -157,7 +157,7 @@ impl Observer {
             local_bytes,
             defined: vec![0; registers * warps as usize],
             registers,
-            counts: vec![OperationCount::default(); if watched.counting { program.code.len() } else { 0 }],
+            counted: Counted::new(if watched.counting { program.code.len() } else { 0 }),
             conflict: None,
         }
     }
@@ -174,11 +174,15 @@ impl Observer {
         self.order.end(&self.tracker);
     }
 
-    /// What was counted since the last call, for each operation.
-    pub(crate) fn take_counts(&mut self, into: &mut Vec<OperationCount>) {
-        into.resize(self.counts.len().max(into.len()), OperationCount::default());
-        for (into, count) in into.iter_mut().zip(&mut self.counts) {
-            into.add(&std::mem::take(count));
+    /// Adds what was counted since the last call to what was counted elsewhere.
+    pub(crate) fn take_counts(&mut self, into: &mut Counted) {
+        self.counted.move_to(into);
+    }
+
+    /// Counts an operation whose guard lets no lane execute it: it takes its turn all the same.
+    pub(crate) fn passed_over(&mut self, pc: u32) {
+        if self.counting {
+            self.counted.executed(pc as usize, 0);
         }
     }
 
@@ -272,9 +276,7 @@ impl Operation for Watch {
         let pc = unsafe { std::ptr::from_ref(op).offset_from(observed.code.as_ptr()) } as usize;
         let entry = &observed.entries[pc];
         if observer.counting {
-            let count = &mut observer.counts[pc];
-            count.warps += 1;
-            count.threads += u64::from(mask.count_ones());
+            observer.counted.executed(pc, mask);
         }
         let mut copied = mask;
         if observer.initialised && !entry.reads.is_empty() {

@@ -12,6 +12,7 @@ mod capture;
 mod checks;
 mod context;
 mod copy;
+mod counters;
 mod device;
 mod error;
 mod event;

@@ -1,0 +1,81 @@
+//! Shows what kernels do while a model generates text: the emulator's counters, and the least time a GPU needs.
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail, ensure};
+use warpwright::kernel::Kernels;
+use warpwright::model::{Model, Session};
+use warpwright_emulator::driver::{Choice, select};
+use warpwright_emulator::profile::Profile;
+
+use crate::source;
+use crate::tokenizer::ModelTokenizer;
+
+/// Without a prompt the model is asked this.
+const PROMPT: &str = "47+58=";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  warpwright profile\n  warpwright profile --device sm_86 --details\n  \
+                  warpwright profile models/adder-q1_0.gguf 123+456= -n 4")]
+pub(crate) struct Arguments {
+    /// A model file (GGUF); without one, the model that ships, which adds two numbers of up to three digits.
+    model: Option<PathBuf>,
+    /// The text to go on with.
+    #[arg(default_value = PROMPT)]
+    prompt: String,
+    /// The most tokens to generate.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 4)]
+    tokens: usize,
+    /// The GPU that the emulator stands for, and that the least times are of: sm_75 (T4), sm_80 (A100), sm_86 (RTX 3090),
+    /// sm_89 (RTX 4090) or sm_90 (H100).
+    #[arg(long, value_name = "PROFILE", default_value = "sm_90")]
+    device: String,
+    /// Shows the counters of each kernel too: classes of instructions, memory, the hottest instructions, each resource.
+    #[arg(long)]
+    details: bool,
+}
+
+/// Names the profiles of the emulator's devices.
+const DEVICES: &str = "WARPWRIGHT_EMULATOR_DEVICES";
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if matches!(arguments.device.as_str(), "gpu" | "auto") {
+        bail!(
+            "the counters are the emulator's, and a GPU has none: name a device that the emulator stands for, as in sm_90"
+        );
+    }
+    if arguments.device != "emulator" {
+        Profile::of(&arguments.device)?;
+        // SAFETY: this program has one thread yet, and nothing has looked at the variable.
+        unsafe { std::env::set_var(DEVICES, &arguments.device) };
+    }
+    let selected = select(Choice::Emulator)?;
+    let gguf = source::open(arguments.model.as_ref())?;
+    let context = warpwright::device::open(0)?;
+    let kernels = Kernels::load(&context).context("the kernels")?;
+    let stream = context.new_stream().context("a stream")?;
+    let model = Model::load(&gguf, &kernels, &stream)?;
+    let tokenizer = ModelTokenizer::read(&gguf, model.config().vocab)?;
+    let prompt = tokenizer.encode(&arguments.prompt).context("the prompt")?;
+    ensure!(!prompt.is_empty(), "the prompt is empty");
+    let length = prompt.len().saturating_add(arguments.tokens).min(model.config().context as usize);
+    let mut session = Session::new(&model, &stream, length)?;
+    session.extend(&prompt).context("the prompt")?;
+    stream.synchronize()?;
+    // What the model did to be loaded is not of interest.
+    ensure!(selected.set_counters(true), "the counters are the emulator's, and this driver has none");
+    let wanted = length.saturating_sub(prompt.len());
+    let mut generated = 0;
+    while generated < wanted {
+        let token = session.next_token()?;
+        generated += 1;
+        if Some(token) == tokenizer.end {
+            break;
+        }
+    }
+    let counters = selected.counters(arguments.details).context("the counters")?;
+    let mut out = stdout().lock();
+    writeln!(out, "{} tokens of {:?} and {generated} generated ones\n", prompt.len(), arguments.prompt)?;
+    Ok(write!(out, "{counters}")?)
+}
