@@ -48,7 +48,7 @@ impl Observed {
     /// operations.
     pub(crate) fn new(program: &Program, counting: bool) -> Self {
         let registers = registers::watched(program);
-        let watch = Variants::of::<Watch>().select();
+        let watch = Variants::wide::<Watch>().select();
         let entries: Vec<Entry> = program
             .code
             .iter()

@@ -409,14 +409,14 @@ fn of_element<E: Element>(kind: Kind, lanes: usize) -> Option<Variants> {
 
 fn of_lanes<E: Element, const N: usize>(kind: Kind) -> Variants {
     match kind {
-        Kind::LoadGlobal => Variants::of::<Load<Global, E, N>>(),
-        Kind::LoadShared => Variants::of::<Load<Shared, E, N>>(),
+        Kind::LoadGlobal => Variants::wide::<Load<Global, E, N>>(),
+        Kind::LoadShared => Variants::wide::<Load<Shared, E, N>>(),
         Kind::LoadLocal => Variants::of::<Load<Local, E, N>>(),
         Kind::LoadGeneric => Variants::of::<Load<Generic, E, N>>(),
         Kind::LoadParameter => Variants::of::<LoadParameter<E, N>>(),
         Kind::LoadParameterAt => Variants::of::<Load<Parameters, E, N>>(),
-        Kind::StoreGlobal => Variants::of::<Store<Global, E, N>>(),
-        Kind::StoreShared => Variants::of::<Store<Shared, E, N>>(),
+        Kind::StoreGlobal => Variants::wide::<Store<Global, E, N>>(),
+        Kind::StoreShared => Variants::wide::<Store<Shared, E, N>>(),
         Kind::StoreLocal => Variants::of::<Store<Local, E, N>>(),
         Kind::StoreGeneric => Variants::of::<Store<Generic, E, N>>(),
     }

@@ -1,8 +1,9 @@
 //! What each instruction does, 32 lanes at a time.
 //!
 //! An operation is a function over the rows of its operands, compiled for any processor, for those with AVX2 and FMA, and
-//! for those with AVX-512; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that map lanes to lanes are listed as
-//! [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles, branches) have decoders.
+//! where it helps for those with AVX-512; which one an [`Op`] holds is decided when a kernel is decoded. Instructions that
+//! map lanes to lanes are listed as [`Form`]s, opcode by opcode; those with operands of their own kind (memory, shuffles,
+//! branches) have decoders.
 
 pub(crate) mod async_copy;
 pub(crate) mod atomic;
@@ -83,13 +84,23 @@ pub(crate) struct Variants {
 }
 
 impl Variants {
+    /// Compiled for any processor and with AVX2, which does all that most operations need.
     pub(crate) const fn of<O: Operation>() -> Self {
         Self {
             baseline: baseline::<O>,
             #[cfg(target_arch = "x86_64")]
             avx2: avx2::<O>,
             #[cfg(target_arch = "x86_64")]
+            avx512: avx2::<O>,
+        }
+    }
+
+    /// Compiled with AVX-512 too: for what works on 64-bit values, or on scattered ones.
+    pub(crate) const fn wide<O: Operation>() -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
             avx512: avx512::<O>,
+            ..Self::of::<O>()
         }
     }
 

@@ -307,4 +307,4 @@ impl Operation for ActiveMask {
 }
 
 /// The operation of every collective.
-pub(crate) const COLLECTIVELY: Variants = Variants::of::<Collectively>();
+pub(crate) const COLLECTIVELY: Variants = Variants::wide::<Collectively>();
