@@ -21,6 +21,7 @@ enum Wrong {
 /// Looks at an access before it is executed. Says `false`, and what is wrong, if something is.
 ///
 /// Addresses that are out of bounds or not aligned are passed over: the operation itself reports them.
+#[inline(always)]
 pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, mask: u32) -> bool {
     let addresses = warp.addresses(op);
     // Generic addresses may be of several spaces.
@@ -129,6 +130,7 @@ fn watch_local(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], m
     true
 }
 
+#[inline(always)]
 fn watch_shared(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) -> bool {
     let size = warp.shared().size;
     let host = warp.shared().host;
@@ -156,6 +158,7 @@ fn watch_shared(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, add
     finish(warp, Space::Shared, memory, addresses, found)
 }
 
+#[inline(always)]
 fn watch_global(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) -> bool {
     let index = op.window & NUMBER;
     let values = Values::of(warp, op, memory);
@@ -267,15 +270,75 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The least and the most of some cells.
-#[inline(always)]
-fn extremes(cells: &[u64]) -> (u64, u64) {
-    let (mut least, mut most) = (i64::MAX, 0);
-    for cell in cells {
-        least = least.min(*cell as i64);
-        most = most.max(*cell as i64);
+/// The rules of order as far as they can be told from two stamps; what they do not allow may still be in order. Stamps are
+/// below 2^63, and compare as their segments do.
+#[derive(Clone, Copy)]
+struct Rules {
+    races: bool,
+    /// What is below has not been written.
+    written: u64,
+    /// What is below comes before this launch, or is of a block that had this shared memory before.
+    floor: u64,
+    /// From the first to below this comes before the last barrier of the block.
+    first: u64,
+    below: u64,
+    /// The end of the block's segments.
+    end: u64,
+    /// What the warp has acquired began before this; 0 if it has acquired nothing.
+    newest: u64,
+    /// The stamp of lane 0.
+    stamp: u64,
+}
+
+impl Rules {
+    #[inline(always)]
+    fn is_before(&self, cell: u64) -> bool {
+        (cell < self.floor) | ((cell >= self.first) & (cell < self.below))
     }
-    (least as u64, most as u64)
+
+    /// Whether a cell has the stamp of the same thread, in the same segment.
+    #[inline(always)]
+    fn is_own(cell: u64, stamp: u64) -> bool {
+        (cell ^ stamp) >> 22 == 0
+    }
+
+    #[inline(always)]
+    fn may_read(&self, write: u64, stamp: u64) -> bool {
+        (write >= self.written) & (!self.races | self.is_before(write) | Self::is_own(write, stamp))
+    }
+
+    #[inline(always)]
+    fn may_write(&self, write: u64, read: u64, stamp: u64) -> bool {
+        let alone = read >> 19 & 3 == Readers::One as u64;
+        let unread = self.is_before(read) | (Self::is_own(read, stamp) & alone);
+        !self.races | ((self.is_before(write) | Self::is_own(write, stamp)) & unread)
+    }
+
+    /// What becomes of the stamp of the readers when one more reads, if that is clear.
+    #[inline(always)]
+    fn next_read(&self, read: u64, stamp: u64) -> (u64, bool) {
+        let (by, strong) = (read >> 19 & 3, read >> 21 & 1 != 0);
+        let alone = by == Readers::One as u64;
+        let replaced = self.is_before(read) | (Self::is_own(read, stamp) & alone & !strong);
+        let in_block = (read >= self.first) & (read < self.end);
+        let same_warp = (read ^ stamp) >> 27 == 0;
+        // Many that this one belongs to stay as they are.
+        let kept = (by == Readers::Blocks as u64)
+            | (in_block & (self.newest == 0) & (by == Readers::Warps as u64))
+            | (same_warp & (by == Readers::Lanes as u64));
+        // A reader of another block makes them blocks; the newest segment is kept.
+        let joined = !in_block & (self.newest == 0);
+        let newest = (read >> 32).max(stamp >> 32) << 32;
+        let blocks = newest | (read & ((1 << 32) - 1) & !(7 << 19)) | (Readers::Blocks as u64) << 19;
+        let new = if replaced {
+            stamp
+        } else if kept {
+            read
+        } else {
+            blocks
+        };
+        (new, !self.races | replaced | (!strong & (read >= self.newest) & (kept | joined)))
+    }
 }
 
 /// The lanes of an access to one allocation.
@@ -304,37 +367,54 @@ impl Lanes<'_, '_> {
         if self.shared { self.observer.order.first() } else { 1 }
     }
 
+    /// Weak accesses are checked fast, all lanes at once or one by one; what is not clear that way is checked by all rules.
+    #[inline(always)]
     fn check(mut self, mask: u32) -> Result<(), (usize, Wrong)> {
-        if self.check_together(mask) {
-            return Ok(());
+        let mut left = mask;
+        if !self.is_strong() && self.observer.order.gap.1 == 0 {
+            let rules = self.rules();
+            if self.check_together(&rules, mask) {
+                return Ok(());
+            }
+            left = self.check_apart(&rules, mask);
         }
-        // Of lanes that load the same, two are as good as all.
-        let first = self.offsets[mask.trailing_zeros() as usize & 31];
-        let apart = (0..32).filter(|lane| mask >> lane & 1 != 0 && self.offsets[*lane] != first).count();
-        let mask = if apart == 0 && self.memory.kind == MemoryKind::Load && !self.is_strong() {
-            let others = mask & mask.wrapping_sub(1);
-            mask & !(others & others.wrapping_sub(1))
-        } else {
-            mask
-        };
-        for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
+        if left == 0 { Ok(()) } else { self.check_lanes(left, mask) }
+    }
+
+    #[inline(never)]
+    fn check_lanes(&mut self, lanes: u32, mask: u32) -> Result<(), (usize, Wrong)> {
+        for lane in (0..32).filter(|lane| lanes >> lane & 1 != 0) {
             self.check_lane(lane, mask).map_err(|wrong| (lane, wrong))?;
         }
         Ok(())
     }
 
+    fn rules(&self) -> Rules {
+        let order = &self.observer.order;
+        let warp = &order.warps[self.observer.warp as usize];
+        let start = |segment: u32| u64::from(segment) << 32;
+        let initialised = self.observer.initialised;
+        Rules {
+            races: self.observer.races,
+            written: start(if initialised { self.unwritten_below() } else { 0 }),
+            floor: start(if self.shared { order.first() } else { warp.floor }),
+            first: start(order.range().start),
+            below: start(order.below.max(order.range().start)),
+            end: start(order.range().end),
+            newest: start(warp.acquired_when()),
+            stamp: Stamp::new(warp.segment, self.observer.warp * 32, WEAK, self.pc as u32).0,
+        }
+    }
+
     /// The case that is almost all there are: the lanes access words next to one another, and all is in order. Says `false`,
     /// and has changed nothing, if it is not so.
     #[inline(always)]
-    fn check_together(&mut self, mask: u32) -> bool {
+    fn check_together(&mut self, rules: &Rules, mask: u32) -> bool {
         let bytes = u64::from(self.memory.bytes);
-        if self.is_strong() || mask == 0 || self.observer.order.gap.1 != 0 {
-            return false;
-        }
         let first_lane = mask.trailing_zeros();
         let count = mask.count_ones();
         // The lanes are a run without holes.
-        if u64::from(mask >> first_lane) != (1 << count) - 1 {
+        if mask == 0 || u64::from(mask >> first_lane) != (1 << count) - 1 {
             return false;
         }
         let start = self.offsets[first_lane as usize];
@@ -348,75 +428,74 @@ impl Lanes<'_, '_> {
         if apart != 0 || start % PAGE + length > PAGE {
             return false;
         }
-        let order = &self.observer.order;
-        let warp = &order.warps[self.observer.warp as usize];
-        let unwritten_below = if self.observer.initialised { self.unwritten_below() } else { 0 };
-        let floor = if self.shared { order.first() } else { warp.floor };
-        let block_first = order.range().start;
-        let block_span = order.below.saturating_sub(block_first);
-        let races = self.observer.races;
-        let stamp = Stamp::new(warp.segment, self.observer.warp * 32 + first_lane, WEAK, self.pc as u32).0;
         let mut page = self.shadow.page(start).lock();
         let cells = page.cells();
         let range = cells.range((start % PAGE) as usize, length as usize, bytes as usize);
-        let per_lane = (range.len() / count as usize).max(1);
-        let shift = per_lane.trailing_zeros();
+        let shift = (range.len() / count as usize).max(1).trailing_zeros();
         let (writes, reads) = (&mut cells.writes[range.clone()], &mut cells.reads[range]);
+        let first = rules.stamp + (u64::from(first_lane) << 22);
+        let stamp = |index: usize| first + ((index as u64 >> shift) << 22);
+        let mut good = true;
+        if self.memory.kind == MemoryKind::Load {
+            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
+                good &= rules.may_read(*write, stamp(index)) & rules.next_read(*read, stamp(index)).1;
+            }
+            if good && rules.races {
+                for (index, read) in reads.iter_mut().enumerate() {
+                    *read = rules.next_read(*read, stamp(index)).0;
+                }
+            }
+        } else {
+            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
+                good &= rules.may_write(*write, *read, stamp(index));
+            }
+            if good {
+                for (index, write) in writes.iter_mut().enumerate() {
+                    *write = stamp(index);
+                }
+                reads.fill(0);
+            }
+        }
+        good
+    }
+
+    /// Checks each lane that is clearly in order. The others are returned, and nothing is changed for them.
+    #[inline(always)]
+    fn check_apart(&mut self, rules: &Rules, mask: u32) -> u32 {
+        let (shadow, bytes) = (self.shadow, self.memory.bytes as usize);
         let is_load = self.memory.kind == MemoryKind::Load;
-        // Cells are below 2^63, and of most only the least and the most have to be looked at.
-        let (least_write, most_write) = extremes(writes);
-        let (least_read, most_read) = extremes(reads);
-        let before = |segment: u32| u64::from(segment) << 32;
-        let all_before = |least: u64, most: u64| {
-            most < before(floor) || least >= before(block_first) && most < before(block_first + block_span)
-        };
-        if least_write < before(unwritten_below) && is_load {
-            return false;
-        }
-        if !races {
-            if !is_load {
-                writes.fill(stamp);
+        let mut unclear = 0;
+        let mut left = mask;
+        while left != 0 {
+            let number = self.offsets[left.trailing_zeros() as usize] / PAGE;
+            let mut page = shadow.page(number * PAGE).lock();
+            for lane in 0..32usize {
+                let offset = self.offsets[lane];
+                if left >> lane & 1 == 0 || offset / PAGE != number {
+                    continue;
+                }
+                left &= !(1 << lane);
+                let stamp = rules.stamp + ((lane as u64) << 22);
+                let cells = page.cells();
+                let range = cells.range((offset % PAGE) as usize, bytes, bytes);
+                let (writes, reads) = (&mut cells.writes[range.clone()], &mut cells.reads[range]);
+                let each = || writes.iter().zip(reads.iter());
+                let good = if is_load {
+                    each().all(|(write, read)| rules.may_read(*write, stamp) & rules.next_read(*read, stamp).1)
+                } else {
+                    each().all(|(write, read)| rules.may_write(*write, *read, stamp))
+                };
+                if !good {
+                    unclear |= 1 << lane;
+                } else if !is_load {
+                    writes.fill(stamp);
+                    reads.fill(0);
+                } else if rules.races {
+                    reads.iter_mut().for_each(|read| *read = rules.next_read(*read, stamp).0);
+                }
             }
-            return true;
         }
-        let one_stamp = |index: usize| stamp + ((index as u64 >> shift) << 22);
-        // The lane's own stamp, but for the operation and the kind.
-        let own = |cell: u64, index: usize| (cell ^ one_stamp(index)) >> 22 == 0;
-        let by = |cell: u64| cell >> 19 & 3;
-        let is_before = |cell: u64| all_before(cell, cell);
-        let ordered = |cells: &[u64], least: u64, most: u64| {
-            all_before(least, most)
-                || cells
-                    .iter()
-                    .enumerate()
-                    .all(|(index, cell)| is_before(*cell) || own(*cell, index) && by(*cell) == Readers::One as u64)
-        };
-        // The kind of a write has another meaning, and its readers are one.
-        let written_before = all_before(least_write, most_write)
-            || writes.iter().enumerate().all(|(index, cell)| is_before(*cell) || own(*cell, index));
-        if !written_before {
-            return false;
-        }
-        if !is_load {
-            if !ordered(reads, least_read, most_read) {
-                return false;
-            }
-            for (index, write) in writes.iter_mut().enumerate() {
-                *write = one_stamp(index);
-            }
-            reads.fill(0);
-            return true;
-        }
-        if ordered(reads, least_read, most_read) {
-            for (index, read) in reads.iter_mut().enumerate() {
-                *read = one_stamp(index);
-            }
-            return true;
-        }
-        // What many blocks read stays so. A strong read among them is left to the slow way.
-        let by_many = |cell: u64| by(cell) == Readers::Blocks as u64 && cell & STRONG_READ << 19 == 0;
-        let newest = before(warp.acquired_when());
-        reads.iter().all(|read| by_many(*read) && !is_before(*read) && *read >= newest)
+        unclear
     }
 
     fn check_lane(&mut self, lane: usize, mask: u32) -> Result<(), Wrong> {
