@@ -321,11 +321,12 @@ impl Rules {
         let alone = by == Readers::One as u64;
         let replaced = self.is_before(read) | (Self::is_own(read, stamp) & alone & !strong);
         let in_block = (read >= self.first) & (read < self.end);
-        let same_warp = (read ^ stamp) >> 27 == 0;
-        // Many that this one belongs to stay as they are.
+        let same_warp = ((read ^ stamp) >> 27 == 0) & (by <= Readers::Lanes as u64);
+        // Many that this one belongs to stay as they are. (A lane of the same warp and segment is in no order with it.)
         let kept = (by == Readers::Blocks as u64)
             | (in_block & (self.newest == 0) & (by == Readers::Warps as u64))
-            | (same_warp & (by == Readers::Lanes as u64));
+            | same_warp;
+        let lanes = if same_warp & alone { (Readers::Lanes as u64) << 19 } else { 0 };
         // A reader of another block makes them blocks; the newest segment is kept.
         let joined = !in_block & (self.newest == 0);
         let newest = (read >> 32).max(stamp >> 32) << 32;
@@ -333,7 +334,7 @@ impl Rules {
         let new = if replaced {
             stamp
         } else if kept {
-            read
+            read | lanes
         } else {
             blocks
         };

@@ -292,7 +292,10 @@ impl Operation for Watch {
                 }
             }
         }
-        if entry.memory.is_some_and(|memory| !access::watch(warp, op, pc, &memory, mask)) {
+        // (A closure would be compiled for any processor.)
+        if let Some(memory) = &entry.memory
+            && !access::watch(warp, op, pc, memory, mask)
+        {
             return Next::Fault;
         }
         let learns = |memory: &MemoryUse| memory.strength != Strength::Weak && memory.kind != MemoryKind::Store;
