@@ -22,6 +22,11 @@
 //! Memory is checked at every access (`memory`): an address that is not aligned, or that lies in no allocation, ends the
 //! launch with a [`Fault`] that names the instruction, the thread, the address and the nearest allocation.
 //!
+//! With [`checks`] of kernels or with [`counters`] a launch runs other code: the same operations, where those of interest
+//! are executed by `observe`, which looks at their registers and addresses and then has the operation itself executed.
+//! Shadow memory knows who wrote and read each byte, and numbers that begin anew at barriers and fences tell what comes
+//! before what, by the memory model of PTX. Where nothing is observed, nothing of this costs anything.
+//!
 //! # Environment
 //!
 //! The shared library looks at these variables. Without them there is one device of compute capability 9.0 and no check
@@ -30,9 +35,13 @@
 //! | variable | what it sets |
 //! | --- | --- |
 //! | `WARPWRIGHT_EMULATOR_DEVICES` | the devices, as in `sm_90,sm_75`: the numbers are those of [`profile`]s; `sm_75:4096` has 4096 MiB |
-//! | `WARPWRIGHT_EMULATOR_CHECKS` | the [`checks`]: `all`, `none`, or names such as `leaks,host-access` |
-//! | `WARPWRIGHT_EMULATOR_EXIT_CODE` | the code with which the process ends if a check has found something |
-//! | `WARPWRIGHT_EMULATOR_SEED` | lets chance choose among streams that could go on, the same with the same seed |
+//! | `WARPWRIGHT_EMULATOR_CHECKS` | the [`checks`]: `all`, `none`, or names such as `races,leaks`; `all,-leaks` is all but one |
+//! | `WARPWRIGHT_EMULATOR_EXIT_CODE` | the code with which the process ends if its report has a [finding](checks::Finding) |
+//! | `WARPWRIGHT_EMULATOR_SEED` | a number: lets chance choose among streams that could go on, the same with the same seed |
+//! | `WARPWRIGHT_EMULATOR_COUNTERS` | `1` shows [`counters`] of all kernels when the process ends, a path writes them to a file |
+//! | `WARPWRIGHT_EMULATOR_ISA` | `baseline` or `avx2`: the most of the processor's instructions that operations may use; of the library too |
+//!
+//! `WARPWRIGHT_EMULATOR` is the path of the shared library for [`driver::select`], if it is not beside the executable.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod checks;
