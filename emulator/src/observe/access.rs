@@ -460,19 +460,34 @@ impl Lanes<'_, '_> {
         good
     }
 
+    /// The lanes that load what two lanes before them load. For the stamp of the readers two are as good as many.
+    #[inline(always)]
+    fn repeated(&self, mask: u32) -> u32 {
+        let mut same = 0;
+        for lane in 1..32 {
+            same |= u32::from(self.offsets[lane] == self.offsets[lane - 1]) << lane;
+        }
+        // only where the lanes before take part
+        let pairs = same & mask & mask << 1;
+        pairs & pairs << 1
+    }
+
     /// Checks each lane that is clearly in order. The others are returned, and nothing is changed for them.
     #[inline(always)]
     fn check_apart(&mut self, rules: &Rules, mask: u32) -> u32 {
         let (shadow, bytes) = (self.shadow, self.memory.bytes as usize);
         let is_load = self.memory.kind == MemoryKind::Load;
         let mut unclear = 0;
-        let mut left = mask;
+        let mut left = if is_load { mask & !self.repeated(mask) } else { mask };
         while left != 0 {
             let number = self.offsets[left.trailing_zeros() as usize] / PAGE;
             let mut page = shadow.page(number * PAGE).lock();
-            for lane in 0..32usize {
+            let mut waiting = left;
+            while waiting != 0 {
+                let lane = waiting.trailing_zeros() as usize;
+                waiting &= waiting - 1;
                 let offset = self.offsets[lane];
-                if left >> lane & 1 == 0 || offset / PAGE != number {
+                if offset / PAGE != number {
                     continue;
                 }
                 left &= !(1 << lane);
