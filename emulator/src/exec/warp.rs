@@ -517,7 +517,12 @@ impl<'a> Warp<'a> {
                 Ok(())
             }
             Next::Exit => {
-                async_copy::land_all(self, active);
+                if !async_copy::land_all(self, active) {
+                    if let Some(fault) = &mut self.lanes.fault {
+                        fault.1 = group.pc;
+                    }
+                    return Step::Pause(Pause::Fault);
+                }
                 self.lanes.live &= !active;
                 Ok(())
             }
