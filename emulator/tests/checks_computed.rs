@@ -105,8 +105,9 @@ fn a_copy_that_is_not_waited_for() {
 fn a_copy_that_others_read() {
     for (neighbour, barrier) in [("%r3", "bar.warp.sync -1;"), ("%r4", "bar.sync 0;")] {
         let read = format!("ld.shared.v4.u32 {{%r9, %r10, %r11, %r12}}, [{neighbour}];");
-        races(1, 64, &format!("{COPY} {WAIT} {read} {barrier}"));
-        races(1, 64, &format!("{COPY} {barrier} {WAIT} {read}"));
+        let before = "st.shared.v4.u32 [%r2], {%r1, %r1, %r1, %r1}; bar.sync 0;";
+        races(1, 64, &format!("{before} {COPY} {WAIT} {read} {barrier}"));
+        races(1, 64, &format!("{before} {COPY} {barrier} {WAIT} {read}"));
         passes(1, 64, &format!("{COPY} {WAIT} {barrier} {read}"));
         // the next copy to the same place has to wait for the readers
         races(1, 64, &format!("{COPY} {WAIT} {barrier} {read} {COPY} {WAIT}"));
@@ -186,8 +187,8 @@ fn matrices_in_shared_memory() {
         passes(1, 64, &format!("{store} bar.warp.sync -1; {load} bar.warp.sync -1; {store}"));
         // of another warp
         let load = load.replace("%r3", "%r4");
-        races(1, 64, &format!("{store} bar.warp.sync -1; {load}"));
-        passes(1, 64, &format!("{store} bar.sync 0; {load}"));
+        races(1, 64, &format!("{store} bar.sync 0; {store} bar.warp.sync -1; {load}"));
+        passes(1, 64, &format!("{store} bar.sync 0; {store} bar.sync 0; {load}"));
     }
     // generic addresses are the same
     let generic = "cvt.u64.u32 %rd5, %r3; cvta.shared.u64 %rd5, %rd5;";

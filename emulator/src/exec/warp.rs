@@ -396,6 +396,12 @@ impl<'a> Warp<'a> {
         self.lanes.fault = Some((kind, 0, lane));
     }
 
+    /// Takes back what [`Warp::fault`] said.
+    #[cold]
+    pub(crate) fn take_fault(&mut self) -> FaultKind {
+        self.lanes.fault.take().map_or(FaultKind::Trap, |(kind, ..)| kind)
+    }
+
     // --- running ---
 
     /// Runs until no lane can go on by itself.
