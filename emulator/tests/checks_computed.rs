@@ -15,7 +15,9 @@ fn run(blocks: u32, threads: u32, body: &str) -> Result<(), Box<Fault>> {
         shl.b32 %r2, %r1, 4; cvt.u64.u32 %rd2, %r2; add.u64 %rd2, %rd1, %rd2;
         xor.b32 %r3, %r2, 16; xor.b32 %r4, %r2, 512; add.u32 %r2, %r2, %r8; add.u32 %r3, %r3, %r8;
         add.u32 %r4, %r4, %r8; mov.u32 %r5, 0;";
-    let ptx = kernel(2, ".shared .align 128 .b8 s[4096];", &format!("{begin}\n{body}\nret;"));
+    let directives = ".shared .align 128 .b8 s[4096]; .global .align 1 .b8 format[7] = {37, 100, 37, 108, 100, 10, 0};
+        .extern .func (.param .b32 r) vprintf (.param .b64 a, .param .b64 b);";
+    let ptx = kernel(2, directives, &format!("{begin}\n{body}\nret;"));
     let mut ends = Vec::new();
     for counters in [false, true] {
         let device = Device::with_checks(1 << 32, 2, Checks::ALL);
@@ -169,6 +171,23 @@ fn the_source_of_a_copy() {
         32,
         &format!("st.global.u32 [%rd2], %r1; mov.u32 %r9, %ctaid.x; st.global.u32 [%rd2+4], %r9; {COPY} {WAIT}"),
     );
+}
+
+#[test]
+fn what_is_printed() {
+    let print = ".local .align 8 .b8 arguments[16]; mov.u64 %rd4, format; cvta.global.u64 %rd4, %rd4;
+        mov.u64 %rd5, arguments; cvta.local.u64 %rd5, %rd5; FIRST SECOND
+        { .param .b64 a; .param .b64 b; .param .b32 r; st.param.b64 [a], %rd4; st.param.b64 [b], %rd5;
+        call.uni (r), vprintf, (a, b); }";
+    let of = |first: &str, second: &str| print.replace("FIRST", first).replace("SECOND", second);
+    let (first, second) = ("st.local.u32 [arguments], %r1;", "st.local.u64 [arguments+8], %rd1;");
+    passes(1, 2, &of(first, second));
+    assert_eq!(uninitialised(1, 2, &of("", second)), (Access::LocalLoad, 1));
+    assert_eq!(uninitialised(1, 2, &of(first, "st.local.u32 [arguments+8], %r1;")), (Access::LocalLoad, 1));
+    // a format that nothing has written
+    let elsewhere =
+        of(first, second).replace("mov.u64 %rd4, format; cvta.global.u64 %rd4, %rd4;", "mov.u64 %rd4, %rd3;");
+    assert_eq!(uninitialised(1, 2, &elsewhere), (Access::GlobalLoad, 1));
 }
 
 const MATRICES: &str = "{%r10, %r11, %r12, %r13}";
