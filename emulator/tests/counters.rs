@@ -228,6 +228,75 @@ fn banks_of_shared_memory() {
 }
 
 #[test]
+fn matrices_in_shared_memory() {
+    let load = |count: u32, offset| {
+        let registers = (0..count).map(|n| format!("%r{}", n + 4)).collect::<Vec<_>>().join(", ");
+        shared(&format!("ldmatrix.sync.aligned.m8n8.x{count}.shared.b16 {{{registers}}}, [%r2];"), offset)
+    };
+    // rows of 16 bytes next to one another: a pass for each matrix
+    assert_eq!(load(4, "shl.b32 %r2, %r1, 4;"), (512, 4, 0));
+    assert_eq!(load(2, "shl.b32 %r2, %r1, 4;"), (256, 2, 0));
+    assert_eq!(load(1, "shl.b32 %r2, %r1, 4;"), (128, 1, 0));
+    // rows of 128 bytes: those of a matrix are all in the same banks; with 16 bytes between they are apart
+    assert_eq!(load(4, "shl.b32 %r2, %r1, 7;"), (512, 32, 28));
+    assert_eq!(load(4, "mul.lo.u32 %r2, %r1, 144;"), (512, 4, 0));
+    let store = "stmatrix.sync.aligned.m8n8.x2.shared.b16 [%r2], {%r1, %r1};";
+    assert_eq!(shared(store, "shl.b32 %r2, %r1, 5;"), (256, 4, 2));
+    // a fragment of 16 rows of 32 bytes, one after the other, and 128 bytes apart
+    let fragment = |stride| {
+        let load =
+            "wmma.load.a.sync.aligned.row.m16n16k16.shared.f16 {%r4, %r5, %r6, %r7, %r8, %r9, %r10, %r11}, [%r2]";
+        shared(&format!("{load}, {stride};"), "mov.u32 %r2, 0;")
+    };
+    assert_eq!(fragment(16), (512, 4, 0));
+    assert_eq!(fragment(64), (512, 16, 12));
+    // they wait for all lanes, and are counted once
+    let apart = "and.b32 %r9, %r1, 1; setp.eq.u32 %p1, %r9, 1; @%p1 bra ODD; mov.u32 %r7, 1; ODD:";
+    assert_eq!(shared(&format!("{apart} {store}"), "shl.b32 %r2, %r1, 4;"), (256, 2, 0));
+}
+
+#[test]
+fn fragments_in_global_memory() {
+    let fragment = |stride: u32| {
+        let store =
+            "wmma.store.d.sync.aligned.row.m16n16k16.global.f32 [%rd1], {%f1, %f1, %f1, %f1, %f1, %f1, %f1, %f1}";
+        let body = format!("ld.param.u64 %rd1, [p0]; mov.f32 %f1, 0f00000000; {store}, {stride}; ret;");
+        let counters = counters(&body, 32);
+        let Count { global_bytes, sectors, .. } = counters.total();
+        (global_bytes, sectors, counters.stored_sectors)
+    };
+    // 16 rows of 64 bytes
+    assert_eq!(fragment(16), (1024, 32, 32));
+    assert_eq!(fragment(64), (1024, 32, 32));
+    assert_eq!(fragment(20), (1024, 40, 40));
+}
+
+#[test]
+fn asynchronous_copies() {
+    let copy = |bytes: u32, taken: &str, stride: u32| {
+        let cache = if bytes == 16 { "cg" } else { "ca" };
+        let body = format!(
+            ".shared .align 16 .b8 s[512]; ld.param.u64 %rd1, [p0]; mov.u32 %r1, %tid.x; mov.u32 %r2, s;
+             mad.lo.u32 %r2, %r1, {bytes}, %r2; mul.wide.u32 %rd2, %r1, {stride}; add.u64 %rd1, %rd1, %rd2;
+             {taken} cp.async.{cache}.shared.global [%r2], [%rd1], {bytes}, %r3; cp.async.wait_all; ret;"
+        );
+        let counters = counters(&body, 32);
+        let Count { global_bytes, sectors, shared_bytes, passes, conflicts, .. } = counters.total();
+        assert_eq!((counters.loaded_sectors, counters.stored_sectors), (sectors, 0));
+        (global_bytes, sectors, shared_bytes, passes, conflicts)
+    };
+    assert_eq!(copy(16, "mov.u32 %r3, 16;", 16), (512, 16, 512, 4, 0));
+    assert_eq!(copy(16, "mov.u32 %r3, 16;", 64), (512, 32, 512, 4, 0));
+    assert_eq!(copy(4, "mov.u32 %r3, 4;", 4), (128, 4, 128, 1, 0));
+    assert_eq!(copy(8, "mov.u32 %r3, 8;", 8), (256, 8, 256, 2, 0));
+    // 13 bytes of each source; nothing at all; only in the first four lanes
+    assert_eq!(copy(16, "mov.u32 %r3, 13;", 16), (416, 16, 512, 4, 0));
+    assert_eq!(copy(16, "mov.u32 %r3, 0;", 16), (0, 0, 512, 4, 0));
+    let some = "setp.lt.u32 %p1, %r1, 4; selp.u32 %r3, 16, 0, %p1;";
+    assert_eq!(copy(16, some, 16), (64, 2, 512, 4, 0));
+}
+
+#[test]
 fn atomics_on_one_word_are_made_one_by_one() {
     assert_eq!(shared("red.shared.add.u32 [%r2], 1;", "mov.u32 %r2, 0;"), (128, 32, 31));
     assert_eq!(shared("red.shared.add.u32 [%r2], 1;", "shl.b32 %r2, %r1, 2;"), (128, 1, 0));

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Bench, kernel};
-use warpwright_emulator::{Access, FaultKind, LaunchError, Nearest};
+use warpwright_emulator::{Access, Device, FaultKind, LaunchError, Nearest};
 
 /// Stores `%r9` of every thread of a one-dimensional grid to the first parameter.
 const STORE: &str = "ld.param.u64 %rd1, [p0]; mov.u32 %r29, %ctaid.x; mov.u32 %r30, %ntid.x; mov.u32 %r31, %tid.x;
@@ -298,5 +298,33 @@ fn what_is_not_supported_is_an_error_when_it_is_loaded() {
         let Err(error) = device.load(&kernel(0, "", body)) else { panic!("{body} was taken") };
         assert!(error.message.contains(message), "{body}: {error}");
         assert_eq!(error.line, line, "{body}: {error}");
+    }
+}
+
+#[test]
+fn decimal_numbers() {
+    let directives = ".global .align 8 .f64 table[3] = {1.5, -2e3, .25}; .const .f32 narrow[2] = {0.1, -1.};";
+    let body = "ld.param.u64 %rd1, [p0]; mov.f32 %f1, 0.1; st.global.f32 [%rd1], %f1; add.f32 %f2, %f1, -1.5e+1;
+        st.global.f32 [%rd1+4], %f2; mov.f64 %fd1, 0.1; st.global.f64 [%rd1+8], %fd1; cvt.rn.f32.f64 %f3, 1e-3;
+        st.global.f32 [%rd1+16], %f3; setp.lt.f32 %p1, %f1, .5; selp.f32 %f4, 2., 3.0, %p1;
+        st.global.v2.f32 [%rd1+24], {%f4, 4.25}; ld.global.f64 %fd2, [table+8]; st.global.f64 [%rd1+32], %fd2;
+        ld.global.f64 %fd3, [table+16]; st.global.f64 [%rd1+40], %fd3; ld.const.f32 %f5, [narrow]; ld.const.f32 %f6, [narrow+4];
+        st.global.f32 [%rd1+48], %f5; st.global.f32 [%rd1+52], %f6; ret;";
+    let bench = Bench::new(&kernel(1, directives, body));
+    let out = bench.upload(&[0xdead_beef_u32; 14]);
+    bench.launch([1, 1, 1], [1, 1, 1], &[out]).unwrap();
+    let (words, longs) = (bench.read_u32(out, 14), bench.read_u64(out, 7));
+    for (place, expected) in [(0, 0.1), (1, 0.1 - 15.0), (4, 0.001), (6, 2.0), (7, 4.25), (12, 0.1), (13, -1.0f32)] {
+        assert_eq!(words[place], f32::to_bits(expected), "word {place}");
+    }
+    for (place, expected) in [(1, 0.1), (4, -2000.0), (5, 0.25f64)] {
+        assert_eq!(longs[place], expected.to_bits(), "number {place}");
+    }
+    // where no number of that kind is expected
+    for body in ["mov.u32 %r1, 1.0;", "add.s64 %rd1, %rd1, 1e3;", "ld.global.u32 %r1, [%rd1+.5];"] {
+        assert!(Device::new(1 << 20, 1).load(&kernel(0, "", body)).is_err(), "{body}");
+    }
+    for directive in [".global .u32 x = 1.0;", ".global .b64 x = -.5;"] {
+        assert!(Device::new(1 << 20, 1).load(&kernel(0, directive, "ret;")).is_err(), "{directive}");
     }
 }

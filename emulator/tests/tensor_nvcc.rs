@@ -4,12 +4,20 @@
 mod common;
 
 use common::Bench;
-use warpwright_emulator::Launch;
+use warpwright_emulator::checks::Checks;
+use warpwright_emulator::{FaultKind, Launch, LaunchError};
 
 macro_rules! ptx {
     ($($name:literal),*) => {
         [$(($name, include_str!(concat!("nvcc/tensor_", $name, ".ptx")))),*]
     };
+}
+
+/// Modules, each to be run without checks and with all of them, which find nothing in code that is right.
+fn checked<const N: usize>(
+    modules: [(&'static str, &'static str); N],
+) -> impl Iterator<Item = (&'static str, &'static str, Checks)> {
+    modules.into_iter().flat_map(|(name, text)| [Checks::NONE, Checks::ALL].map(|checks| (name, text, checks)))
 }
 
 /// A launch of one kernel of a module.
@@ -121,8 +129,8 @@ fn integer_intrinsics() {
     for n in 0..64 {
         (a[n], b[n], c[n]) = (edges[n], edges[(n * 7 + 3) % 64], edges[(n * 13 + 5) % 64]);
     }
-    for (name, text) in ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100")) {
+        let bench = Bench::checked(text, checks);
         let out = bench.upload(&[0xee_u32; 256 * 24]);
         let parameters = pointers(&[bench.upload(&a), bench.upload(&b), bench.upload(&c), out]);
         launch(&bench, "integers", [2, 1, 1], 128, &parameters);
@@ -163,8 +171,8 @@ fn moderate(count: usize, seed: u32, least: u32, fraction_bits: u32) -> Vec<u32>
 #[test]
 fn half_precision_intrinsics() {
     let [a, b, c] = [4, 5, 6].map(|seed| moderate(128, seed, 13, 10));
-    for (name, text) in ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100")) {
+        let bench = Bench::checked(text, checks);
         let out = bench.upload(&[0xee_u32; 128 * 16]);
         let parameters = pointers(&[bench.upload(&a), bench.upload(&b), bench.upload(&c), out]);
         launch(&bench, "halves", [1, 1, 1], 128, &parameters);
@@ -209,8 +217,8 @@ fn half_precision_intrinsics() {
 #[test]
 fn brain_float_intrinsics() {
     let [a, b, c] = [7, 8, 9].map(|seed| moderate(128, seed, 125, 7));
-    for (name, text) in ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100")) {
+        let bench = Bench::checked(text, checks);
         let out = bench.upload(&[0xee_u32; 128 * 10]);
         let parameters = pointers(&[bench.upload(&a), bench.upload(&b), bench.upload(&c), out]);
         launch(&bench, "brain", [1, 1, 1], 128, &parameters);
@@ -245,8 +253,8 @@ fn brain_float_intrinsics() {
 fn warp_intrinsics() {
     let a: Vec<u32> =
         random(64, 10).into_iter().enumerate().map(|(n, x)| if n < 32 { x & 0x7fff_ffff } else { x }).collect();
-    for (name, text) in ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100")) {
+        let bench = Bench::checked(text, checks);
         let out = bench.upload(&[0xee_u32; 640]);
         launch(&bench, "warps", [1, 1, 1], 64, &pointers(&[bench.upload(&a), out]));
         let odd = a.iter().filter(|x| *x & 1 == 1).count() as u32;
@@ -287,8 +295,8 @@ fn warp_intrinsics() {
 fn loads_and_stores_that_say_how_to_cache() {
     let a: Vec<f32> = (0..256).map(|n| n as f32 * 0.5).collect();
     let b: Vec<f32> = (0..64).map(|n| n as f32).collect();
-    for (name, text) in ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("intrinsics.75", "intrinsics.80", "intrinsics.90", "intrinsics.100")) {
+        let bench = Bench::checked(text, checks);
         let (out, sum) = (bench.upload(&[0xee_u32; 512]), bench.upload(&[0u32; 8]));
         launch(&bench, "caches", [2, 1, 1], 32, &pointers(&[bench.upload(&a), bench.upload(&b), out, sum]));
         for (n, found) in bench.read_u32(out, 512).chunks(8).enumerate() {
@@ -309,8 +317,8 @@ fn loads_and_stores_that_say_how_to_cache() {
 fn numbers_of_8_bits() {
     let mut input: Vec<f32> = (0..256).map(|n| (n as f32 - 128.0) * 0.37).collect();
     input[..8].copy_from_slice(&[0.0, -0.0, 1e9, -1e9, 448.0, 1e-9, 0.001, 57344.0]);
-    for (name, text) in ptx!("fp8.75", "fp8.89", "fp8.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("fp8.75", "fp8.89", "fp8.100")) {
+        let bench = Bench::checked(text, checks);
         let out = bench.upload(&[0xee_u32; 128 * 6]);
         launch(&bench, "fp8", [1, 1, 1], 128, &pointers(&[bench.upload(&input), out]));
         for (n, found) in bench.read_u32(out, 128 * 6).chunks(6).enumerate() {
@@ -358,8 +366,8 @@ fn a_product_on_tensor_cores() {
         bits as u16 | if x < 0 { 0x8000 } else { 0 }
     };
     let (a, b) = (small(m * k, 20), small(k * n, 21));
-    for (name, text) in ptx!("gemm.80", "gemm.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("gemm.80", "gemm.100")) {
+        let bench = Bench::checked(text, checks);
         let upload = |matrix: &[i32]| bench.upload(&matrix.iter().map(|x| f16(*x)).collect::<Vec<_>>());
         let out = bench.upload(&vec![f32::NAN; m * n]);
         let mut parameters = pointers(&[upload(&a), upload(&b), out]);
@@ -388,7 +396,17 @@ fn a_product_that_does_not_wait_is_wrong() {
         parameters.extend([32u32, 32].iter().flat_map(|word| word.to_le_bytes()));
         launch(&bench, "gemm", [1, 1, 1], 128, &parameters);
         assert!(bench.read_u32(out, 1024).iter().all(|sum| f32::from_bits(*sum) != 32.0));
-        let bench = Bench::new(text);
+        // The checks find the bug too, and nothing without it.
+        let bench = Bench::checked(&without, Checks::ALL);
+        let memory = bench.upload(&[0u32; 2048]);
+        let mut zeros = pointers(&[memory, memory, memory + 4096]);
+        zeros.extend([32u32, 32].iter().flat_map(|word| word.to_le_bytes()));
+        let launch_checked = Launch { blocks: [1, 1, 1], threads: [128, 1, 1], dynamic_shared: 0, parameters: &zeros };
+        match bench.device.launch(&bench.module, "gemm", &launch_checked) {
+            Err(LaunchError::Fault(fault)) => assert!(matches!(fault.kind, FaultKind::Race { .. }), "{fault}"),
+            other => panic!("expected a race, got {other:?}"),
+        }
+        let bench = Bench::checked(text, Checks::ALL);
         let ones = bench.upload(&[0x3c00u16; 32 * 32]);
         let out = bench.upload(&[0f32; 32 * 32]);
         let mut parameters = pointers(&[ones, ones, out]);
@@ -404,8 +422,8 @@ fn products_through_wmma() {
     let (a, b) = (numbers(30), numbers(31));
     let f16 = |x: i32| [0xc400u16, 0xc200, 0xc000, 0xbc00, 0, 0x3c00, 0x4000, 0x4200, 0x4400][(x + 4) as usize];
     let c: Vec<f32> = (0..256).map(|n| n as f32).collect();
-    for (name, text) in ptx!("wmma.75", "wmma.100") {
-        let bench = Bench::new(text);
+    for (name, text, checks) in checked(ptx!("wmma.75", "wmma.100")) {
+        let bench = Bench::checked(text, checks);
         let of = |matrix: &[i32]| bench.upload(&matrix.iter().map(|x| f16(*x)).collect::<Vec<_>>());
         let out = bench.upload(&[f32::NAN; 256]);
         launch(&bench, "half_product", [1, 1, 1], 32, &pointers(&[of(&a), of(&b), bench.upload(&c), out]));

@@ -125,13 +125,15 @@ impl Block {
         self.observer.as_deref_mut()
     }
 
-    fn warp_memory(&mut self, program: &Program, warp: u32) -> WarpMemory {
-        let warp = warp as usize;
+    fn warp_memory(&mut self, grid: &Grid<'_>, warp: u32) -> WarpMemory {
+        let (program, warp) = (grid.program, warp as usize);
         let offset = |pointer: *mut u8, bytes: usize| pointer.wrapping_add(warp * bytes);
         WarpMemory {
             registers: offset(self.registers.as_mut_ptr(), program.register_bytes as usize),
             predicates: self.predicates[warp * program.predicates as usize..].as_mut_ptr(),
             local: offset(self.local.as_mut_ptr(), 32 * program.local_bytes as usize),
+            parameters: grid.parameters.as_ptr().cast(),
+            shared: Window::new(0, grid.shared_bytes(), self.shared.as_mut_ptr()),
         }
     }
 
@@ -198,7 +200,6 @@ impl Block {
     ) -> Result<Progress, Box<Fault>> {
         let program = grid.program;
         let warps = grid.warps();
-        let shared_bytes = grid.shared_bytes();
         let observed = self.observer.is_some().then(|| program.observed(grid.options.counters));
         loop {
             let mut yielded = false;
@@ -206,32 +207,20 @@ impl Block {
                 if !self.lanes[warp as usize].can_run() {
                     continue;
                 }
-                let at = self.warp_memory(program, warp);
-                let shared = Window::new(0, shared_bytes, self.shared.as_mut_ptr());
+                let at = self.warp_memory(grid, warp);
                 let executed = self.lanes[..warps as usize].iter().map(|lanes| lanes.instructions).sum::<u64>();
                 let lanes = &mut self.lanes[warp as usize];
                 let left = grid.options.instruction_limit.saturating_sub(executed);
                 lanes.limit = (lanes.instructions.saturating_add(left), grid.options.instruction_limit);
                 let turns = self.schedule.turns(if self.slices > SLICES { Turns::SHORT } else { Turns::LONG });
-                let observer = self.observer.as_deref_mut().map(|observer| {
+                if let Some(observer) = &mut self.observer {
                     observer.enter(warp);
-                    observer
-                });
-                let parameters = grid.parameters.as_ptr().cast();
+                }
+                let observer = self.observer.as_deref_mut();
                 // SAFETY: `prepare` made room for every warp of the grid, and `warp_memory` gives each its own part;
                 // the grid checked its parameters.
-                let mut running = unsafe {
-                    Warp::new(
-                        program,
-                        memory,
-                        lanes,
-                        &at,
-                        &mut self.windows,
-                        parameters,
-                        shared,
-                        observed.zip(observer),
-                    )
-                };
+                let mut running =
+                    unsafe { Warp::new(program, memory, lanes, &at, &mut self.windows, observed.zip(observer)) };
                 let pause = running.run(turns, &mut self.schedule);
                 output.of_block(self.number).take(&mut self.lanes[warp as usize].printed);
                 match pause {

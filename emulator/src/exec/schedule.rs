@@ -54,7 +54,7 @@ impl Schedule {
             }
             a == 1
         };
-        let mut multiplier = seed % count.max(1) | 1;
+        let mut multiplier = (seed % count.max(1)) | 1;
         while !coprime(multiplier, count) {
             multiplier += 2;
         }

@@ -210,20 +210,20 @@ pub(super) struct WarpMemory {
     pub(super) registers: *mut u8,
     pub(super) predicates: *mut u32,
     pub(super) local: *mut u8,
+    pub(super) parameters: *const u8,
+    pub(super) shared: Window,
 }
 
 impl<'a> Warp<'a> {
     /// # Safety
-    /// `at` has the register bytes, predicates and 32 times the local bytes that `program` asks for, `parameters` its
-    /// parameter bytes, `windows` its windows; `shared` is valid; and nothing else uses them while the warp lives.
+    /// `at` has the register bytes, predicates, 32 times the local bytes and the parameter bytes that `program` asks for,
+    /// `windows` its windows; its shared memory is valid; and nothing else uses them while the warp lives.
     pub(super) unsafe fn new(
         program: &'a Program,
         memory: &'a Memory,
         lanes: &'a mut Lanes,
         at: &WarpMemory,
         windows: &'a mut [Window],
-        parameters: *const u8,
-        shared: Window,
         observed: Option<(&'a Observed, &'a mut Observer)>,
     ) -> Self {
         Self {
@@ -235,8 +235,8 @@ impl<'a> Warp<'a> {
             banks: [at.registers, program.constants.as_ptr().cast_mut()],
             predicates: at.predicates,
             windows,
-            parameters,
-            shared,
+            parameters: at.parameters,
+            shared: at.shared,
             local: Window::new(0, program.local_bytes, at.local),
         }
     }
@@ -396,6 +396,12 @@ impl<'a> Warp<'a> {
         self.lanes.fault = Some((kind, 0, lane));
     }
 
+    /// Takes back what [`Warp::fault`] said.
+    #[cold]
+    pub(crate) fn take_fault(&mut self) -> FaultKind {
+        self.lanes.fault.take().map_or(FaultKind::Trap, |(kind, ..)| kind)
+    }
+
     // --- running ---
 
     /// Runs until no lane can go on by itself.
@@ -517,7 +523,12 @@ impl<'a> Warp<'a> {
                 Ok(())
             }
             Next::Exit => {
-                async_copy::land_all(self, active);
+                if !async_copy::land_all(self, active) {
+                    if let Some(fault) = &mut self.lanes.fault {
+                        fault.1 = group.pc;
+                    }
+                    return Step::Pause(Pause::Fault);
+                }
                 self.lanes.live &= !active;
                 Ok(())
             }

@@ -18,17 +18,48 @@ enum Wrong {
     Race { other: Stamp, other_writes: bool },
 }
 
+/// What an asynchronous copy does when it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flight {
+    /// It is none: the write is done at once.
+    No,
+    /// It is issued: from now on the write may be done at any time.
+    Issued,
+    /// The write is done.
+    Landing,
+}
+
+/// An access as it is compared with the shadow.
+#[derive(Clone, Copy)]
+pub(super) struct Looked<'a> {
+    pub(super) pc: usize,
+    /// The window that probably has the addresses.
+    pub(super) window: u32,
+    pub(super) memory: &'a MemoryUse,
+    pub(super) values: Values<'a>,
+    pub(super) flight: Flight,
+}
+
 /// Looks at an access before it is executed. Says `false`, and what is wrong, if something is.
 ///
 /// Addresses that are out of bounds or not aligned are passed over: the operation itself reports them.
 #[inline(always)]
 pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, mask: u32) -> bool {
+    let values = Values::of(warp, op, memory);
+    let looked = Looked { pc, window: op.window & NUMBER, memory, values, flight: Flight::No };
     let addresses = warp.addresses(op);
+    look(warp, &looked, &addresses, mask, true)
+}
+
+/// Looks at an access at any addresses, and if it is to be counted counts it.
+#[inline(always)]
+pub(super) fn look(warp: &mut Warp<'_>, looked: &Looked<'_>, addresses: &[u64; 32], mask: u32, counted: bool) -> bool {
+    let memory = looked.memory;
     // Generic addresses may be of several spaces.
     let mut left = mask;
     while left != 0 {
         let space = space_of(memory.space, addresses[left.trailing_zeros() as usize]);
-        let (mut of_space, mut local) = (left, addresses);
+        let (mut of_space, mut local) = (left, *addresses);
         if memory.space == Space::Generic {
             of_space = 0;
             for lane in (0..32).filter(|lane| left >> lane & 1 != 0) {
@@ -40,16 +71,16 @@ pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse,
         }
         left &= !of_space;
         let Some((_, observer)) = warp.watched() else { return true };
-        if observer.counting {
-            observer.counted.access(pc, memory, space, &local, of_space);
+        if observer.counting && counted {
+            observer.counted.access(looked.pc, memory, space, &local, of_space);
         }
         if !(observer.initialised || observer.races) {
             continue;
         }
         let good = match space {
-            Space::Shared => watch_shared(warp, op, pc, memory, &local, of_space),
+            Space::Shared => watch_shared(warp, looked, &local, of_space),
             Space::Local => watch_local(warp, memory, &local, of_space),
-            Space::Global => watch_global(warp, op, pc, memory, &local, of_space),
+            Space::Global => watch_global(warp, looked, &local, of_space),
             // Nobody writes constants and parameters.
             Space::Generic | Space::Constant | Space::Param => true,
         };
@@ -73,7 +104,7 @@ pub(super) fn learn(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 3
     }
 }
 
-fn space_of(space: Space, address: u64) -> Space {
+pub(super) fn space_of(space: Space, address: u64) -> Space {
     let within = |base: u64| address.wrapping_sub(base) < WINDOW_SIZE;
     match space {
         Space::Generic if within(SHARED_BASE) => Space::Shared,
@@ -84,7 +115,7 @@ fn space_of(space: Space, address: u64) -> Space {
     }
 }
 
-fn base_of(space: Space) -> u64 {
+pub(super) fn base_of(space: Space) -> u64 {
     match space {
         Space::Shared => SHARED_BASE,
         Space::Local => LOCAL_BASE,
@@ -131,41 +162,30 @@ fn watch_local(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], m
 }
 
 #[inline(always)]
-fn watch_shared(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) -> bool {
+fn watch_shared(warp: &mut Warp<'_>, looked: &Looked<'_>, addresses: &[u64; 32], mask: u32) -> bool {
+    let memory = looked.memory;
     let size = warp.shared().size;
     let host = warp.shared().host;
     let mask = in_bounds(addresses, mask, 0, size, u64::from(memory.bytes));
-    let values = Values::of(warp, op, memory);
     let Some((_, observer)) = warp.watched() else { return true };
     if !(observer.initialised || observer.races) || mask == 0 {
         return true;
     }
     let shared = std::mem::replace(&mut observer.shared, Shadow::new(0));
-    let found = Lanes {
-        observer,
-        shadow: &shared,
-        addresses,
-        offsets: addresses,
-        memory,
-        values,
-        host,
-        skew: 0,
-        pc,
-        shared: true,
-    };
+    let found =
+        Lanes { observer, shadow: &shared, addresses, offsets: addresses, memory, looked, host, skew: 0, shared: true };
     let found = found.check(mask);
     observer.shared = shared;
     finish(warp, Space::Shared, memory, addresses, found)
 }
 
 #[inline(always)]
-fn watch_global(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, addresses: &[u64; 32], mask: u32) -> bool {
-    let index = op.window & NUMBER;
-    let values = Values::of(warp, op, memory);
+fn watch_global(warp: &mut Warp<'_>, looked: &Looked<'_>, addresses: &[u64; 32], mask: u32) -> bool {
+    let memory = looked.memory;
     let mut left = mask;
     while left != 0 {
         let address = addresses[left.trailing_zeros() as usize];
-        let mut window = warp.window(index);
+        let mut window = warp.window(looked.window);
         if !window.contains(address, 1) {
             match warp.memory().window(address) {
                 Some(found) => window = found,
@@ -192,7 +212,7 @@ fn watch_global(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, add
         }
         let (offsets, host) = (&offsets, window.host);
         let found =
-            Lanes { observer, shadow, addresses, offsets, memory, values, host, skew, pc, shared: false }.check(lanes);
+            Lanes { observer, shadow, addresses, offsets, memory, looked, host, skew, shared: false }.check(lanes);
         if !finish(warp, Space::Global, memory, addresses, found) {
             return false;
         }
@@ -207,9 +227,8 @@ fn in_bounds(addresses: &[u64; 32], mask: u32, base: u64, size: u64, bytes: u64)
         return 0;
     }
     let mut inside = 0;
-    for lane in 0..32 {
-        let offset = addresses[lane].wrapping_sub(base);
-        let good = offset <= size - bytes && addresses[lane] & (bytes - 1) == 0;
+    for (lane, address) in addresses.iter().enumerate() {
+        let good = address.wrapping_sub(base) <= size - bytes && address & (bytes - 1) == 0;
         inside |= u32::from(good) << lane;
     }
     inside & mask
@@ -230,7 +249,11 @@ fn finish(
         Wrong::Uninitialised => FaultKind::Uninitialised { access, address, bytes, nearest },
         Wrong::Race { other, other_writes } => {
             if let Some((_, observer)) = warp.watched() {
-                let block = observer.tracker.block_of(other.segment(), &observer.launch);
+                let block = if other.is_in_flight() {
+                    Some((observer.order.block, true))
+                } else {
+                    observer.tracker.block_of(other.segment(), &observer.launch)
+                };
                 observer.conflict = Some(Conflict { stamp: other, block });
             }
             FaultKind::Race { access, other_writes, address, bytes, nearest }
@@ -242,21 +265,35 @@ fn finish(
 
 /// The registers that a store writes from.
 #[derive(Clone, Copy)]
-struct Values<'a> {
-    rows: [Option<&'a [u8]>; 4],
+pub(super) struct Values<'a> {
+    rows: [Option<&'a [u8]>; 8],
     /// Bytes of a lane in a row, and how many of them are stored.
     stride: usize,
     each: usize,
 }
 
 impl<'a> Values<'a> {
+    /// Values that are not known.
+    pub(super) const NONE: Self = Self { rows: [None; 8], stride: 0, each: 0 };
+
+    /// Values that are next to one another, `stride` bytes apart, of which `each` are stored.
+    pub(super) fn at(bytes: &'a [u8], stride: usize, each: usize) -> Self {
+        let mut rows = [None; 8];
+        rows[0] = Some(bytes);
+        Self { rows, stride, each }
+    }
+
     fn of(warp: &Warp<'a>, op: &Op, memory: &MemoryUse) -> Self {
         let stride = if memory.wide { 8 } else { 4 };
         let each = memory.bytes as usize / (memory.values as usize).max(1);
-        let mut rows = [None; 4];
+        let mut rows = [None; 8];
         if memory.kind == MemoryKind::Store {
-            for (row, slot) in rows.iter_mut().zip([op.d, op.b, op.c, op.e]).take(memory.values as usize) {
-                *row = Some(warp.row_bytes(slot, stride * 32));
+            let count = memory.values as usize;
+            let places = [op.d, op.b, op.c, op.e];
+            // More than an operation has places for are in a list.
+            let slots = if memory.bytes > 16 { warp.list(op.d, count) } else { &places };
+            for (row, slot) in rows.iter_mut().zip(slots).take(count) {
+                *row = Some(warp.row_bytes(*slot, stride * 32));
             }
         }
         Self { rows, stride, each }
@@ -350,11 +387,10 @@ struct Lanes<'o, 'a> {
     /// Where each lane's bytes are in the shadow.
     offsets: &'o [u64; 32],
     memory: &'o MemoryUse,
-    values: Values<'a>,
+    looked: &'o Looked<'a>,
     /// The memory itself, and what offsets in the shadow are more than those in it.
     host: *mut u8,
     skew: u64,
-    pc: usize,
     shared: bool,
 }
 
@@ -372,7 +408,7 @@ impl Lanes<'_, '_> {
     #[inline(always)]
     fn check(mut self, mask: u32) -> Result<(), (usize, Wrong)> {
         let mut left = mask;
-        if !self.is_strong() && self.observer.order.gap.1 == 0 {
+        if !self.is_strong() && self.observer.order.gap.1 == 0 && self.looked.flight != Flight::Issued {
             let rules = self.rules();
             if self.check_together(&rules, mask) {
                 return Ok(());
@@ -403,7 +439,7 @@ impl Lanes<'_, '_> {
             below: start(order.below.max(order.range().start)),
             end: start(order.range().end),
             newest: start(warp.acquired_when()),
-            stamp: Stamp::new(warp.segment, self.observer.warp * 32, WEAK, self.pc as u32).0,
+            stamp: Stamp::new(warp.segment, self.observer.warp * 32, WEAK, self.looked.pc as u32).0,
         }
     }
 
@@ -562,7 +598,7 @@ impl Lanes<'_, '_> {
         }
         let segment = self.observer.order.warps[(thread / 32) as usize].segment;
         let strong_read = if strong { STRONG_READ } else { 0 };
-        let alone = Stamp::new(segment, thread, Readers::One as u64 | strong_read, self.pc as u32);
+        let alone = Stamp::new(segment, thread, Readers::One as u64 | strong_read, self.looked.pc as u32);
         let readers = read.readers();
         let new = if self.comes_before(read, readers, thread) {
             alone
@@ -587,8 +623,12 @@ impl Lanes<'_, '_> {
         let cells = page.cells();
         let (write, read) = (Stamp(cells.writes[cell]), Stamp(cells.reads[cell]));
         if self.observer.races {
-            let ordered = self.comes_before(write, Readers::One, thread) || self.both_strong(write);
-            if !ordered && !self.writes_the_same(write, lane, mask) {
+            let flies = write.is_in_flight();
+            // Copies in flight are compared with one another when they land.
+            let ordered = self.comes_before(write, Readers::One, thread)
+                || self.both_strong(write)
+                || flies && self.looked.flight != Flight::No;
+            if !ordered && (flies || !self.writes_the_same(write, lane, mask)) {
                 return Err(Wrong::Race { other: write, other_writes: true });
             }
             let harmless = self.is_strong() && read.kind() & STRONG_READ != 0
@@ -596,6 +636,14 @@ impl Lanes<'_, '_> {
             if !harmless && !self.comes_before(read, read.readers(), thread) {
                 return Err(Wrong::Race { other: read, other_writes: false });
             }
+        }
+        if self.looked.flight == Flight::Issued {
+            if self.observer.races {
+                let cells = page.cells();
+                cells.writes[cell] = Stamp::in_flight(thread, self.looked.pc as u32).0;
+                cells.reads[cell] = 0;
+            }
+            return Ok(());
         }
         let segment = self.observer.order.warps[(thread / 32) as usize].segment;
         let kind = match (self.memory.strength, self.memory.kind) {
@@ -605,7 +653,7 @@ impl Lanes<'_, '_> {
             (Strength::Device, _) => STRONG_DEVICE,
         };
         let cells = page.cells();
-        cells.writes[cell] = Stamp::new(segment, thread, kind, self.pc as u32).0;
+        cells.writes[cell] = Stamp::new(segment, thread, kind, self.looked.pc as u32).0;
         cells.reads[cell] = 0;
         Ok(())
     }
@@ -635,18 +683,18 @@ impl Lanes<'_, '_> {
 
     /// Whether two writes that race write the same, which does no harm: many threads may set one flag.
     fn writes_the_same(&self, other: Stamp, lane: usize, mask: u32) -> bool {
-        let Some(value) = self.values.of_lane(lane) else { return false };
+        let Some(value) = self.looked.values.of_lane(lane) else { return false };
         let offset = self.offsets[lane];
         // Lanes before this one are part of the same store, which is not done yet.
         let thread_of_warp = other.thread() % 32;
         let warp = &self.observer.order.warps[self.observer.warp as usize];
         let same_store = other.segment() == warp.segment
             && other.warp() == self.observer.warp
-            && other.operation() == self.pc as u32
+            && other.operation() == self.looked.pc as u32
             && mask >> thread_of_warp & 1 != 0
             && self.offsets[thread_of_warp as usize] == offset;
         if same_store {
-            return self.values.of_lane(thread_of_warp as usize).as_ref() == Some(&value);
+            return self.looked.values.of_lane(thread_of_warp as usize).as_ref() == Some(&value);
         }
         (0..value.len()).all(|byte| {
             let at = self.host.wrapping_add((offset - self.skew) as usize + byte);

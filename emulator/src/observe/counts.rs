@@ -100,9 +100,22 @@ impl Counted {
 
     /// Counts an access of the lanes of `mask`, all to the same state space.
     pub(super) fn access(&mut self, pc: usize, memory: &MemoryUse, space: Space, addresses: &[u64; 32], mask: u32) {
+        let asked = u64::from(memory.bytes) * u64::from(mask.count_ones());
+        self.access_of(pc, memory, space, addresses, mask, asked);
+    }
+
+    /// Counts an access of which the lanes asked for so many bytes together, none for more than the size of the access.
+    pub(super) fn access_of(
+        &mut self,
+        pc: usize,
+        memory: &MemoryUse,
+        space: Space,
+        addresses: &[u64; 32],
+        mask: u32,
+        asked: u64,
+    ) {
         let count = &mut self.operations[pc];
         let bytes = u64::from(memory.bytes);
-        let asked = bytes * u64::from(mask.count_ones());
         match space {
             Space::Global => {
                 let (touched, number) = sectors(addresses, mask, bytes);
@@ -125,6 +138,42 @@ impl Counted {
             }
             Space::Local => count.local_bytes += asked,
             // Those come from a cache of their own.
+            Space::Constant | Space::Generic | Space::Param => {}
+        }
+    }
+}
+
+impl Counted {
+    /// Counts the access of a warp to all the elements of a matrix, at these addresses of one state space. What a GPU makes
+    /// of it is not documented: it is taken for one access, which is the least that it can be.
+    pub(super) fn matrix(&mut self, pc: usize, memory: &MemoryUse, space: Space, addresses: &[u64]) {
+        let count = &mut self.operations[pc];
+        let bytes = u64::from(memory.bytes);
+        let asked = bytes * addresses.len() as u64;
+        let units = |size: u64| {
+            let mut units: Vec<u64> = addresses.iter().map(|address| address / size).collect();
+            units.sort_unstable();
+            units.dedup();
+            units
+        };
+        match space {
+            Space::Global => {
+                let touched = units(SECTOR);
+                count.global_bytes += asked;
+                count.sectors += touched.len() as u64;
+                let set = if memory.kind == MemoryKind::Load { &mut self.loaded } else { &mut self.stored };
+                set.insert(&touched);
+            }
+            Space::Shared => {
+                let words = units(4);
+                let mut banks = [0u64; BANKS];
+                words.iter().for_each(|word| banks[*word as usize % BANKS] += 1);
+                let passes = banks.into_iter().max().unwrap_or_default();
+                count.shared_bytes += asked;
+                count.passes += passes;
+                count.conflicts += passes - words.len().div_ceil(BANKS) as u64;
+            }
+            Space::Local => count.local_bytes += asked,
             Space::Constant | Space::Generic | Space::Param => {}
         }
     }

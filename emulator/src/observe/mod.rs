@@ -5,6 +5,7 @@
 //! observation costs nothing when it is off, and no operation has to know of it.
 
 mod access;
+mod computed;
 pub(crate) mod counts;
 pub(crate) mod order;
 mod registers;
@@ -13,6 +14,7 @@ pub(crate) mod shadow;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use computed::CopyWrite;
 use counts::Counted;
 use order::{BlockOrder, LaunchOrder, Tracker};
 use registers::Copies;

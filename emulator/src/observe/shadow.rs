@@ -34,10 +34,22 @@ const SEGMENT_SHIFT: u32 = 32;
 /// The segment of everything that the host writes: before every kernel.
 pub(super) const HOST_SEGMENT: u32 = 1;
 
+/// The segment of writes that come before nothing yet: those of asynchronous copies until they land.
+const FLIGHT_SEGMENT: u32 = (1 << 31) - 1;
+
 impl Stamp {
     pub(super) const NONE: Self = Self(0);
     /// Written by the host.
     pub(super) const HOST: Self = Self((HOST_SEGMENT as u64) << SEGMENT_SHIFT);
+
+    /// The write of an asynchronous copy that has not landed.
+    pub(super) fn in_flight(thread: u32, operation: u32) -> Self {
+        Self::new(FLIGHT_SEGMENT, thread, WEAK, operation)
+    }
+
+    pub(super) fn is_in_flight(self) -> bool {
+        self.segment() == FLIGHT_SEGMENT
+    }
 
     pub(super) fn new(segment: u32, thread: u32, kind: u64, operation: u32) -> Self {
         let operation = operation.min((1 << OPERATION_BITS) - 1);

@@ -10,7 +10,9 @@ use super::{Next, Operation, Variants};
 use crate::exec::Warp;
 use crate::fault::{Access, FaultKind};
 use crate::memory::Cell;
-use crate::program::{NO_SLOT, Op};
+use crate::observe::CopyWrite;
+use crate::program::{MemoryKind, MemoryUse, NO_SLOT, Op};
+use crate::ptx::ast::Space;
 
 /// The copies of a warp that have not landed.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ const MOST_PENDING: usize = 1 << 16;
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     lane: u32,
+    /// The operation that issued it, by its number, if the warp is observed.
+    pc: u32,
     /// Which of its lane's groups it belongs to, counted from 0.
     group: u32,
     /// Where in shared memory it goes.
@@ -91,15 +95,47 @@ fn issue(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
             None => return Next::Fault,
         }
     }
-    if warp.copies().pending.len() >= MOST_PENDING {
-        land_all(warp, u32::MAX);
+    let mut pc = 0;
+    if warp.is_observed() {
+        pc = warp.number_of(op);
+        if !observe_source(warp, op, &from, &taken, mask)
+            || !warp.observe_copy(&CopyWrite { pc, bytes, addresses: &to, data: &data, landing: false }, mask)
+        {
+            return Next::Fault;
+        }
+    }
+    if warp.copies().pending.len() >= MOST_PENDING && !land_all(warp, u32::MAX) {
+        return Next::Fault;
     }
     let copies = warp.copies();
     for lane in active() {
         let (group, address) = (copies.committed[lane as usize], to[lane as usize]);
-        copies.pending.push(Pending { lane, group, address, bytes, data: data[lane as usize] });
+        copies.pending.push(Pending { lane, pc, group, address, bytes, data: data[lane as usize] });
     }
     Next::Step
+}
+
+/// Checks and counts what is taken from the source.
+#[inline(never)]
+fn observe_source(warp: &mut Warp<'_>, op: &Op, from: &[u64; 32], taken: &[u32; 32], mask: u32) -> bool {
+    let (bytes, mut all, mut asked) = (op.b, 0, 0);
+    let lanes_with = |holds: &dyn Fn(u32) -> bool| {
+        (0..32).filter(|&lane| mask >> lane & 1 != 0 && holds(taken[lane])).fold(0u32, |lanes, lane| lanes | 1 << lane)
+    };
+    // Parts of a source are of sizes that are aligned.
+    for size in [16, 8, 4, 2, 1] {
+        let lanes = lanes_with(&|taken| taken & size != 0);
+        if lanes != 0 {
+            let parts = std::array::from_fn(|lane| from[lane].wrapping_add(u64::from(taken[lane] & !(2 * size - 1))));
+            if !warp.check(op, &MemoryUse::weak(Space::Global, size, MemoryKind::Load), &parts, lanes) {
+                return false;
+            }
+            all |= lanes;
+            asked += u64::from(size) * u64::from(lanes.count_ones());
+        }
+    }
+    warp.count_global(op, &MemoryUse::weak(Space::Global, bytes, MemoryKind::Load), from, all, asked);
+    true
 }
 
 /// The first `taken` bytes at an address of one lane, with zeros after them. Those alone have to be there.
@@ -127,13 +163,23 @@ fn take_some(
     Some(data)
 }
 
-/// Lets the copies of the lanes of `mask` land of which `landing` holds, in the order of their issue.
-fn land(warp: &mut Warp<'_>, mask: u32, landing: impl Fn(&Pending, u32) -> bool) {
+/// Lets the copies of the lanes of `mask` land of which `landing` holds, in the order of their issue. Says `false` if one
+/// of them races with something else.
+fn land(warp: &mut Warp<'_>, mask: u32, landing: impl Fn(&Pending, u32) -> bool) -> bool {
     let shared = warp.shared();
-    let Copies { pending, committed } = warp.copies();
+    let observed = warp.is_observed();
+    let committed = warp.copies().committed;
+    let mut pending = std::mem::take(&mut warp.copies().pending);
+    let mut good = true;
     pending.retain(|copy| {
         if mask >> copy.lane & 1 == 0 || !landing(copy, committed[copy.lane as usize]) {
             return true;
+        }
+        if observed && good {
+            let (lane, mut addresses, mut data) = (copy.lane as usize, [0; 32], [[0; 4]; 32]);
+            (addresses[lane], data[lane]) = (copy.address, copy.data);
+            let write = CopyWrite { pc: copy.pc, bytes: copy.bytes, addresses: &addresses, data: &data, landing: true };
+            good = warp.observe_copy(&write, 1 << lane);
         }
         let host = shared.host.wrapping_add(copy.address as usize);
         for (n, word) in copy.data.iter().take(copy.bytes as usize / 4).enumerate() {
@@ -142,13 +188,13 @@ fn land(warp: &mut Warp<'_>, mask: u32, landing: impl Fn(&Pending, u32) -> bool)
         }
         false
     });
+    warp.copies().pending = pending;
+    good
 }
 
-/// Lets all copies of some lanes land.
-pub(crate) fn land_all(warp: &mut Warp<'_>, mask: u32) {
-    if !warp.copies().pending.is_empty() {
-        land(warp, mask, |_, _| true);
-    }
+/// Lets all copies of some lanes land. Says `false` if one of them races with something else.
+pub(crate) fn land_all(warp: &mut Warp<'_>, mask: u32) -> bool {
+    warp.copies().pending.is_empty() || land(warp, mask, |_, _| true)
 }
 
 /// `cp.async.commit_group`
@@ -171,8 +217,8 @@ impl Operation for WaitGroup {
     #[inline(always)]
     fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
         let latest = u32::try_from(op.immediate).unwrap_or(u32::MAX);
-        land(warp, mask, |copy, committed| copy.group < committed.saturating_sub(latest));
-        Next::Step
+        let good = land(warp, mask, |copy, committed| copy.group < committed.saturating_sub(latest));
+        if good { Next::Step } else { Next::Fault }
     }
 }
 
@@ -182,8 +228,7 @@ struct WaitAll;
 impl Operation for WaitAll {
     #[inline(always)]
     fn run(warp: &mut Warp<'_>, _: &Op, mask: u32) -> Next {
-        land_all(warp, mask);
-        Next::Step
+        if land_all(warp, mask) { Next::Step } else { Next::Fault }
     }
 }
 

@@ -20,7 +20,8 @@ use super::{Next, Operation, Variants};
 use crate::exec::Warp;
 use crate::fault::{Access, FaultKind};
 use crate::memory::Cell;
-use crate::program::{NO_SLOT, Op, Slot};
+use crate::program::{MemoryKind, MemoryUse, NO_SLOT, Op, Slot};
+use crate::ptx::ast::Space;
 
 /// The type of an element of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -403,7 +404,11 @@ fn matrix_rows(warp: &mut Warp<'_>, op: &Op, count: u32, access: Access) -> Opti
         addresses.iter_mut().for_each(|address| *address = address.wrapping_sub(SHARED_BASE));
     }
     let lanes = u32::MAX >> (32 - 8 * count);
-    Shared::resolve(warp, op, &addresses, lanes, Span { bytes: 16, access })
+    let rows = Shared::resolve(warp, op, &addresses, lanes, Span { bytes: 16, access })?;
+    // A row counts as accessed by the lane that has its address.
+    let kind = if access == Access::SharedStore { MemoryKind::Store } else { MemoryKind::Load };
+    let memory = MemoryUse::weak(Space::Shared, 16, kind);
+    warp.observe(op, &memory, &addresses, lanes).then_some(rows)
 }
 
 /// `ldmatrix`: the list of its [`Op::e`] destinations is at [`Op::d`].
@@ -552,6 +557,32 @@ impl Move {
         addresses
     }
 
+    /// Checks and counts the access to all elements. Says `false`, and what is wrong, if something is.
+    #[inline(never)]
+    fn observe<S: SpaceAccess>(
+        self,
+        warp: &mut Warp<'_>,
+        op: &Op,
+        (base, stride): (&[u64; 32], &[u32; 32]),
+        kind: MemoryKind,
+    ) -> bool {
+        let memory = MemoryUse::weak(S::SPACE, self.element.bits() as u32 / 8, kind);
+        let mut all = Vec::new();
+        for register in 0..self.shape.registers(self.which, self.element) {
+            for part in 0..self.element.packed() {
+                let addresses = self.addresses(base, stride, register, part);
+                if !warp.check(op, &memory, &addresses, u32::MAX) {
+                    return false;
+                }
+                if warp.is_counted() {
+                    all.extend(addresses);
+                }
+            }
+        }
+        warp.count_matrix(op, &memory, &all);
+        true
+    }
+
     /// The first addresses and the strides, which have to be aligned to the size of a lane's fragment, of at most 16 bytes.
     fn start(self, warp: &mut Warp<'_>, op: &Op, access: Access) -> Option<([u64; 32], [u32; 32])> {
         let base = warp.addresses(op);
@@ -580,6 +611,9 @@ impl<S: SpaceAccess> Operation for LoadFragment<S> {
         let moved = Move::read(warp, op);
         let slots = warp.list(op.d + MOVE as u32, moved.registers);
         let Some((base, stride)) = moved.start(warp, op, S::LOAD) else { return Next::Fault };
+        if warp.is_observed() && !moved.observe::<S>(warp, op, (&base, &stride), MemoryKind::Load) {
+            return Next::Fault;
+        }
         let needed = moved.shape.registers(moved.which, moved.element);
         for register in 0..needed {
             let mut values = [0u32; 32];
@@ -618,6 +652,9 @@ impl<S: SpaceAccess> Operation for StoreFragment<S> {
         let moved = Move::read(warp, op);
         let slots = warp.list(op.d + MOVE as u32, moved.registers);
         let Some((base, stride)) = moved.start(warp, op, S::STORE) else { return Next::Fault };
+        if warp.is_observed() && !moved.observe::<S>(warp, op, (&base, &stride), MemoryKind::Store) {
+            return Next::Fault;
+        }
         for (register, &slot) in slots.iter().enumerate() {
             let values = warp.read_raw::<u32>(slot);
             for part in 0..moved.element.packed() {

@@ -12,7 +12,7 @@ use crate::exec::{Warp, each_lane};
 use crate::fault::{Access, FaultKind};
 use crate::memory::{Cell, Window};
 use crate::program::{NO_SLOT, Op};
-use crate::ptx::ast::RegisterKind;
+use crate::ptx::ast::{RegisterKind, Space};
 
 /// Where shared memory starts among generic addresses.
 pub(crate) const SHARED_BASE: u64 = 1 << 36;
@@ -32,6 +32,7 @@ pub(crate) const NUMBER: u32 = ORDERED - 1;
 
 /// Finds each active lane's bytes in host memory, or faults.
 pub(crate) trait SpaceAccess {
+    const SPACE: Space;
     const LOAD: Access;
     const STORE: Access;
     const ATOMIC: Access;
@@ -108,6 +109,7 @@ fn each(
 pub(crate) struct Global;
 
 impl SpaceAccess for Global {
+    const SPACE: Space = Space::Global;
     const LOAD: Access = Access::GlobalLoad;
     const STORE: Access = Access::GlobalStore;
     const ATOMIC: Access = Access::GlobalAtomic;
@@ -141,6 +143,7 @@ fn find_global(warp: &mut Warp<'_>, index: u32, address: u64, bytes: u64) -> Opt
 pub(crate) struct Shared;
 
 impl SpaceAccess for Shared {
+    const SPACE: Space = Space::Shared;
     const LOAD: Access = Access::SharedLoad;
     const STORE: Access = Access::SharedStore;
     const ATOMIC: Access = Access::SharedAtomic;
@@ -169,6 +172,7 @@ fn find_shared(window: Window, address: u64, bytes: u64) -> Option<*mut u8> {
 pub(crate) struct Local;
 
 impl SpaceAccess for Local {
+    const SPACE: Space = Space::Local;
     const LOAD: Access = Access::LocalLoad;
     const STORE: Access = Access::LocalStore;
     const ATOMIC: Access = Access::LocalStore;
@@ -193,6 +197,7 @@ fn find_local(warp: &Warp<'_>, lane: u32, address: u64, bytes: u64) -> Option<*m
 pub(crate) struct Parameters;
 
 impl SpaceAccess for Parameters {
+    const SPACE: Space = Space::Param;
     const LOAD: Access = Access::ParameterLoad;
     const STORE: Access = Access::ParameterLoad;
     const ATOMIC: Access = Access::ParameterLoad;
@@ -213,6 +218,7 @@ impl SpaceAccess for Parameters {
 pub(crate) struct Generic;
 
 impl SpaceAccess for Generic {
+    const SPACE: Space = Space::Generic;
     const LOAD: Access = Access::GlobalLoad;
     const STORE: Access = Access::GlobalStore;
     const ATOMIC: Access = Access::GlobalAtomic;

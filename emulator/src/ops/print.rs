@@ -6,8 +6,9 @@ use crate::exec::Warp;
 use crate::fault::{Access, FaultKind};
 use crate::memory::{Cell, Window};
 use crate::print::{Arguments, print};
-use crate::program::Op;
 use crate::program::decode::Layout;
+use crate::program::{MemoryKind, MemoryUse, Op};
+use crate::ptx::ast::Space;
 
 /// A function that no module defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,11 @@ const MAX_TEXT: usize = 1 << 16;
 
 impl Warp<'_> {
     /// The byte that a lane finds at a generic address.
-    fn byte_at(&self, lane: u32, address: u64) -> Result<u8, FaultKind> {
+    fn byte_at(&mut self, op: &Op, lane: u32, address: u64) -> Result<u8, FaultKind> {
+        let memory = MemoryUse::weak(Space::Generic, 1, MemoryKind::Load);
+        if self.is_observed() && !self.check(op, &memory, &[address; 32], 1 << lane) {
+            return Err(self.take_fault());
+        }
         let inside = |window: Window, base: u64| {
             let offset = address - base;
             window.contains(offset, 1).then(|| window.host.wrapping_add(offset as usize))
@@ -73,10 +78,10 @@ impl Warp<'_> {
         at.map(|at| unsafe { u8::load(at) }).ok_or_else(out_of_bounds)
     }
 
-    fn text_at(&self, lane: u32, address: u64) -> Result<Vec<u8>, FaultKind> {
+    fn text_at(&mut self, op: &Op, lane: u32, address: u64) -> Result<Vec<u8>, FaultKind> {
         let mut text = Vec::new();
         while text.len() < MAX_TEXT {
-            match self.byte_at(lane, address.wrapping_add(text.len() as u64))? {
+            match self.byte_at(op, lane, address.wrapping_add(text.len() as u64))? {
                 0 => break,
                 byte => text.push(byte),
             }
@@ -101,7 +106,8 @@ impl Warp<'_> {
 
 /// What follows the format: a buffer, in which each argument is aligned to its size.
 struct Buffer<'w, 'a> {
-    warp: &'w Warp<'a>,
+    warp: &'w mut Warp<'a>,
+    op: &'w Op,
     lane: u32,
     at: u64,
 }
@@ -111,7 +117,7 @@ impl Buffer<'_, '_> {
         self.at = self.at.wrapping_add(N as u64 - 1) & !(N as u64 - 1);
         let mut bytes = [0; N];
         for byte in &mut bytes {
-            *byte = self.warp.byte_at(self.lane, self.at)?;
+            *byte = self.warp.byte_at(self.op, self.lane, self.at)?;
             self.at = self.at.wrapping_add(1);
         }
         Ok(bytes)
@@ -130,7 +136,7 @@ impl Arguments for Buffer<'_, '_> {
     }
 
     fn text(&mut self, address: u64) -> Result<Vec<u8>, FaultKind> {
-        self.warp.text_at(self.lane, address)
+        self.warp.text_at(self.op, self.lane, address)
     }
 }
 
@@ -152,8 +158,8 @@ fn print_lanes(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
         let printed = if format == 0 {
             Ok((Vec::new(), -1))
         } else {
-            let buffer = Buffer { warp, lane, at: arguments };
-            warp.text_at(lane, format).and_then(|format| print(&format, buffer))
+            let text = warp.text_at(op, lane, format);
+            text.and_then(|format| print(&format, Buffer { warp, op, lane, at: arguments }))
         };
         match printed {
             Ok((text, count)) => {
@@ -186,16 +192,17 @@ impl Operation for AssertFail {
 #[inline(never)]
 fn fail_assertion(warp: &mut Warp<'_>, op: &Op, mask: u32) {
     let lane = mask.trailing_zeros();
-    let text = |place| {
+    let text = |warp: &mut Warp<'_>, place| {
         let text = match warp.argument(op, place, lane) {
             0 => Vec::new(),
-            address => warp.text_at(lane, address)?,
+            address => warp.text_at(op, lane, address)?,
         };
         Ok(String::from_utf8_lossy(&text).into_owned())
     };
-    let assertion = || {
+    let mut assertion = || {
         let line = warp.argument(op, 2, lane) as u32;
-        Ok(FaultKind::Assertion { message: text(0)?, file: text(1)?, line, function: text(3)? })
+        let (message, file) = (text(warp, 0)?, text(warp, 1)?);
+        Ok(FaultKind::Assertion { message, file, line, function: text(warp, 3)? })
     };
     let kind = assertion().unwrap_or_else(|fault| fault);
     warp.fault(kind, lane);

@@ -55,6 +55,8 @@ pub(super) struct Body<'p, 't, 'a> {
     pub(super) variables: Vec<Variable>,
     pub(super) call_variables: Vec<(Variable, u64)>,
     call_bytes: u64,
+    /// The bytes of a floating-point number in the instruction that is parsed, zero if it takes none.
+    float_bytes: u64,
     pub(super) instructions: Vec<Instruction>,
     pub(super) labels: Vec<(String, usize)>,
     pub(super) prototypes: HashMap<String, Signature>,
@@ -88,6 +90,7 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
             variables: Vec::new(),
             call_variables: Vec::new(),
             call_bytes: 0,
+            float_bytes: 0,
             instructions: Vec::new(),
             labels: Vec::new(),
             prototypes: HashMap::new(),
@@ -382,6 +385,12 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
         }
         let location = Location { ptx_line: self.parser.line(), ..self.location };
         let opcode = self.parser.word("an opcode")?.to_owned();
+        // The last type is that of the sources.
+        self.float_bytes = opcode.split('.').fold(0, |bytes, part| match part {
+            "f32" => 4,
+            "f64" => 8,
+            _ => bytes,
+        });
         let mut operands = Vec::new();
         if !self.parser.take(';') {
             loop {
@@ -457,6 +466,9 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
                 Some(index) => Ok(Operand::NotRegister(index)),
                 None => self.parser.error(format!("the register `{name}` is not declared")),
             };
+        }
+        if let Some(bits) = self.parser.decimal(self.float_bytes)? {
+            return Ok(Operand::Immediate(bits));
         }
         let negative = self.parser.take('-');
         match self.parser.peek() {

@@ -17,6 +17,8 @@ pub(super) enum Kind<'a> {
     Integer(u64),
     /// `0f…` or `0d…`: the bits of a number of 32 or 64 bits.
     Float(u64),
+    /// `1.5`, `.5`, `1e-3`: a number of 64 bits, or two that a point divides.
+    Decimal(&'a str),
     /// `"…"`, without the quotes.
     Text(&'a str),
     /// One of `, ; : { } ( ) [ ] < > = @ ! | + - _`.
@@ -93,7 +95,13 @@ impl<'a> Lexer<'a> {
         let word_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'%' | b'.');
         match self.rest() {
             [] => Ok(Kind::End),
-            [b'0'..=b'9', ..] => self.number(),
+            [b'0'..=b'9', ..] | [b'.', b'0'..=b'9', ..] => match self.decimal_length() {
+                Some(length) => {
+                    self.at += length;
+                    Ok(Kind::Decimal(&self.source[self.at - length..self.at]))
+                }
+                None => self.number(),
+            },
             [b'"', ..] => {
                 let end = self.rest()[1..].iter().position(|&byte| byte == b'"' || byte == b'\n');
                 let end = end.ok_or_else(|| self.error("a string is not closed"))?;
@@ -131,6 +139,26 @@ impl<'a> Lexer<'a> {
                 Err(self.error(format!("{found:?} has no place in PTX")))
             }
         }
+    }
+
+    /// The length of a decimal number that has a point or an exponent.
+    fn decimal_length(&self) -> Option<usize> {
+        let text = self.rest();
+        let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let whole = digits(0);
+        let mut end = whole;
+        // A point may be the last of a number, but the one before a name begins a directive.
+        if let [b'.', rest @ ..] = &text[end..]
+            && !matches!(rest, [byte, ..] if byte.is_ascii_alphabetic() || *byte == b'_')
+        {
+            end += 1 + digits(end + 1);
+        }
+        if let [b'e' | b'E', rest @ ..] = &text[end..] {
+            let sign = usize::from(matches!(rest, [b'+' | b'-', ..]));
+            let exponent = digits(end + 1 + sign);
+            end += if exponent > 0 { 1 + sign + exponent } else { 0 };
+        }
+        (end > whole).then_some(end)
     }
 
     fn number(&mut self) -> Result<Kind<'a>, PtxError> {

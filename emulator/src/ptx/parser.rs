@@ -63,7 +63,7 @@ impl<'a> Parser<'_, 'a> {
         let found = match self.peek() {
             Kind::Word(word) => format!("`{word}`"),
             Kind::Integer(value) => format!("{value}"),
-            Kind::Float(_) => "a floating-point number".to_owned(),
+            Kind::Float(_) | Kind::Decimal(_) => "a floating-point number".to_owned(),
             Kind::Text(text) => format!("{text:?}"),
             Kind::Mark(mark) => format!("`{mark}`"),
             Kind::End => "the end of the text".to_owned(),
@@ -198,11 +198,16 @@ impl<'a> Parser<'_, 'a> {
     }
 
     fn version(&mut self) -> Result<(u32, u32)> {
-        let major = self.small_integer("a version")?;
-        let minor = self.word("a version such as 8.0")?;
-        match minor.strip_prefix('.').and_then(|digits| digits.parse().ok()) {
-            Some(minor) => Ok((major, minor)),
-            None => self.error("expected a version such as 8.0"),
+        let numbers = match self.peek() {
+            Kind::Decimal(text) => text.split_once('.'),
+            _ => None,
+        };
+        match numbers.map(|(major, minor)| (major.parse(), minor.parse())) {
+            Some((Ok(major), Ok(minor))) => {
+                self.at += 1;
+                Ok((major, minor))
+            }
+            _ => self.expected("a version such as 8.0"),
         }
     }
 
@@ -259,7 +264,7 @@ impl<'a> Parser<'_, 'a> {
             ".param" => Space::Param,
             other => return self.error(format!("`{other}` is not a state space of variables")),
         };
-        let (mut align, mut element, mut vector) = (None, None, 1);
+        let (mut align, mut element, mut vector, mut float) = (None, None, 1, false);
         let name = loop {
             if self.take('_') {
                 break "_";
@@ -286,7 +291,7 @@ impl<'a> Parser<'_, 'a> {
                     }
                 }
                 _ if word.starts_with('.') => match type_size(word) {
-                    Some(Some(size)) => element = Some(size),
+                    Some(Some(size)) => (element, float) = (Some(size), matches!(word, ".f32" | ".f64")),
                     _ => return self.error(format!("`{word}` is not a type of variables that is supported")),
                 },
                 _ => break word,
@@ -314,12 +319,12 @@ impl<'a> Parser<'_, 'a> {
             line,
         };
         if self.take('=') {
-            self.initializer(element, &mut variable)?;
+            self.initializer(element, float, &mut variable)?;
         }
         Ok(variable)
     }
 
-    fn initializer(&mut self, element: u64, variable: &mut Variable) -> Result<()> {
+    fn initializer(&mut self, element: u64, float: bool, variable: &mut Variable) -> Result<()> {
         let mut depth = 0;
         loop {
             if self.take('{') {
@@ -330,7 +335,10 @@ impl<'a> Parser<'_, 'a> {
             if at + element > variable.size {
                 return self.error("the initialiser is longer than the variable");
             }
-            let value = self.initial_value(at, element, variable)?;
+            let value = match self.decimal(if float { element } else { 0 })? {
+                Some(bits) => bits,
+                None => self.initial_value(at, element, variable)?,
+            };
             variable.init.extend_from_slice(&value.to_le_bytes()[..element as usize]);
             while depth > 0 && self.take('}') {
                 depth -= 1;
@@ -340,6 +348,25 @@ impl<'a> Parser<'_, 'a> {
             }
             self.expect(',')?;
         }
+    }
+
+    /// The bits of a decimal number where one of so many bytes is expected, 4 or 8.
+    pub(super) fn decimal(&mut self, bytes: u64) -> Result<Option<u64>> {
+        let start = self.at;
+        let negative = self.take('-');
+        let Kind::Decimal(text) = self.peek() else {
+            self.at = start;
+            return Ok(None);
+        };
+        let Ok(value) = text.parse::<f64>() else { return self.expected("a number") };
+        let value = if negative { -value } else { value };
+        let bits = match bytes {
+            4 => u64::from((value as f32).to_bits()),
+            8 => value.to_bits(),
+            _ => return self.error(format!("{text} stands where no number of type f32 or f64 is expected")),
+        };
+        self.at += 1;
+        Ok(Some(bits))
     }
 
     /// A number, or zero for what becomes an address: `symbol`, `symbol+4`, `generic(symbol)`, `0xFF(symbol)`.

@@ -4,6 +4,7 @@
 
 pub mod forms;
 
+use warpwright_emulator::checks::Checks;
 use warpwright_emulator::{Device, Fault, Launch, LaunchError, Module};
 
 /// A kernel `k` with 64-bit parameters `p0`, `p1`, …, and plenty of registers.
@@ -24,7 +25,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(ptx: &str) -> Self {
-        let device = Device::new(1 << 32, 2);
+        Self::checked(ptx, Checks::NONE)
+    }
+
+    pub fn checked(ptx: &str, checks: Checks) -> Self {
+        let device = Device::with_checks(1 << 32, 2, checks);
         let module = device.load(ptx).unwrap_or_else(|error| panic!("{error}\n{ptx}"));
         Self { device, module }
     }

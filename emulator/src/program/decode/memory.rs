@@ -76,6 +76,9 @@ impl Decoder<'_> {
             }
             let mut op = self.wide_access(value, base, offset, load)?;
             op.window |= if ordered { memory::ORDERED } else { 0 };
+            let kind = if load { MemoryKind::Load } else { MemoryKind::Store };
+            let (acquires, releases, values, wide) = (ordered && load, ordered && !load, lanes as u32, lanes == 4);
+            self.uses.memory = Some(MemoryUse { space, bytes: 32, values, wide, kind, strength, acquires, releases });
             return Ok(op);
         }
         let register = match parts.iter().find_map(|part| match part {
@@ -162,17 +165,6 @@ impl Decoder<'_> {
                 _ => operation.push(modifier),
             }
         }
-        let given = |orders: [&str; 2]| modifiers.iter().any(|modifier| orders.contains(modifier));
-        let memory = MemoryUse {
-            space,
-            bytes: 0,
-            values: 1,
-            wide: false,
-            kind: if modifiers.contains(&"cas") { MemoryKind::CompareAndSwap } else { MemoryKind::Atomic },
-            strength: if modifiers.contains(&"cta") { Strength::Block } else { Strength::Device },
-            acquires: given(["acquire", "acq_rel"]),
-            releases: given(["release", "acq_rel"]),
-        };
         let Some((variants, kind, count)) = atomic::atomic(&operation.join("."), space) else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
@@ -199,7 +191,7 @@ impl Decoder<'_> {
             Some("12") => 16,
             _ => 4,
         };
-        self.uses.memory = Some(MemoryUse { bytes, ..memory });
+        self.uses.memory = Some(atomic_use(space, bytes, modifiers));
         Ok(op)
     }
 
@@ -215,6 +207,21 @@ impl Decoder<'_> {
             Some(at) => Ok(at as i64),
             None => self.failed(format!("`{name}` has no {bytes} bytes at offset {offset}")),
         }
+    }
+}
+
+/// What an atomic operation with these modifiers does.
+pub(super) fn atomic_use(space: Space, bytes: u32, modifiers: &[&str]) -> MemoryUse {
+    let given = |orders: [&str; 2]| modifiers.iter().any(|modifier| orders.contains(modifier));
+    MemoryUse {
+        space,
+        bytes,
+        values: 1,
+        wide: false,
+        kind: if modifiers.contains(&"cas") { MemoryKind::CompareAndSwap } else { MemoryKind::Atomic },
+        strength: if modifiers.contains(&"cta") { Strength::Block } else { Strength::Device },
+        acquires: given(["acquire", "acq_rel"]),
+        releases: given(["release", "acq_rel"]),
     }
 }
 

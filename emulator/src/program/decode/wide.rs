@@ -1,11 +1,12 @@
 //! Decodes accesses of 32 bytes, atomic operations on vectors, video instructions, clocks, and hints.
 
+use super::memory::atomic_use;
 use super::{Decoder, Result};
 use crate::ops::video::{Function, VIDEO, Video};
 use crate::ops::wide::{self, Update};
 use crate::ops::{clock, control, form};
 use crate::program::{NO_SLOT, Op};
-use crate::ptx::ast::{Operand, RegisterKind};
+use crate::ptx::ast::{Operand, RegisterKind, Space};
 
 impl Decoder<'_> {
     /// `ld.global.v8.b32 {…}, [a]` and `v4.b64`, and the stores.
@@ -68,6 +69,7 @@ impl Decoder<'_> {
         let mut op = Op::new(wide::VECTOR_UPDATE);
         self.address(&mut op, base, offset)?;
         (op.b, op.c) = (update as u32, count);
+        self.uses.memory = Some(atomic_use(Space::Global, update.bytes() * count, modifiers));
         op.d = self.list(&list);
         Ok(op)
     }
