@@ -215,7 +215,7 @@ fn a_missing_barrier() {
     assert_eq!(conflict.instruction == "st.shared.u32", other_writes);
     assert!(!conflict.earlier_launch && conflict.ptx_line > 0);
     let found = passes(2, 64, WORDS, &program("bar.sync 0;"));
-    assert_eq!(found, (0..128).map(|n| n % 64 ^ 32).collect::<Vec<_>>());
+    assert_eq!(found, (0..128).map(|n| (n % 64) ^ 32).collect::<Vec<_>>());
 }
 
 #[test]

@@ -33,7 +33,7 @@ trait Found {
 impl Found for Broken {
     fn fault(&self) -> FaultKind {
         match &self.problem {
-            Problem::Fault(fault) => fault.kind,
+            Problem::Fault(fault) => fault.kind.clone(),
             other => panic!("{other}"),
         }
     }

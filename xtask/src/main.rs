@@ -25,7 +25,8 @@ struct Arguments {
 enum Command {
     /// Installs nvcc and libclang under the target folder, from PyPI, without root.
     Toolkit,
-    /// Runs every test of the workspace, and then those of benches/; installs the toolkit first if it is missing.
+    /// Runs every test of the workspace under every check of the emulator, and then those of benches/; installs the toolkit
+    /// first if it is missing.
     Test {
         /// What `cargo test` of the workspace is given besides.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -49,6 +50,9 @@ enum Command {
     Bundle,
 }
 
+/// What the emulator checks in the tests that run on it: everything.
+const CHECKS: &str = "WARPWRIGHT_EMULATOR_CHECKS";
+
 /// A changed kernel is compiled, and not only found to be changed.
 const COMPILE: [&str; 2] = ["--features", "warpwright/compile"];
 
@@ -68,7 +72,9 @@ fn run_command() -> anyhow::Result<()> {
         Command::Toolkit => toolkit::install(&workspace),
         Command::Test { arguments } => {
             toolkit::install(&workspace)?;
-            run(workspace.cargo().args(["test", "--workspace"]).args(COMPILE).args(arguments))?;
+            let mut tests = workspace.cargo();
+            tests.args(["test", "--workspace"]).args(COMPILE).args(arguments).env(CHECKS, "all");
+            run(&mut tests)?;
             run(workspace.cargo_of_benches().arg("test"))
         }
         Command::Prebuilt { check } => prebuilt(&workspace, check),
