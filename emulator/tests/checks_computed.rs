@@ -316,10 +316,8 @@ fn registers_of_matrices() {
     passes(
         1,
         32,
-        &format!(
-            "st.shared.v4.u32 [%r2], {{%r1, %r1, %r1, %r1}}; bar.warp.sync -1;
-        ldmatrix.sync.aligned.m8n8.x2.shared.b16 {{_, %r10}}, [%r2]; add.u32 %r9, %r10, 1;"
-        ),
+        "st.shared.v4.u32 [%r2], {%r1, %r1, %r1, %r1}; bar.warp.sync -1;
+        ldmatrix.sync.aligned.m8n8.x2.shared.b16 {_, %r10}, [%r2]; add.u32 %r9, %r10, 1;",
     );
     undefined("stmatrix.sync.aligned.m8n8.x2.shared.b16 [%r2], {%r1, %r20};");
     undefined("st.global.v8.b32 [%rd1], {%r1, %r1, %r1, %r1, %r1, %r1, %r1, %r20};");
