@@ -1,5 +1,8 @@
 //! Accesses to memory under observation: each is compared with the shadow, and leaves its stamp there.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
 use super::order::Readers;
 use super::shadow::{Locked, PAGE, STRONG_BLOCK, STRONG_DEVICE, STRONG_READ, SWAP, Shadow, Stamp, WEAK};
 use super::{Conflict, Observer};
@@ -9,6 +12,10 @@ use crate::memory::{ALIGNMENT, Window};
 use crate::ops::memory::{LOCAL_BASE, NUMBER, PARAMETER_BASE, SHARED_BASE, WINDOW_SIZE};
 use crate::program::{MemoryKind, MemoryUse, Op, Strength};
 use crate::ptx::ast::Space;
+
+/// How often, and how long each time, a store of another block is waited for before it counts as one of something else.
+const STORE_WAITS: u32 = 20;
+const STORE_WAIT: Duration = Duration::from_micros(500);
 
 /// What is wrong with an access.
 enum Wrong {
@@ -696,11 +703,20 @@ impl Lanes<'_, '_> {
         if same_store {
             return self.looked.values.of_lane(thread_of_warp as usize).as_ref() == Some(&value);
         }
-        (0..value.len()).all(|byte| {
-            let at = self.host.wrapping_add((offset - self.skew) as usize + byte);
-            // SAFETY: the access is in bounds. Others may write there now, so the byte is read atomically.
-            unsafe { std::sync::atomic::AtomicU8::from_ptr(at) }.load(std::sync::atomic::Ordering::Relaxed)
-                == value[byte]
-        })
+        let is_there = || {
+            value.iter().enumerate().all(|(byte, value)| {
+                let at = self.host.wrapping_add((offset - self.skew) as usize + byte);
+                // SAFETY: the access is in bounds. Others may write there now, so the byte is read atomically.
+                let found = unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed);
+                found == *value
+            })
+        };
+        // A block that another thread runs has left its stamp, and stores right after that.
+        let waits = if self.observer.order.owns(other.segment()) { 0 } else { STORE_WAITS };
+        is_there()
+            || (0..waits).any(|_| {
+                std::thread::sleep(STORE_WAIT);
+                is_there()
+            })
     }
 }
