@@ -29,6 +29,8 @@ head_norm_rope(float* __restrict__ qkv, const float* __restrict__ q_norm, const 
     float squares = 0.0f;
     for (uint32_t i = threadIdx.x; i < head_dim; i += WARP) squares += head[i] * head[i];
     const float scale = rsqrtf(warp_sum(squares) / float(head_dim) + eps);
+    // Other lanes have read what this one writes now, and to exchange sums does not order memory.
+    __syncwarp();
 
     const double at = double(*position);
     const uint32_t half = head_dim / 2;

@@ -146,6 +146,8 @@ fn what_is_kept_outlives_the_replays() {
     let device = device();
     let other = Arc::new(device.context.new_stream().unwrap());
     let out = Buffer::<u32>::zeroed(&device.stream, 1 << 22).unwrap();
+    // A graph does not know what captured work touches: that it comes after the zeros is for the caller to see to.
+    device.stream.synchronize().unwrap();
     let graph = Graph::record(&device.kernels, |graph| {
         let kept = Waited(Arc::clone(&other), out.clone());
         // SAFETY: what is returned keeps the memory, and nothing else uses it at the same time.
