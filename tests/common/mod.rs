@@ -9,12 +9,18 @@ use std::path::PathBuf;
 
 use warpwright::kernel::Kernels;
 use warpwright::{Context, Stream};
+use warpwright_emulator::checks::Checks;
 use warpwright_emulator::driver::{Choice, Selected, select};
+
+/// What the emulator checks: everything but leaks, since tests end with what they have.
+const CHECKS: Checks = Checks { leaks: false, ..Checks::ALL };
 
 /// The driver that the tests run on: `WARPWRIGHT_DEVICE` says `auto` (a GPU if there is one), `gpu` or `emulator`.
 pub fn driver() -> Selected {
     let choice = std::env::var("WARPWRIGHT_DEVICE").map_or(Ok(Choice::Auto), |name| name.parse());
-    select(choice.expect("WARPWRIGHT_DEVICE")).expect("a CUDA driver, real or emulated")
+    let driver = select(choice.expect("WARPWRIGHT_DEVICE")).expect("a CUDA driver, real or emulated");
+    driver.set_checks(CHECKS);
+    driver
 }
 
 /// A device with the kernels, and a stream of its own.

@@ -25,8 +25,7 @@ struct Arguments {
 enum Command {
     /// Installs nvcc and libclang under the target folder, from PyPI, without root.
     Toolkit,
-    /// Runs every test of the workspace under the checks of the emulator, and then those of benches/; installs the toolkit
-    /// first if it is missing.
+    /// Runs every test of the workspace, and then those of benches/; installs the toolkit first if it is missing.
     Test {
         /// What `cargo test` of the workspace is given besides.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -50,9 +49,6 @@ enum Command {
     Bundle,
 }
 
-/// What the emulator checks in the tests that run on it: everything but leaks, since tests end with what they have.
-const CHECKS: (&str, &str) = ("WARPWRIGHT_EMULATOR_CHECKS", "all,-leaks");
-
 /// A changed kernel is compiled, and not only found to be changed.
 const COMPILE: [&str; 2] = ["--features", "warpwright/compile"];
 
@@ -72,9 +68,7 @@ fn run_command() -> anyhow::Result<()> {
         Command::Toolkit => toolkit::install(&workspace),
         Command::Test { arguments } => {
             toolkit::install(&workspace)?;
-            let mut tests = workspace.cargo();
-            tests.args(["test", "--workspace"]).args(COMPILE).args(arguments).env(CHECKS.0, CHECKS.1);
-            run(&mut tests)?;
+            run(workspace.cargo().args(["test", "--workspace"]).args(COMPILE).args(arguments))?;
             run(workspace.cargo_of_benches().arg("test"))
         }
         Command::Prebuilt { check } => prebuilt(&workspace, check),

@@ -165,17 +165,27 @@ __global__ void unwritten_shared_mended(const float* __restrict__ x, float* __re
     if (i < n) out[i] = values[threadIdx.x ^ 1];
 }
 
-/// The last block adds what the others stored, and a fence says that it sees that.
+/// A warp tells another one that a value is there, after a fence; another fence stands before the value is read.
 ///
-/// @grid  4
-/// @block 32
-/// @len   partial == 4
-/// @len   done    == 1
-/// @len   sum     == 1
+/// @grid  1
+/// @block 64
+/// @len   value == 1
+/// @len   out   == 1
+/// @out   out
 /// @safe
-__global__ void unfenced_mended(float* __restrict__ partial, uint32_t* __restrict__ done, float* __restrict__ sum) {
-    if (threadIdx.x != 0) return;
-    partial[blockIdx.x] = float(blockIdx.x);
-    __threadfence();
-    if (atomicAdd(done, 1u) % 4 == 3) sum[0] = partial[0] + partial[1] + partial[2] + partial[3];
+__global__ void unfenced_mended(float* __restrict__ value, float* __restrict__ out) {
+    __shared__ uint32_t ready;
+    if (threadIdx.x == 0) ready = 0;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        value[0] = 1.0f;
+        __threadfence_block();
+        atomicExch(&ready, 1u);
+    }
+    if (threadIdx.x == 32) {
+        while (atomicAdd(&ready, 0u) == 0) {
+        }
+        __threadfence_block();
+        out[0] = value[0];
+    }
 }

@@ -142,14 +142,16 @@ __global__ void writes_const(const float* x, uint32_t n) {
     if (i < n) const_cast<float*>(x)[i] = 1.0f;
 }
 
-/// Half of the threads leave before a barrier with a count.
+/// A warp may leave out a barrier that is for both.
 ///
 /// @grid  1
 /// @block 64
 /// @len   x == 64
 /// @safe
 __global__ void missing_threads(float* __restrict__ x) {
-    if (x[threadIdx.x] > 0.0f) asm volatile("bar.sync 1, 64;" ::: "memory");
+    const float first = x[threadIdx.x / 32];
+    __syncthreads();
+    if (first > 0.0f) asm volatile("bar.sync 1, 64;" ::: "memory");
     x[threadIdx.x] = 0.0f;
 }
 
@@ -186,16 +188,25 @@ __global__ void unwritten_shared(const float* __restrict__ x, float* __restrict_
     if (i < n) out[i] = values[threadIdx.x ^ 1];
 }
 
-/// The last block adds what the others stored, and nothing says that it sees that.
+/// A warp tells another one that a value is there, and nothing says that the value is seen with that.
 ///
-/// @grid  4
-/// @block 32
-/// @len   partial == 4
-/// @len   done    == 1
-/// @len   sum     == 1
+/// @grid  1
+/// @block 64
+/// @len   value == 1
+/// @len   out   == 1
+/// @out   out
 /// @safe
-__global__ void unfenced(float* __restrict__ partial, uint32_t* __restrict__ done, float* __restrict__ sum) {
-    if (threadIdx.x != 0) return;
-    partial[blockIdx.x] = float(blockIdx.x);
-    if (atomicAdd(done, 1u) % 4 == 3) sum[0] = partial[0] + partial[1] + partial[2] + partial[3];
+__global__ void unfenced(float* __restrict__ value, float* __restrict__ out) {
+    __shared__ uint32_t ready;
+    if (threadIdx.x == 0) ready = 0;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        value[0] = 1.0f;
+        atomicExch(&ready, 1u);
+    }
+    if (threadIdx.x == 32) {
+        while (atomicAdd(&ready, 0u) == 0) {
+        }
+        out[0] = value[0];
+    }
 }
