@@ -43,7 +43,8 @@ pub(super) struct Looked<'a> {
     /// The window that probably has the addresses.
     pub(super) window: u32,
     pub(super) memory: &'a MemoryUse,
-    pub(super) values: Values<'a>,
+    /// What is stored, if it is known.
+    pub(super) values: Option<Values<'a>>,
     pub(super) flight: Flight,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Looked<'a> {
 /// Addresses that are out of bounds or not aligned are passed over: the operation itself reports them.
 #[inline(always)]
 pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, mask: u32) -> bool {
-    let values = Values::of(warp, op, memory);
+    let values = (memory.kind == MemoryKind::Store).then(|| Values::of(warp, op, memory));
     let looked = Looked { pc, window: op.window & NUMBER, memory, values, flight: Flight::No };
     let addresses = warp.addresses(op);
     look(warp, &looked, &addresses, mask, true)
@@ -280,9 +281,6 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Values that are not known.
-    pub(super) const NONE: Self = Self { rows: [None; 8], stride: 0, each: 0 };
-
     /// Values that are next to one another, `stride` bytes apart, of which `each` are stored.
     pub(super) fn at(bytes: &'a [u8], stride: usize, each: usize) -> Self {
         let mut rows = [None; 8];
@@ -294,14 +292,12 @@ impl<'a> Values<'a> {
         let stride = if memory.wide { 8 } else { 4 };
         let each = memory.bytes as usize / (memory.values as usize).max(1);
         let mut rows = [None; 8];
-        if memory.kind == MemoryKind::Store {
-            let count = memory.values as usize;
-            let places = [op.d, op.b, op.c, op.e];
-            // More than an operation has places for are in a list.
-            let slots = if memory.bytes > 16 { warp.list(op.d, count) } else { &places };
-            for (row, slot) in rows.iter_mut().zip(slots).take(count) {
-                *row = Some(warp.row_bytes(*slot, stride * 32));
-            }
+        let count = memory.values as usize;
+        let places = [op.d, op.b, op.c, op.e];
+        // More than an operation has places for are in a list.
+        let slots = if memory.bytes > 16 { warp.list(op.d, count) } else { &places };
+        for (row, slot) in rows.iter_mut().zip(slots).take(count) {
+            *row = Some(warp.row_bytes(*slot, stride * 32));
         }
         Self { rows, stride, each }
     }
@@ -690,7 +686,8 @@ impl Lanes<'_, '_> {
 
     /// Whether two writes that race write the same, which does no harm: many threads may set one flag.
     fn writes_the_same(&self, other: Stamp, lane: usize, mask: u32) -> bool {
-        let Some(value) = self.looked.values.of_lane(lane) else { return false };
+        let Some(values) = &self.looked.values else { return false };
+        let Some(value) = values.of_lane(lane) else { return false };
         let offset = self.offsets[lane];
         // Lanes before this one are part of the same store, which is not done yet.
         let thread_of_warp = other.thread() % 32;
@@ -701,7 +698,7 @@ impl Lanes<'_, '_> {
             && mask >> thread_of_warp & 1 != 0
             && self.offsets[thread_of_warp as usize] == offset;
         if same_store {
-            return self.looked.values.of_lane(thread_of_warp as usize).as_ref() == Some(&value);
+            return values.of_lane(thread_of_warp as usize).as_ref() == Some(&value);
         }
         let is_there = || {
             value.iter().enumerate().all(|(byte, value)| {

@@ -60,7 +60,7 @@ impl Warp<'_> {
     #[inline(never)]
     fn observe_now(&mut self, op: &Op, memory: &MemoryUse, addresses: &[u64; 32], mask: u32, counted: bool) -> bool {
         let pc = self.number_of(op) as usize;
-        let looked = Looked { pc, window: op.window & NUMBER, memory, values: Values::NONE, flight: Flight::No };
+        let looked = Looked { pc, window: op.window & NUMBER, memory, values: None, flight: Flight::No };
         look(self, &looked, addresses, mask, counted)
     }
 
@@ -100,7 +100,7 @@ impl Warp<'_> {
     pub(crate) fn observe_copy(&mut self, copy: &CopyWrite<'_>, mask: u32) -> bool {
         let memory = MemoryUse::weak(Space::Shared, copy.bytes, MemoryKind::Store);
         let bytes: Vec<u8> = copy.data.as_flattened().iter().flat_map(|word| word.to_le_bytes()).collect();
-        let values = Values::at(&bytes, 16, copy.bytes as usize);
+        let values = Some(Values::at(&bytes, 16, copy.bytes as usize));
         let flight = if copy.landing { Flight::Landing } else { Flight::Issued };
         let looked = Looked { pc: copy.pc as usize, window: 0, memory: &memory, values, flight };
         look(self, &looked, copy.addresses, mask, !copy.landing)
