@@ -98,15 +98,7 @@ pub fn checks() -> Vec<Check> {
                 let template =
                     format!("{put} {{g}}atom{order}{space}.{operation} {unused}, [{address}], {sources}; {get}");
                 checks.push(surrounded(&form, &types, &template, true, left(definition.clone())));
-                if operation.starts_with("cas") || operation.starts_with("exch") {
-                    continue;
-                }
-                let form = format!("red{order}{space}.{operation} [{letter}], {shapes}");
-                if !order.starts_with(".ac") {
-                    let template = format!("{put} {{g}}red{order}{space}.{operation} [{address}], {sources}; {get}");
-                    checks.push(surrounded(&form, &types, &template, true, left(definition)));
-                }
-                if ty == "u32" && order.is_empty() {
+                if (ty == "u32" || operation == "exch.b32") && order.is_empty() {
                     // an immediate, which is compiled apart
                     let form = format!("atom{space}.{operation} r, [{letter}], i");
                     let template = format!("{put} {{g}}atom{space}.{operation} {{d}}, [{address}], 7;");
@@ -115,6 +107,14 @@ pub fn checks() -> Vec<Check> {
                     let definition = operations(global).into_iter().find(|(name, ..)| *name == operation).unwrap().3;
                     let template = format!("{put} {{g}}atom{space}.{operation} %r30, [{address}], 7; {get}");
                     checks.push(surrounded(&form, &types, &template, true, move |s| definition(&[s[0], 7])));
+                }
+                if operation.starts_with("cas") || operation.starts_with("exch") {
+                    continue;
+                }
+                let form = format!("red{order}{space}.{operation} [{letter}], {shapes}");
+                if !order.starts_with(".ac") {
+                    let template = format!("{put} {{g}}red{order}{space}.{operation} [{address}], {sources}; {get}");
+                    checks.push(surrounded(&form, &types, &template, true, left(definition)));
                 }
             }
         }
