@@ -5,6 +5,7 @@
 //! observation costs nothing when it is off, and no operation has to know of it.
 
 mod access;
+mod compare;
 mod computed;
 pub(crate) mod counts;
 pub(crate) mod order;
@@ -193,18 +194,26 @@ impl Observer {
         self.warp = warp;
     }
 
+    // Order matters to races alone.
+
     pub(crate) fn warp_barrier(&mut self) {
-        self.order.warp_barrier(&self.tracker, self.warp);
+        if self.races {
+            self.order.warp_barrier(&self.tracker, self.warp);
+        }
     }
 
     /// A barrier where the warps `here` waited, all that are left if `all` says so.
     pub(crate) fn barrier(&mut self, barrier: u32, here: &[u32], all: bool) {
-        self.order.barrier(&self.tracker, barrier, here, all);
+        if self.races {
+            self.order.barrier(&self.tracker, barrier, here, all);
+        }
     }
 
     /// The warp arrives at a barrier, and does not wait there.
     pub(crate) fn arrive(&mut self, barrier: u32) {
-        self.order.arrive(&self.tracker, self.warp, barrier);
+        if self.races {
+            self.order.arrive(&self.tracker, self.warp, barrier);
+        }
     }
 
     pub(crate) fn fence(&mut self, lanes: u32, device: bool) {

@@ -26,10 +26,15 @@ pub(super) const SWAP: u64 = 3;
 /// Set in [`Stamp::kind`] of reads that all were strong.
 pub(super) const STRONG_READ: u64 = 4;
 
+/// All bits of [`Stamp::kind`].
+pub(super) const KINDS: u64 = 7;
+
+/// Where in a stamp the parts are: the operation lowest, then the kind, the thread (its lane, and its warp), the segment.
 const OPERATION_BITS: u32 = 19;
-const KIND_SHIFT: u32 = OPERATION_BITS;
-const THREAD_SHIFT: u32 = 22;
-const SEGMENT_SHIFT: u32 = 32;
+pub(super) const KIND_SHIFT: u32 = OPERATION_BITS;
+pub(super) const THREAD_SHIFT: u32 = 22;
+pub(super) const WARP_SHIFT: u32 = THREAD_SHIFT + 5;
+pub(super) const SEGMENT_SHIFT: u32 = 32;
 
 /// The segment of everything that the host writes: before every kernel.
 pub(super) const HOST_SEGMENT: u32 = 1;
@@ -88,7 +93,7 @@ impl Stamp {
 
     #[inline(always)]
     pub(super) fn kind(self) -> u64 {
-        self.0 >> KIND_SHIFT & 7
+        self.0 >> KIND_SHIFT & KINDS
     }
 
     pub(crate) fn operation(self) -> u32 {
