@@ -458,13 +458,17 @@ impl BlockOrder {
                 }
             }
         }
-        let mut known = vec![0; self.warps.len()];
-        let mut all_known: Vec<Vec<u32>> = arrived.iter().map(|warp| self.known_to(*warp)).collect();
-        all_known.extend(self.arrived.extract_if(.., |(other, _)| *other == barrier).map(|(_, known)| known));
-        for one in all_known {
-            known.iter_mut().zip(one).for_each(|(known, one)| *known = one.max(*known));
+        let arrivals: Vec<Vec<u32>> =
+            self.arrived.extract_if(.., |(other, _)| *other == barrier).map(|(_, known)| known).collect();
+        // After a barrier of all, `below` says it for the whole block.
+        if !all {
+            let mut known = vec![0; self.warps.len()];
+            let waited: Vec<Vec<u32>> = arrived.iter().map(|warp| self.known_to(*warp)).collect();
+            for one in waited.into_iter().chain(arrivals) {
+                known.iter_mut().zip(one).for_each(|(known, one)| *known = one.max(*known));
+            }
+            arrived.iter().for_each(|warp| self.warps[*warp as usize].known.clone_from(&known));
         }
-        arrived.iter().for_each(|warp| self.warps[*warp as usize].known.clone_from(&known));
         for warp in arrived {
             let segment = self.new_segment(tracker);
             let of_warp = &mut self.warps[*warp as usize];

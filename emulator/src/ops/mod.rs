@@ -23,6 +23,7 @@ pub(crate) mod half;
 pub(crate) mod half_from_integer;
 pub(crate) mod integer;
 pub(crate) mod matrix;
+pub(crate) mod matrix_moves;
 pub(crate) mod memory;
 pub(crate) mod moves;
 pub(crate) mod narrow;

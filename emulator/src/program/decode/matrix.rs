@@ -1,7 +1,8 @@
 //! Decodes products of matrices, and the loads and stores of their fragments.
 
 use super::{Decoder, Result};
-use crate::ops::matrix::{self, Element, Fragment, Move, Product, Shape};
+use crate::ops::matrix::{self, Element, Fragment, Product, Shape};
+use crate::ops::matrix_moves::{self, Move};
 use crate::ops::memory::{Generic, Global, Shared};
 use crate::program::{NO_SLOT, Op};
 use crate::ptx::ast::{Operand, RegisterKind};
@@ -115,20 +116,20 @@ impl Decoder<'_> {
             let kind = RegisterKind::Bits32;
             list.push(if load { self.optional_destination(part, kind)? } else { self.source(part, kind)? });
         }
-        let mut op = Op::new(if load { matrix::LOAD_MATRICES } else { matrix::STORE_MATRICES });
+        let mut op = Op::new(if load { matrix_moves::LOAD_MATRICES } else { matrix_moves::STORE_MATRICES });
         self.address(&mut op, base, offset)?;
         op.d = self.list(&list);
         op.e = count as u32;
-        op.c = if modifiers.contains(&"trans") { matrix::TRANSPOSED } else { 0 };
+        op.c = if modifiers.contains(&"trans") { matrix_moves::TRANSPOSED } else { 0 };
         if !modifiers.iter().any(|modifier| matches!(*modifier, "shared" | "shared::cta")) {
-            op.c |= matrix::GENERIC;
+            op.c |= matrix_moves::GENERIC;
         }
         Ok(op)
     }
 
     /// `movmatrix.sync.aligned.m8n8.trans.b16 d, a`
     pub(super) fn transposition(&mut self, destination: &Operand, source: &Operand) -> Result<Op> {
-        let mut op = Op::new(matrix::TRANSPOSE_MATRIX);
+        let mut op = Op::new(matrix_moves::TRANSPOSE_MATRIX);
         op.d = self.destination(destination, RegisterKind::Bits32)?;
         op.a = self.source(source, RegisterKind::Bits32)?;
         Ok(op)
@@ -165,12 +166,12 @@ impl Decoder<'_> {
             list.push(if load { self.optional_destination(part, kind)? } else { self.source(part, kind)? });
         }
         let mut op = Op::new(match (space, load) {
-            (["global"], true) => matrix::load_fragment::<Global>(),
-            (["shared" | "shared::cta"], true) => matrix::load_fragment::<Shared>(),
-            ([], true) => matrix::load_fragment::<Generic>(),
-            (["global"], false) => matrix::store_fragment::<Global>(),
-            (["shared" | "shared::cta"], false) => matrix::store_fragment::<Shared>(),
-            ([], false) => matrix::store_fragment::<Generic>(),
+            (["global"], true) => matrix_moves::load_fragment::<Global>(),
+            (["shared" | "shared::cta"], true) => matrix_moves::load_fragment::<Shared>(),
+            ([], true) => matrix_moves::load_fragment::<Generic>(),
+            (["global"], false) => matrix_moves::store_fragment::<Global>(),
+            (["shared" | "shared::cta"], false) => matrix_moves::store_fragment::<Shared>(),
+            ([], false) => matrix_moves::store_fragment::<Generic>(),
             _ => return self.failed(unsupported()),
         });
         self.address(&mut op, base, offset)?;
