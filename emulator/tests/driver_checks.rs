@@ -24,10 +24,9 @@ fn one_of_everything() -> Vec<Box<dyn Fn() -> u32>> {
     let memory = upload(&[1; 100]);
     let host = pinned(50).as_mut_ptr() as usize;
     let managed = made(|address| cuMemAllocManaged(address, 24, 1));
-    let stream = made(|stream| cuStreamCreate(stream, 0));
-    let event = made(|event| cuEventCreate(event, 0));
-    let image = format!("{ADD}\0");
-    let module = made(|module| cuModuleLoadData(module, image.as_ptr().cast()));
+    let stream = blocking_stream();
+    let event = timed_event();
+    let module = module(ADD);
     let pooled = made(|address| cuMemAllocAsync(address, 16, stream));
     vec![
         Box::new(move || cuMemFree_v2(memory)),
@@ -50,9 +49,9 @@ fn what_is_left_in_a_context_is_found() {
 fn leaks_here() {
     use FindingKind::{LeakedDeviceMemory, LeakedEvent, LeakedHostMemory, LeakedModule, LeakedStream};
     start(0);
-    let context = made(|context| cuCtxCreate_v2(context, 0, 0));
+    let own = context();
     one_of_everything();
-    assert_eq!(cuCtxDestroy_v2(context), 0);
+    ok(cuCtxDestroy_v2(own));
     let found = report();
     for (kind, count) in
         [(LeakedDeviceMemory, 2), (LeakedHostMemory, 2), (LeakedStream, 1), (LeakedEvent, 1), (LeakedModule, 1)]
@@ -65,23 +64,23 @@ fn leaks_here() {
     assert!(found.findings.iter().all(|finding| finding.sequence > 0 && finding.address > 0));
     assert!(found.to_string().contains("400 bytes at 0x"), "{found}");
     // mended: each is given back, and then nothing is found
-    let context = made(|context| cuCtxCreate_v2(context, 0, 0));
+    let own = context();
     one_of_everything().iter().for_each(|end| assert_eq!(end(), 0));
-    assert_eq!(cuCtxDestroy_v2(context), 0);
+    ok(cuCtxDestroy_v2(own));
     assert_eq!(report(), Report::default());
     // what is missing is found, whichever it is
     for missing in 0..7 {
-        let context = made(|context| cuCtxCreate_v2(context, 0, 0));
+        let own = context();
         let ends = one_of_everything();
         ends.iter().enumerate().filter(|(n, _)| *n != missing).for_each(|(_, end)| assert_eq!(end(), 0));
-        assert_eq!(cuCtxDestroy_v2(context), 0);
+        ok(cuCtxDestroy_v2(own));
         assert_eq!(report().findings.len(), 1, "{missing}");
     }
     // switched off by the program
     assert!(SELECTED.set_checks(Checks::NONE));
-    let context = made(|context| cuCtxCreate_v2(context, 0, 0));
+    let own = context();
     one_of_everything();
-    assert_eq!((cuCtxDestroy_v2(context), report()), (0, Report::default()));
+    assert_eq!((cuCtxDestroy_v2(own), report()), (0, Report::default()));
 }
 
 #[test]
@@ -103,31 +102,24 @@ fn what_is_left_at_the_end_decides_the_exit_code() {
     assert_eq!(tidy.status.code(), Some(0), "{}", String::from_utf8_lossy(&tidy.stderr));
 }
 
-fn pool_properties() -> PoolProperties {
-    let (security, reserved) = (std::ptr::null_mut(), [0; 54]);
-    PoolProperties { allocation: 1, handles: 0, location: [1, 0], security, maximum: 0, usage: 0, reserved }
-}
-
 #[test]
 #[ignore = "run by `what_is_left_at_the_end_decides_the_exit_code`"]
 fn leaky() {
     start(0);
     upload(&[1, 2, 3]);
-    let _: Handle = made(|graph| cuGraphCreate(graph, 0));
-    let properties = pool_properties();
-    let _: Handle = made(|pool| cuMemPoolCreate(pool, &raw const properties));
-    let _: Handle = made(|context| cuCtxCreate_v2(context, 0, 0));
+    graph();
+    let _: Handle = made(|pool| cuMemPoolCreate(pool, &PoolProperties::new(0)));
+    context();
 }
 
 #[test]
 #[ignore = "run by `what_is_left_at_the_end_decides_the_exit_code`"]
 fn tidy() {
     start(0);
-    assert_eq!(cuMemFree_v2(upload(&[1, 2, 3])), 0);
-    assert_eq!(cuGraphDestroy(made(|graph| cuGraphCreate(graph, 0))), 0);
-    let properties = pool_properties();
-    assert_eq!(cuMemPoolDestroy(made(|pool| cuMemPoolCreate(pool, &raw const properties))), 0);
-    assert_eq!(cuCtxDestroy_v2(made(|context| cuCtxCreate_v2(context, 0, 0))), 0);
+    ok(cuMemFree_v2(upload(&[1, 2, 3])));
+    ok(cuGraphDestroy(graph()));
+    ok(cuMemPoolDestroy(made(|pool| cuMemPoolCreate(pool, &PoolProperties::new(0)))));
+    ok(cuCtxDestroy_v2(context()));
 }
 
 #[test]
@@ -144,11 +136,11 @@ fn unknown_check_here() {
 
 /// Keeps the device busy, with work that is not the host's, until the value at the end of `words` changes; the host waits
 /// for nothing. A kernel cannot be held up, so this is a wait for an event behind a gate.
-fn held(stream: Handle) -> Gate {
-    let (other, opened) = (made(|stream| cuStreamCreate(stream, 1)), made(|event| cuEventCreate(event, 0)));
+fn held(waiting: Handle) -> Gate {
+    let (other, opened) = (stream(), timed_event());
     let gate = Gate::close(other);
-    assert_eq!(cuEventRecord(opened, other), 0);
-    assert_eq!(cuStreamWaitEvent(stream, opened, 0), 0);
+    ok(cuEventRecord(opened, other));
+    ok(cuStreamWaitEvent(waiting, opened, 0));
     gate
 }
 
@@ -161,19 +153,19 @@ fn a_source_that_changes_too_early_is_found() {
 #[ignore = "run by `a_source_that_changes_too_early_is_found`"]
 fn source_here() {
     start(0);
-    let stream = made(|stream| cuStreamCreate(stream, 1));
+    let stream = stream();
     let (source, data) = (pinned(1 << 16), upload(&vec![0; 1 << 16]));
     let bytes = 4 << 16;
     let copy = |offset: usize, source: &[u32]| {
-        assert_eq!(cuMemcpyHtoDAsync_v2(data, source[offset..].as_ptr().cast(), bytes - 4 * offset, stream), 0);
+        ok(cuMemcpyHtoDAsync_v2(data, source[offset..].as_ptr().cast(), bytes - 4 * offset, stream));
     };
     // A slow kernel is before the copy, which has not run when the source changes.
-    let slow = function(SLOW);
+    let slow = kernel(SLOW);
     let planted = |source: &mut [u32]| {
-        assert_eq!(launch(slow, 32, stream, &[data, 20_000]), 0);
+        ok(launch(slow, 32, stream, &[data, 20_000]));
         copy(0, source);
         source[99] += 1;
-        assert_eq!(cuStreamSynchronize(stream), 0);
+        ok(cuStreamSynchronize(stream));
     };
     planted(source);
     let found = report();
@@ -181,25 +173,25 @@ fn source_here() {
     assert_eq!((found.findings[0].address, found.findings[0].bytes), (source.as_ptr() as u64, bytes as u64));
     assert!(found.findings[0].sequence > 0);
     // mended: the host waits before it writes
-    assert_eq!(launch(slow, 32, stream, &[data, 2000]), 0);
+    ok(launch(slow, 32, stream, &[data, 2000]));
     copy(0, source);
-    assert_eq!(cuStreamSynchronize(stream), 0);
+    ok(cuStreamSynchronize(stream));
     source[99] += 1;
     // what the device writes to the source in the order of the stream is no mistake
-    assert_eq!(launch(slow, 32, stream, &[data, 2000]), 0);
-    assert_eq!(cuMemsetD32Async(source.as_ptr() as u64, 5, 7, stream), 0);
+    ok(launch(slow, 32, stream, &[data, 2000]));
+    ok(cuMemsetD32Async(source.as_ptr() as u64, 5, 7, stream));
     copy(0, source);
-    assert_eq!(launch(slow, 32, stream, &[source.as_ptr() as u64, 100]), 0);
+    ok(launch(slow, 32, stream, &[source.as_ptr() as u64, 100]));
     copy(1, source);
-    assert_eq!(cuStreamSynchronize(stream), 0);
+    ok(cuStreamSynchronize(stream));
     // nor what the host writes once it has been waited for: a gate is what a program would do so with
     let gate = held(stream);
     copy(0, source);
     source[7] = 1234;
     gate.open();
-    assert_eq!(cuStreamSynchronize(stream), 0);
+    ok(cuStreamSynchronize(stream));
     assert_eq!((download(data, 8)[7], report()), (1234, Report::default()));
-    assert_eq!(cuMemFreeHost(source.as_mut_ptr().cast()), 0);
+    ok(cuMemFreeHost(source.as_mut_ptr().cast()));
     assert_eq!(report(), Report::default());
 }
 
@@ -217,9 +209,9 @@ fn pinned_memory_that_is_freed_too_early_is_found() {
 #[ignore = "run by `pinned_memory_that_is_freed_too_early_is_found`"]
 fn freed_here() {
     start(0);
-    let stream = made(|stream| cuStreamCreate(stream, 1));
+    let stream = stream();
     let data = upload(&[0; 64]);
-    let slow = function(SLOW);
+    let slow = kernel(SLOW);
     for planted in [true, false] {
         // a copy to it, a copy from it, a kernel that has its address, memory that was registered
         for n in 0..4 {
@@ -227,9 +219,9 @@ fn freed_here() {
             let registered = n == 3;
             let memory: *mut u32 = if registered { own.as_mut_ptr() } else { pinned(64).as_mut_ptr() };
             if registered {
-                assert_eq!(cuMemHostRegister_v2(memory.cast(), 256, 0), 0);
+                ok(cuMemHostRegister_v2(memory.cast(), 256, 0));
             }
-            assert_eq!(launch(slow, 32, stream, &[data, 10_000]), 0);
+            ok(launch(slow, 32, stream, &[data, 10_000]));
             assert_eq!(
                 match n {
                     0 | 3 => cuMemcpyDtoHAsync_v2(memory.cast(), data, 256, stream),
@@ -239,9 +231,9 @@ fn freed_here() {
                 0
             );
             if !planted {
-                assert_eq!(cuStreamSynchronize(stream), 0);
+                ok(cuStreamSynchronize(stream));
             }
-            let free = if registered { cuMemHostUnregister } else { cuMemFreeHost };
+            let free = if registered { *cuMemHostUnregister } else { *cuMemFreeHost };
             assert_eq!(free(memory.cast()), 0);
             let expected: &[FindingKind] = if planted { &[FindingKind::FreedInUse] } else { &[] };
             let found = report();
@@ -251,8 +243,8 @@ fn freed_here() {
     }
     // other memory may be freed while work is pending
     let (used, unused) = (pinned(64), pinned(64));
-    assert_eq!(launch(slow, 32, stream, &[used.as_ptr() as u64, 10_000]), 0);
-    assert_eq!(cuMemFreeHost(unused.as_mut_ptr().cast()), 0);
+    ok(launch(slow, 32, stream, &[used.as_ptr() as u64, 10_000]));
+    ok(cuMemFreeHost(unused.as_mut_ptr().cast()));
     assert_eq!((cuStreamSynchronize(stream), report()), (0, Report::default()));
 }
 
@@ -268,11 +260,10 @@ fn memory_of_pools_that_is_used_out_of_order_is_found() {
 fn pools_here() {
     use FindingKind::{UseAfterFree, UseBeforeAllocation};
     start(0);
-    let new = || made(|stream| cuStreamCreate(stream, 1));
-    let add = function(ADD);
+    let add = kernel(ADD);
     let event_in = |stream| {
-        let event: Handle = made(|event| cuEventCreate(event, 2));
-        assert_eq!(cuEventRecord(event, stream), 0);
+        let event = event();
+        ok(cuEventRecord(event, stream));
         event
     };
     // Everything is waited for in truth, so that only the order that the program asked for counts.
@@ -282,16 +273,16 @@ fn pools_here() {
     // its end, and through a third stream.
     for by_kernel in [false, true] {
         for way in ["missing", "event", "host", "third", "query"] {
-            let (a, b, c) = (new(), new(), new());
+            let (a, b, c) = (stream(), stream(), stream());
             let memory = made(|address| cuMemAllocAsync(address, 64, a));
             settle();
             match way {
-                "event" => assert_eq!(cuStreamWaitEvent(b, event_in(a), 0), 0),
-                "host" => assert_eq!(cuStreamSynchronize(a), 0),
-                "query" => assert_eq!(cuStreamQuery(a), 0),
+                "event" => ok(cuStreamWaitEvent(b, event_in(a), 0)),
+                "host" => ok(cuStreamSynchronize(a)),
+                "query" => ok(cuStreamQuery(a)),
                 "third" => {
-                    assert_eq!(cuStreamWaitEvent(c, event_in(a), 0), 0);
-                    assert_eq!(cuStreamWaitEvent(b, event_in(c), 0), 0);
+                    ok(cuStreamWaitEvent(c, event_in(a), 0));
+                    ok(cuStreamWaitEvent(b, event_in(c), 0));
                 }
                 _ => {}
             }
@@ -310,31 +301,31 @@ fn pools_here() {
 
     // A release in another stream, with the wait for the use and without.
     for waits in [false, true] {
-        let (a, b) = (new(), new());
+        let (a, b) = (stream(), stream());
         let memory = made(|address| cuMemAllocAsync(address, 64, a));
         let allocated = event_in(a);
-        assert_eq!(cuMemsetD32Async(memory, 1, 4, a), 0);
-        assert_eq!(cuStreamWaitEvent(b, if waits { event_in(a) } else { allocated }, 0), 0);
+        ok(cuMemsetD32Async(memory, 1, 4, a));
+        ok(cuStreamWaitEvent(b, if waits { event_in(a) } else { allocated }, 0));
         settle();
         assert_eq!((cuMemFreeAsync(memory, b), cuCtxSynchronize()), (0, 0));
         assert_eq!(kinds(&report()), if waits { vec![] } else { vec![UseAfterFree] });
     }
 
     // A use that was submitted after the release, while the release is still to come.
-    let (a, b) = (new(), new());
+    let (a, b) = (stream(), stream());
     let memory = made(|address| cuMemAllocAsync(address, 64, a));
-    assert_eq!(cuStreamSynchronize(a), 0);
+    ok(cuStreamSynchronize(a));
     let gate = Gate::close(a);
-    assert_eq!(cuMemFreeAsync(memory, a), 0);
+    ok(cuMemFreeAsync(memory, a));
     assert_eq!((cuMemsetD32Async(memory, 1, 4, b), cuStreamSynchronize(b)), (0, 0));
     assert_eq!(kinds(&report()), [UseAfterFree]);
     gate.open();
-    assert_eq!(cuStreamSynchronize(a), 0);
+    ok(cuStreamSynchronize(a));
 
     // The legacy stream waits by itself, and is waited for.
-    let blocking = made(|stream| cuStreamCreate(stream, 0));
+    let blocking = blocking_stream();
     let memory = made(|address| cuMemAllocAsync(address, 64, blocking));
-    assert_eq!(cuMemsetD32_v2(memory, 1, 4), 0);
+    ok(cuMemsetD32_v2(memory, 1, 4));
     settle();
     assert_eq!((cuMemFreeAsync(memory, blocking), cuCtxSynchronize()), (0, 0));
     // Memory that is not of a pool is for all streams at once.
@@ -356,10 +347,10 @@ fn result_here() {
         assert_eq!(unsafe { word.cast::<u32>().read_volatile() }, 1);
     }
     start(0);
-    let stream = made(|stream| cuStreamCreate(stream, 1));
-    let (data, slow) = (upload(&[1; 4096]), function(SLOW));
-    let busy = || assert_eq!(launch(slow, 32, stream, &[data + 16000, 20_000]), 0);
-    let settled = || assert_eq!(cuStreamSynchronize(stream), 0);
+    let stream = stream();
+    let (data, slow) = (upload(&[1; 4096]), kernel(SLOW));
+    let busy = || ok(launch(slow, 32, stream, &[data + 16000, 20_000]));
+    let settled = || ok(cuStreamSynchronize(stream));
     // a word, the pages of a large allocation, managed memory
     let small = pinned(1).as_mut_ptr();
     let large = pinned(4096).as_mut_ptr();
@@ -367,7 +358,7 @@ fn result_here() {
     for (memory, count) in [(small, 1), (large, 4000), (managed, 1)] {
         for write in [false, true] {
             busy();
-            assert_eq!(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream), 0);
+            ok(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream));
             // SAFETY: there is a word, which the device writes at the same time: that is the mistake.
             unsafe { if write { memory.write_volatile(2) } else { assert_eq!(memory.read_volatile() & !3, 0) } };
             settled();
@@ -376,7 +367,7 @@ fn result_here() {
             assert_eq!(found.findings[0].address, memory as u64);
             // mended
             busy();
-            assert_eq!(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream), 0);
+            ok(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream));
             settled();
             // SAFETY: the device is done with it.
             assert_eq!(unsafe { memory.read_volatile() }, 1);
@@ -385,7 +376,7 @@ fn result_here() {
     }
     // A fill is a write too, and one in a thread of its own is found as well.
     busy();
-    assert_eq!(cuMemsetD32Async(small as u64, 1, 1, stream), 0);
+    ok(cuMemsetD32Async(small as u64, 1, 1, stream));
     let address = small as usize;
     // SAFETY: there is a word.
     std::thread::spawn(move || unsafe { (address as *const u32).read_volatile() }).join().unwrap();
@@ -394,24 +385,24 @@ fn result_here() {
     // No mistake: what the copy does not write, also in its last page; reading the source of a copy; memory that a kernel
     // uses while the host looks at it; a function in the order of the stream.
     busy();
-    assert_eq!(cuMemcpyDtoHAsync_v2(large.cast(), data, 4 * 1500, stream), 0);
+    ok(cuMemcpyDtoHAsync_v2(large.cast(), data, 4 * 1500, stream));
     // SAFETY: the device does not use this part.
     unsafe { large.add(1500).write_volatile(77) };
     settled();
     busy();
-    assert_eq!(cuMemcpyHtoDAsync_v2(data, small.cast(), 4, stream), 0);
+    ok(cuMemcpyHtoDAsync_v2(data, small.cast(), 4, stream));
     // SAFETY: nobody writes it.
     assert_eq!(unsafe { small.read_volatile() }, 1);
     settled();
-    assert_eq!(launch(slow, 32, stream, &[small as u64, 20_000]), 0);
+    ok(launch(slow, 32, stream, &[small as u64, 20_000]));
     // SAFETY: there is a word; the kernel stores whole words.
     while unsafe { small.read_volatile() } != 1 {
         std::thread::yield_now();
     }
     settled();
-    assert_eq!(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream), 0);
-    assert_eq!(cuLaunchHostFunc(stream, read, small.cast()), 0);
-    assert_eq!(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream), 0);
+    ok(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream));
+    ok(cuLaunchHostFunc(stream, read, small.cast()));
+    ok(cuMemcpyDtoHAsync_v2(small.cast(), data, 4, stream));
     settled();
     // SAFETY: the device does not use this part.
     assert_eq!((unsafe { large.add(1500).read_volatile() }, report()), (77, Report::default()));
@@ -432,7 +423,7 @@ fn other_faults_are_as_they_were() {
 fn fault_here() {
     start(0);
     let memory = pinned(1);
-    assert_eq!(cuMemFreeHost(memory.as_mut_ptr().cast()), 0);
+    ok(cuMemFreeHost(memory.as_mut_ptr().cast()));
     // SAFETY: there is none: nothing is mapped at this address, and the process ends.
     unsafe { (8 as *const u32).read_volatile() };
 }
@@ -450,16 +441,16 @@ fn kernels_are_checked_for_what_they_read() {
 #[ignore = "run by `kernels_are_checked_for_what_they_read`"]
 fn initialised_here() {
     start(0);
-    let add = function(ADD);
+    let add = kernel(ADD);
     let run = |memory| (launch(add, 4, 0, &[memory, 1]), cuCtxSynchronize());
     let new = || made(|address| cuMemAlloc_v2(address, 16));
     // written by a fill, by the host, by a kernel, and by copies of these
     let (filled, uploaded, copied) = (new(), upload(&[1, 2, 3, 4]), new());
-    assert_eq!(cuMemsetD32_v2(filled, 3, 4), 0);
+    ok(cuMemsetD32_v2(filled, 3, 4));
     assert_eq!((run(filled), run(uploaded), run(uploaded)), ((0, 0), (0, 0), (0, 0)));
     assert_eq!((cuMemcpyDtoD_v2(copied, uploaded, 16), run(copied)), (0, (0, 0)));
     assert_eq!(download(copied, 4), [4, 5, 6, 7]);
     // A copy of what nothing has written is not written, and reading it is an error.
-    assert_eq!(cuMemcpyDtoD_v2(copied + 4, new(), 4), 0);
+    ok(cuMemcpyDtoD_v2(copied + 4, new(), 4));
     assert_eq!(run(copied), (0, 719));
 }

@@ -7,12 +7,6 @@ use std::ptr::null_mut;
 
 use cuda::*;
 
-const INVALID_VALUE: u32 = 1;
-const NOT_INITIALIZED: u32 = 3;
-const INVALID_DEVICE: u32 = 101;
-const INVALID_CONTEXT: u32 = 201;
-const ILLEGAL_ADDRESS: u32 = 700;
-
 const DEVICES: (&str, &str) = ("WARPWRIGHT_EMULATOR_DEVICES", "sm_90:64, sm_75:32,sm_86");
 
 fn attribute(number: i32, device: i32) -> i32 {
@@ -21,7 +15,7 @@ fn attribute(number: i32, device: i32) -> i32 {
 
 fn name(device: i32) -> String {
     let mut text = [1 as c_char; 100];
-    assert_eq!(cuDeviceGetName(text.as_mut_ptr(), 100, device), 0);
+    ok(cuDeviceGetName(text.as_mut_ptr(), 100, device));
     // SAFETY: the text ends in NUL.
     unsafe { CStr::from_ptr(text.as_ptr()) }.to_str().unwrap().to_owned()
 }
@@ -29,7 +23,7 @@ fn name(device: i32) -> String {
 #[test]
 fn there_is_one_device_unless_more_are_asked_for() {
     start(0);
-    assert_eq!(made(cuDeviceGetCount), 1);
+    assert_eq!(made(|count| cuDeviceGetCount(count)), 1);
     assert_eq!((attribute(75, 0), attribute(76, 0), attribute(16, 0)), (9, 0, 132));
     assert_eq!(made(|bytes| cuDeviceTotalMem_v2(bytes, 0)), 16 << 30);
     assert_eq!((cuDeviceGet(&mut 0, 1), cuDeviceGet(&mut 0, -1)), (INVALID_DEVICE, INVALID_DEVICE));
@@ -38,7 +32,7 @@ fn there_is_one_device_unless_more_are_asked_for() {
     // every attribute of CUDA 13.0 has an answer
     (1..=147).for_each(|number| assert!(attribute(number, 0) >= -1));
     let mut short = [1 as c_char; 4];
-    assert_eq!(cuDeviceGetName(short.as_mut_ptr(), 4, 0), 0);
+    ok(cuDeviceGetName(short.as_mut_ptr(), 4, 0));
     assert_eq!(short[3], 0);
     assert_eq!(cuDeviceGetName(short.as_mut_ptr(), 0, 0), INVALID_VALUE);
 }
@@ -51,8 +45,8 @@ fn devices_differ() {
 #[test]
 #[ignore = "run by `devices_differ`"]
 fn devices_differ_here() {
-    assert_eq!(cuInit(0), 0);
-    assert_eq!(made(cuDeviceGetCount), 3);
+    ok(cuInit(0));
+    assert_eq!(made(|count| cuDeviceGetCount(count)), 3);
     assert_eq!([0, 1, 2].map(|device| attribute(75, device) * 10 + attribute(76, device)), [90, 75, 86]);
     // shared memory of a multiprocessor and of a block, threads and blocks of a multiprocessor, clusters
     assert_eq!([81, 97, 39, 106, 120].map(|number| attribute(number, 1)), [65536, 65536, 1024, 16, 0]);
@@ -64,7 +58,7 @@ fn devices_differ_here() {
     assert!(uuid(0) != uuid(1) && uuid(1) != uuid(2) && uuid(0) != uuid(2));
     for device in 0..3 {
         let mut text = [0 as c_char; 16];
-        assert_eq!(cuDeviceGetPCIBusId(text.as_mut_ptr(), 16, device), 0);
+        ok(cuDeviceGetPCIBusId(text.as_mut_ptr(), 16, device));
         assert_eq!(made(|found| cuDeviceGetByPCIBusId(found, text.as_ptr())), device);
         assert_eq!(attribute(33, device), device + 1);
     }
@@ -89,7 +83,7 @@ fn devices_differ_here() {
     start(0);
     let large = made(|address| cuMemAlloc_v2(address, 33 << 20));
     let mut total = 0;
-    assert_eq!(made(|free| cuMemGetInfo_v2(free, &raw mut total)), 31 << 20);
+    assert_eq!(made(|free| cuMemGetInfo_v2(free, &mut total)), 31 << 20);
     assert_eq!((total, cuMemFree_v2(large)), (64 << 20, 0));
 }
 
@@ -111,13 +105,13 @@ fn memory_is_of_one_device_here() {
     assert_eq!(made(|value| cuDeviceGetP2PAttribute(value, 2, 0, 1)), 1);
     assert_eq!(cuDeviceGetP2PAttribute(&mut 0, 2, 0, 0), INVALID_DEVICE);
     // copies need no access
-    assert_eq!(cuMemcpyPeer(there, other, here, context, 8), 0);
+    ok(cuMemcpyPeer(there, other, here, context, 8));
     assert_eq!(download(there, 4), [5, 6, 3, 4]);
-    assert_eq!(cuMemcpyPeerAsync(here, context, there + 8, other, 8, 0), 0);
+    ok(cuMemcpyPeerAsync(here, context, there + 8, other, 8, 0));
     assert_eq!(download(here, 4), [3, 4, 7, 8]);
     assert_eq!(cuMemcpyPeer(there, 12345, here, context, 8), INVALID_CONTEXT);
     // kernels do
-    let add = function(ADD);
+    let add = kernel(ADD);
     assert_eq!(cuCtxEnablePeerAccess(other, 1), INVALID_VALUE);
     assert_eq!(cuCtxEnablePeerAccess(context, 0), INVALID_DEVICE);
     assert_eq!((cuCtxEnablePeerAccess(other, 0), cuCtxEnablePeerAccess(other, 0)), (0, 704));
@@ -131,12 +125,12 @@ fn memory_is_of_one_device_here() {
     assert_eq!(cuMemsetD32_v2(here, 0, 1), ILLEGAL_ADDRESS);
     start(1);
     assert_eq!(download(there, 4), [15, 16, 13, 14]);
-    assert_eq!((launch(function(ADD), 4, 0, &[there, 1]), cuCtxSynchronize()), (0, 0));
+    assert_eq!((launch(kernel(ADD), 4, 0, &[there, 1]), cuCtxSynchronize()), (0, 0));
     // a reset makes it usable again
-    assert_eq!(cuDevicePrimaryCtxReset_v2(0), 0);
+    ok(cuDevicePrimaryCtxReset_v2(0));
     start(0);
     let again = upload(&[1]);
-    assert_eq!((launch(function(ADD), 1, 0, &[again, 1]), download(again, 1)), (0, vec![2]));
+    assert_eq!((launch(kernel(ADD), 1, 0, &[again, 1]), download(again, 1)), (0, vec![2]));
 }
 
 #[test]
@@ -161,7 +155,7 @@ fn nothing_works_before_it_is_initialised() {
 #[test]
 #[ignore = "run by `nothing_works_before_it_is_initialised`"]
 fn not_initialised_here() {
-    assert_eq!(made(cuDriverGetVersion), 13000);
+    assert_eq!(made(|version| cuDriverGetVersion(version)), 13000);
     assert_eq!(cuDeviceGetCount(&mut 0), NOT_INITIALIZED);
     assert_eq!(cuDeviceGet(&mut 0, 0), NOT_INITIALIZED);
     assert_eq!(cuDeviceGetAttribute(&mut 0, 1, 0), NOT_INITIALIZED);
@@ -171,7 +165,7 @@ fn not_initialised_here() {
     assert_eq!(cuMemAlloc_v2(&mut 0, 4), NOT_INITIALIZED);
     assert_eq!(cuStreamCreate(&mut 0, 0), NOT_INITIALIZED);
     assert_eq!(cuInit(1), INVALID_VALUE);
-    assert_eq!(cuInit(0), 0);
+    ok(cuInit(0));
     // initialised, but without a context
     assert_eq!(made(|context: *mut Handle| cuCtxGetCurrent(context)), 0);
     assert_eq!(cuMemAlloc_v2(&mut 0, 4), INVALID_CONTEXT);
@@ -183,7 +177,7 @@ fn not_initialised_here() {
 fn contexts_are_on_a_stack_for_each_thread() {
     let primary = start(0);
     let current = || made(|context: *mut Handle| cuCtxGetCurrent(context));
-    let one = made(|context| cuCtxCreate_v2(context, 0, 0));
+    let one = context();
     let two = made(|context| cuCtxCreate_v4(context, null_mut(), 0, 0));
     assert_eq!(current(), two);
     std::thread::spawn(move || {
@@ -197,11 +191,11 @@ fn contexts_are_on_a_stack_for_each_thread() {
     let id = |context| made(|id| cuCtxGetId(context, id));
     assert!(id(one) != id(two) && id(one) == id(0) && id(primary) != id(one));
     // objects are of one context
-    let (stream, memory) = (made(|stream| cuStreamCreate(stream, 0)), upload(&[1]));
-    let event = made(|event| cuEventCreate(event, 0));
+    let (stream, memory) = (blocking_stream(), upload(&[1]));
+    let event = timed_event();
     assert_eq!((cuCtxSetCurrent(two), cuEventRecord(event, 0)), (0, 400));
     assert_eq!(download(memory, 1), [1]);
-    assert_eq!(cuCtxDestroy_v2(one), 0);
+    ok(cuCtxDestroy_v2(one));
     assert_eq!((cuStreamQuery(stream), cuEventQuery(event)), (400, 400));
     assert_eq!(cuMemFree_v2(memory), INVALID_VALUE);
     assert_eq!((cuCtxSetCurrent(one), cuCtxPushCurrent_v2(one), cuCtxDestroy_v2(one)), (201, 201, 201));
@@ -223,16 +217,16 @@ fn a_primary_context_is_counted() {
 #[test]
 #[ignore = "run by `a_primary_context_is_counted`"]
 fn primary_here() {
-    assert_eq!(cuInit(0), 0);
+    ok(cuInit(0));
     let state = || {
         let mut flags = 99;
-        (made(|active| cuDevicePrimaryCtxGetState(0, &raw mut flags, active)), flags)
+        (made(|active| cuDevicePrimaryCtxGetState(0, &mut flags, active)), flags)
     };
     assert_eq!((state(), cuDevicePrimaryCtxRelease_v2(0)), ((0, 0), INVALID_CONTEXT));
     assert_eq!((cuDevicePrimaryCtxSetFlags_v2(0, 4), state()), (0, (0, 4)));
     let context = start(0);
     assert_eq!(start(0), context);
-    assert_eq!((state(), made(cuCtxGetFlags)), ((1, 4), 4));
+    assert_eq!((state(), made(|flags| cuCtxGetFlags(flags))), ((1, 4), 4));
     assert_eq!(cuDevicePrimaryCtxSetFlags_v2(0, 0x100), INVALID_VALUE);
     assert_eq!((cuDevicePrimaryCtxRelease_v2(0), state().0), (0, 1));
     assert_eq!((cuDevicePrimaryCtxRelease_v2(0), state().0), (0, 0));
@@ -249,39 +243,39 @@ fn primary_here() {
 #[test]
 fn a_context_remembers_what_it_is_told() {
     start(0);
-    let context = made(|context| cuCtxCreate_v2(context, 0, 0));
+    let context = context();
     let limit = |number| made(|value| cuCtxGetLimit(value, number));
     assert_eq!((limit(0), limit(1), limit(2)), (1024, 1 << 20, 8 << 20));
     assert_eq!((cuCtxSetLimit(1, 4 << 20), limit(1)), (0, 4 << 20));
     assert_eq!((cuCtxSetLimit(0, 1 << 30), limit(0)), (INVALID_VALUE, 1024));
     assert_eq!((cuCtxSetLimit(99, 1), cuCtxGetLimit(&mut 0, -1)), (215, 215));
-    assert_eq!((cuCtxSetCacheConfig(2), made(cuCtxGetCacheConfig)), (0, 2));
+    assert_eq!((cuCtxSetCacheConfig(2), made(|config| cuCtxGetCacheConfig(config))), (0, 2));
     assert_eq!(cuCtxSetCacheConfig(4), INVALID_VALUE);
-    assert_eq!(made(cuCtxGetDevice), 0);
-    assert_eq!(cuCtxDestroy_v2(context), 0);
+    assert_eq!(made(|device| cuCtxGetDevice(device)), 0);
+    ok(cuCtxDestroy_v2(context));
 }
 
 #[test]
 fn every_code_has_a_name_and_a_text() {
-    let text = |get: fn(u32, *mut *const c_char) -> u32, code| {
+    let text = |get: extern "C" fn(u32, *mut *const c_char) -> u32, code| {
         let mut text = std::ptr::null();
         // SAFETY: the text of a code that there is ends in NUL.
-        (get(code, &raw mut text) == 0).then(|| unsafe { CStr::from_ptr(text) }.to_str().unwrap().to_owned())
+        (get(code, &mut text) == 0).then(|| unsafe { CStr::from_ptr(text) }.to_str().unwrap().to_owned())
     };
-    let known: Vec<u32> = (0..2000).filter(|&code| text(cuGetErrorName, code).is_some()).collect();
+    let known: Vec<u32> = (0..2000).filter(|&code| text(*cuGetErrorName, code).is_some()).collect();
     // the numbers of `cuda.h` of CUDA 13.0
     let mut expected: Vec<u32> = (0..=8).chain([34, 36, 46, 47, 100, 101, 102]).chain(200..=202).collect();
     expected.extend((205..=227).chain(300..=304).chain(400..=402).chain([500, 600]).chain(700..=705).chain(708..=721));
     expected.extend((800..=812).chain(900..=917).chain([999]));
     assert_eq!(known, expected);
     for code in known {
-        let name = text(cuGetErrorName, code).unwrap();
+        let name = text(*cuGetErrorName, code).unwrap();
         assert!(name == "CUDA_SUCCESS" || name.starts_with("CUDA_ERROR_"), "{name}");
-        assert!(!text(cuGetErrorString, code).unwrap().is_empty());
+        assert!(!text(*cuGetErrorString, code).unwrap().is_empty());
     }
-    assert_eq!(text(cuGetErrorName, 700).unwrap(), "CUDA_ERROR_ILLEGAL_ADDRESS");
-    assert_eq!(text(cuGetErrorString, 2).unwrap(), "out of memory");
-    assert_eq!((text(cuGetErrorName, 1000), text(cuGetErrorString, 9)), (None, None));
+    assert_eq!(text(*cuGetErrorName, 700).unwrap(), "CUDA_ERROR_ILLEGAL_ADDRESS");
+    assert_eq!(text(*cuGetErrorString, 2).unwrap(), "out of memory");
+    assert_eq!((text(*cuGetErrorName, 1000), text(*cuGetErrorString, 9)), (None, None));
 }
 
 #[test]
@@ -289,7 +283,7 @@ fn functions_are_found_by_version() {
     start(0);
     let look = |name: &CStr, version, flags| {
         let (mut function, mut status) = (null_mut(), 9);
-        let code = cuGetProcAddress_v2(name.as_ptr(), &raw mut function, version, flags, &raw mut status);
+        let code = cuGetProcAddress_v2(name.as_ptr(), &mut function, version, flags, &mut status);
         (code, function, status)
     };
     let here = |name| (0, symbol(name).unwrap(), 0);
@@ -306,10 +300,10 @@ fn functions_are_found_by_version() {
     assert_eq!(look(c"cuNothing", 13000, 0), (500, null_mut(), 1));
     assert_eq!(look(c"cuMemAlloc", 13000, 4).0, INVALID_VALUE);
     let mut function = null_mut();
-    assert_eq!(cuGetProcAddress(c"cuInit".as_ptr(), &raw mut function, 13000, 0), 0);
+    ok(cuGetProcAddress(c"cuInit".as_ptr(), &mut function, 13000, 0));
     assert_eq!(Some(function), symbol("cuInit"));
-    assert_eq!(cuGetProcAddress(std::ptr::null(), &raw mut function, 13000, 0), INVALID_VALUE);
+    assert_eq!(cuGetProcAddress(std::ptr::null(), &mut function, 13000, 0), INVALID_VALUE);
     let mut table = std::ptr::dangling();
-    assert_eq!(cuGetExportTable(&raw mut table, &[0; 16]), 500);
+    assert_eq!(cuGetExportTable(&mut table, &[0; 16]), 500);
     assert!(table.is_null());
 }

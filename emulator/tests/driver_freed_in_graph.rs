@@ -1,34 +1,27 @@
 //! Graphs that are launched with memory that was freed are reported, and their mended twins are not.
 
-#[macro_use]
-mod common {
-    #[macro_use]
-    pub mod driver;
-}
+mod cuda;
 
 use std::ptr::null;
 
-use common::driver::*;
+use cuda::*;
 use warpwright_emulator::checks::{Checks, FindingKind};
-use warpwright_emulator::driver::{Choice, Selected, select};
 
-fn start() -> Selected {
-    let selected = select(Choice::Emulator).unwrap();
-    assert!(selected.set_checks(Checks { freed_in_graph: true, ..Checks::NONE }));
-    selected
+fn check() {
+    assert!(SELECTED.set_checks(Checks { freed_in_graph: true, ..Checks::NONE }));
 }
 
 /// What is found of memory that begins at `address`, once all work is done.
-fn found(selected: &Selected, address: u64) -> Vec<String> {
+fn found(address: u64) -> Vec<String> {
     // The work may have failed: what names freed memory may use it.
-    let _ = cu!(cuCtxSynchronize());
-    let report = selected.report().unwrap();
+    let _ = cuCtxSynchronize();
+    let report = SELECTED.report().unwrap();
     report.of(FindingKind::FreedInGraph).filter(|found| found.address == address).map(ToString::to_string).collect()
 }
 
 #[test]
 fn freed_memory_is_found_in_nodes_of_every_kind() {
-    let selected = start();
+    check();
     for kind in ["kernel", "memset", "memcpy"] {
         // the second time the graph is mended: it is updated before its memory is freed
         for mended in [false, true] {
@@ -47,53 +40,52 @@ fn freed_memory_is_found_in_nodes_of_every_kind() {
                 };
                 match kind {
                     "kernel" => drop(kernel_node(graph, &[], function(module, "put"), memory + 4, 1)),
-                    "memset" => ok!(cuGraphAddMemsetNode(&mut node, graph, null(), 0, &fill, context)),
-                    _ => ok!(cuGraphAddMemcpyNode(&mut node, graph, null(), 0, &copy, context)),
+                    "memset" => ok(cuGraphAddMemsetNode(&mut node, graph, null(), 0, &fill, context)),
+                    _ => ok(cuGraphAddMemcpyNode(&mut node, graph, null(), 0, &copy, context)),
                 }
                 graph
             };
             let executable = instantiate(build(old));
             let stream = stream();
-            ok!(cuGraphLaunch(executable, stream));
-            ok!(cuStreamSynchronize(stream));
+            ok(cuGraphLaunch(executable, stream));
+            ok(cuStreamSynchronize(stream));
             if mended {
                 let mut result = UpdateResult { result: 9, padding: 0, node: 0, from: 0 };
-                ok!(cuGraphExecUpdate_v2(executable, build(new), &mut result));
+                ok(cuGraphExecUpdate_v2(executable, build(new), &mut result));
             }
-            ok!(cuMemFree_v2(old));
-            ok!(cuGraphLaunch(executable, stream));
-            let found = found(&selected, old);
+            ok(cuMemFree_v2(old));
+            ok(cuGraphLaunch(executable, stream));
+            let found = found(old);
             assert_eq!(found.len(), usize::from(!mended), "{kind}: {found:?}");
             if let [found] = &found[..] {
                 let named = if kind == "kernel" { "parameter 0 of kernel `put`" } else { kind };
                 let named = if kind == "memcpy" { "a copy to" } else { named };
                 assert!(found.contains(named) && found.contains("16 bytes"), "{found}");
             }
-            assert_eq!(cu!(cuCtxSynchronize()), if mended { SUCCESS } else { 700 });
+            assert_eq!(cuCtxSynchronize(), if mended { SUCCESS } else { ILLEGAL_ADDRESS });
         }
     }
 }
 
 #[test]
 fn memory_that_is_freed_in_the_order_of_the_stream_is_found_too() {
-    let selected = start();
+    check();
     for mended in [false, true] {
         context();
         let put = function(module(PTX), "put");
         let (stream, graph) = (stream(), graph());
-        let mut memory = 0;
-        ok!(cuMemAllocAsync(&mut memory, 64, stream));
+        let memory = made(|memory| cuMemAllocAsync(memory, 64, stream));
         let node = kernel_node(graph, &[], put, memory, 1);
         let executable = instantiate(graph);
-        ok!(cuGraphLaunch(executable, stream));
-        ok!(cuMemFreeAsync(memory, stream));
+        ok(cuGraphLaunch(executable, stream));
+        ok(cuMemFreeAsync(memory, stream));
         if mended {
             // A node that is left out names nothing.
-            ok!(cuGraphNodeSetEnabled(executable, node, 0));
+            ok(cuGraphNodeSetEnabled(executable, node, 0));
         }
-        ok!(cuGraphLaunch(executable, stream));
-        let found = found(&selected, memory);
+        ok(cuGraphLaunch(executable, stream));
+        let found = found(memory);
         assert_eq!(found.len(), usize::from(!mended), "{found:?}");
-        assert_eq!(cu!(cuCtxSynchronize()), if mended { SUCCESS } else { 700 });
+        assert_eq!(cuCtxSynchronize(), if mended { SUCCESS } else { ILLEGAL_ADDRESS });
     }
 }

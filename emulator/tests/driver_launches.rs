@@ -1,15 +1,11 @@
 //! Launches and functions through the driver API: attributes, clusters, cooperative grids, occupancy.
 
-#[macro_use]
-mod common {
-    #[macro_use]
-    pub mod driver;
-}
+mod cuda;
 
 use std::ffi::c_void;
 use std::ptr::{null, null_mut};
 
-use common::driver::*;
+use cuda::*;
 
 /// `clusters` writes the blocks of a cluster, `fixed` has clusters of two in its code, `bound` takes blocks of at most
 /// 128 threads, `shared` has 4096 bytes.
@@ -40,23 +36,22 @@ const KERNELS: &str = "
 }
 ";
 
-fn kernel(name: &str) -> H {
+fn kernel(name: &str) -> Handle {
     function(module(KERNELS), name)
 }
 
-fn attribute(function: H, attribute: i32) -> i32 {
+fn attribute(function: Handle, attribute: i32) -> i32 {
     let mut value = -99;
-    ok!(cuFuncGetAttribute(&mut value, attribute, function));
+    ok(cuFuncGetAttribute(&mut value, attribute, function));
     value
 }
 
 /// Launches with attributes.
-fn launch_ex(function: H, blocks: u32, threads: u32, memory: u64, attributes: &[Attribute]) -> Code {
-    let mut arguments = Arguments::new(memory, 0);
+fn launch_ex(function: Handle, blocks: u32, threads: u32, memory: u64, attributes: &[Attribute]) -> Code {
     let (list, count) = (attributes.as_ptr(), attributes.len() as u32);
     let (grid, block) = ([blocks, 1, 1], [threads, 1, 1]);
     let config = LaunchConfig { grid, block, shared: 0, stream: 0, attributes: list, count };
-    cu!(cuLaunchKernelEx(&config, function, arguments.as_ptr(), null_mut()))
+    cuLaunchKernelEx(&config, function, Arguments::new(&[memory, 0]).as_ptr(), null_mut())
 }
 
 #[test]
@@ -70,8 +65,8 @@ fn functions_have_attributes() {
     assert_eq!([8, 9, 10, 11, 14, 15].map(|number| attribute(bound, number)), [48 << 10, -1, 0, 0, 0, 0]);
     assert_eq!([10, 11, 12, 13].map(|number| attribute(fixed, number)), [1, 2, 1, 1]);
     let mut value = 0;
-    assert_eq!(cu!(cuFuncGetAttribute(&mut value, 16, bound)), INVALID_VALUE);
-    let set = |function, number, value| cu!(cuFuncSetAttribute(function, number, value));
+    assert_eq!(cuFuncGetAttribute(&mut value, 16, bound), INVALID_VALUE);
+    let set = |function, number, value| cuFuncSetAttribute(function, number, value);
     assert_eq!(set(shared, 8, (227 << 10) - 4096), SUCCESS);
     assert_eq!(set(shared, 8, (227 << 10) - 4095), INVALID_VALUE);
     assert_eq!(attribute(shared, 8), (227 << 10) - 4096);
@@ -84,9 +79,9 @@ fn functions_have_attributes() {
     assert_eq!(set(bound, 0, 64), INVALID_VALUE);
     assert_eq!(set(fixed, 11, 4), NOT_PERMITTED);
     assert_eq!(set(bound, 16, 0), INVALID_VALUE);
-    ok!(cuFuncSetCacheConfig(bound, 3));
-    ok!(cuFuncSetSharedMemConfig(bound, 2));
-    assert_eq!(cu!(cuFuncSetCacheConfig(bound, 4)), INVALID_VALUE);
+    ok(cuFuncSetCacheConfig(bound, 3));
+    ok(cuFuncSetSharedMemConfig(bound, 2));
+    assert_eq!(cuFuncSetCacheConfig(bound, 4), INVALID_VALUE);
 }
 
 #[test]
@@ -95,9 +90,8 @@ fn launches_are_checked() {
     let bound = kernel("bound");
     let memory = upload(&[0; 8]);
     let launch = |blocks: [u32; 3], threads: [u32; 3], shared| {
-        let mut arguments = Arguments::new(memory, 0);
         let ([x, y, z], [a, b, c]) = (blocks, threads);
-        cu!(cuLaunchKernel(bound, x, y, z, a, b, c, shared, 0, arguments.as_ptr(), null_mut()))
+        cuLaunchKernel(bound, x, y, z, a, b, c, shared, 0, Arguments::new(&[memory, 0]).as_ptr(), null_mut())
     };
     assert_eq!(launch([1; 3], [128, 1, 1], 48 << 10), SUCCESS);
     for (blocks, threads, shared) in [
@@ -116,32 +110,32 @@ fn launches_are_checked() {
     let mut buffer = [memory, 77];
     let mut size = 12usize;
     let mut extra: [*mut c_void; 5] = [key(1), buffer.as_mut_ptr().cast(), key(2), (&raw mut size).cast(), null_mut()];
-    ok!(cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, null_mut(), extra.as_mut_ptr()));
-    assert_eq!(download(memory, 1), [77]);
-    let mut arguments = Arguments::new(memory, 0);
-    let both = cu!(cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, arguments.as_ptr(), extra.as_mut_ptr()));
-    let neither = cu!(cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, null_mut(), null_mut()));
+    ok(cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, null_mut(), extra.as_mut_ptr()));
+    assert_eq!(results(memory, 1), [77]);
+    let mut arguments = Arguments::new(&[memory, 0]);
+    let both = cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, arguments.as_ptr(), extra.as_mut_ptr());
+    let neither = cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, null_mut(), null_mut());
     size = 11;
     extra[3] = (&raw mut size).cast();
-    let few = cu!(cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, null_mut(), extra.as_mut_ptr()));
+    let few = cuLaunchKernel(put, 1, 1, 1, 1, 1, 1, 0, 0, null_mut(), extra.as_mut_ptr());
     assert_eq!([both, neither, few], [INVALID_VALUE; 3]);
     // as it was before
-    ok!(cuFuncSetBlockShape(put, 1, 1, 1));
-    ok!(cuFuncSetSharedSize(put, 16));
-    assert_eq!(cu!(cuLaunch(put)), INVALID_VALUE);
-    ok!(cuParamSetv(put, 0, (&raw const memory).cast(), 8));
-    ok!(cuParamSeti(put, 8, 78));
-    ok!(cuParamSetSize(put, 12));
-    ok!(cuLaunch(put));
-    assert_eq!(download(memory, 1), [78]);
+    ok(cuFuncSetBlockShape(put, 1, 1, 1));
+    ok(cuFuncSetSharedSize(put, 16));
+    assert_eq!(cuLaunch(put), INVALID_VALUE);
+    ok(cuParamSetv(put, 0, (&raw const memory).cast(), 8));
+    ok(cuParamSeti(put, 8, 78));
+    ok(cuParamSetSize(put, 12));
+    ok(cuLaunch(put));
+    assert_eq!(results(memory, 1), [78]);
     let mut add = [memory, 0];
     let adder = function(module(PTX), "add");
     add[1] = 2;
-    ok!(cuFuncSetBlockShape(adder, 4, 1, 1));
-    ok!(cuParamSetv(adder, 0, add.as_ptr().cast(), 12));
-    ok!(cuLaunchGrid(adder, 3, 2));
-    assert_eq!(download(memory, 1), [78 + 4 * 3 * 2 * 2]);
-    assert_eq!(cu!(cuFuncSetBlockShape(adder, 0, 1, 1)), INVALID_VALUE);
+    ok(cuFuncSetBlockShape(adder, 4, 1, 1));
+    ok(cuParamSetv(adder, 0, add.as_ptr().cast(), 12));
+    ok(cuLaunchGrid(adder, 3, 2));
+    assert_eq!(results(memory, 1), [78 + 4 * 3 * 2 * 2]);
+    assert_eq!(cuFuncSetBlockShape(adder, 0, 1, 1), INVALID_VALUE);
 }
 
 #[test]
@@ -151,14 +145,14 @@ fn clusters_have_rules() {
     let memory = upload(&[0; 32]);
     let of = |x, y, z| [Attribute::new(4, &[x, y, z])];
     assert_eq!(launch_ex(clusters, 8, 1, memory, &of(4, 1, 1)), SUCCESS);
-    assert_eq!(download(memory, 8), [40, 41, 42, 43, 40, 41, 42, 43]);
+    assert_eq!(results(memory, 8), [40, 41, 42, 43, 40, 41, 42, 43]);
     assert_eq!(launch_ex(clusters, 8, 1, memory, &[]), SUCCESS);
-    assert_eq!(download(memory, 8), [10; 8]);
+    assert_eq!(results(memory, 8), [10; 8]);
     // not whole clusters; a dimension of none; more blocks than everywhere, which may be allowed
     assert_eq!(launch_ex(clusters, 7, 1, memory, &of(4, 1, 1)), INVALID_VALUE);
     assert_eq!(launch_ex(clusters, 8, 1, memory, &of(4, 0, 1)), INVALID_VALUE);
     assert_eq!(launch_ex(clusters, 16, 1, memory, &of(16, 1, 1)), INVALID_CLUSTER_SIZE);
-    ok!(cuFuncSetAttribute(clusters, 14, 1));
+    ok(cuFuncSetAttribute(clusters, 14, 1));
     assert_eq!(launch_ex(clusters, 16, 1, memory, &of(16, 1, 1)), SUCCESS);
     assert_eq!(launch_ex(clusters, 32, 1, memory, &of(32, 1, 1)), INVALID_CLUSTER_SIZE);
     // what the code says, or what was set, is kept to
@@ -166,12 +160,12 @@ fn clusters_have_rules() {
     assert_eq!(launch_ex(fixed, 3, 1, memory, &[]), INVALID_VALUE);
     assert_eq!(launch_ex(fixed, 4, 1, memory, &of(2, 1, 1)), SUCCESS);
     assert_eq!(launch_ex(fixed, 4, 1, memory, &of(4, 1, 1)), INVALID_CLUSTER_SIZE);
-    ok!(cuFuncSetAttribute(clusters, 11, 2));
+    ok(cuFuncSetAttribute(clusters, 11, 2));
     assert_eq!(launch_ex(clusters, 8, 1, memory, &[]), INVALID_CLUSTER_SIZE);
-    ok!(cuFuncSetAttribute(clusters, 12, 1));
-    ok!(cuFuncSetAttribute(clusters, 13, 1));
+    ok(cuFuncSetAttribute(clusters, 12, 1));
+    ok(cuFuncSetAttribute(clusters, 13, 1));
     assert_eq!(launch_ex(clusters, 4, 1, memory, &[]), SUCCESS);
-    assert_eq!(download(memory, 4), [20, 21, 20, 21]);
+    assert_eq!(results(memory, 4), [20, 21, 20, 21]);
 }
 
 #[test]
@@ -192,15 +186,14 @@ fn attributes_of_launches_are_checked() {
     };
     assert_eq!((preferred(&[4, 1, 1]), preferred(&[3, 1, 1])), (SUCCESS, INVALID_VALUE));
     // events of a launch: they cannot be timed, and are done when the kernel is
-    let (event, mut timed) = (event(), 0);
-    ok!(cuEventCreate(&mut timed, 0));
+    let (event, timed) = (event(), timed_event());
     for id in [7, 12] {
-        let of = |event: H, flags| one(id, &[event as u32, (event >> 32) as u32, flags, 0]);
+        let of = |event: Handle, flags| one(id, &[event as u32, (event >> 32) as u32, flags, 0]);
         assert_eq!((of(event, 0), of(timed, 0), of(event, 2)), (SUCCESS, INVALID_VALUE, INVALID_VALUE));
-        assert_eq!(of(H::MAX, 0), INVALID_HANDLE);
-        ok!(cuEventSynchronize(event));
+        assert_eq!(of(Handle::MAX, 0), INVALID_HANDLE);
+        ok(cuEventSynchronize(event));
     }
-    assert_eq!(cu!(cuLaunchKernelEx(null(), clusters, null_mut(), null_mut())), INVALID_VALUE);
+    assert_eq!(cuLaunchKernelEx(null(), clusters, null_mut(), null_mut()), INVALID_VALUE);
 }
 
 #[test]
@@ -209,11 +202,10 @@ fn cooperative_grids_have_to_fit() {
     let shared = kernel("shared");
     let memory = upload(&[0; 8]);
     let launch = |blocks, threads| {
-        let mut arguments = Arguments::new(memory, 0);
-        cu!(cuLaunchCooperativeKernel(shared, blocks, 1, 1, threads, 1, 1, 0, 0, arguments.as_ptr()))
+        cuLaunchCooperativeKernel(shared, blocks, 1, 1, threads, 1, 1, 0, 0, Arguments::new(&[memory, 0]).as_ptr())
     };
     let (mut blocks, mut multiprocessors) = (0, 0);
-    ok!(cuOccupancyMaxActiveBlocksPerMultiprocessor(&mut blocks, shared, 1024, 0));
+    ok(cuOccupancyMaxActiveBlocksPerMultiprocessor(&mut blocks, shared, 1024, 0));
     // 2048 threads of a multiprocessor
     assert_eq!(blocks, 2);
     while launch(multiprocessors * 2 + 2, 1024) == SUCCESS {
@@ -221,7 +213,7 @@ fn cooperative_grids_have_to_fit() {
     }
     assert_eq!(multiprocessors, 132);
     assert_eq!(launch(multiprocessors * 2 + 1, 1024), COOPERATIVE_LAUNCH_TOO_LARGE);
-    assert_eq!(cu!(cuLaunchCooperativeKernelMultiDevice(null_mut(), 1, 0)), NOT_SUPPORTED);
+    assert_eq!(cuLaunchCooperativeKernelMultiDevice(null_mut(), 1, 0), NOT_SUPPORTED);
 }
 
 #[test]
@@ -230,7 +222,7 @@ fn occupancy_follows_from_threads_and_shared_memory() {
     let (bound, shared) = (kernel("bound"), kernel("shared"));
     let blocks = |function, threads, dynamic| {
         let mut blocks = -1;
-        let code = cu!(cuOccupancyMaxActiveBlocksPerMultiprocessor(&mut blocks, function, threads, dynamic));
+        let code = cuOccupancyMaxActiveBlocksPerMultiprocessor(&mut blocks, function, threads, dynamic);
         (code, blocks)
     };
     // 2048 threads, 32 blocks; a block takes its own bytes and 1 KiB of 228 KiB
@@ -240,12 +232,11 @@ fn occupancy_follows_from_threads_and_shared_memory() {
     assert_eq!(blocks(shared, 32, 40 << 10), (SUCCESS, 228 / (4 + 40 + 1)));
     assert_eq!(blocks(shared, 0, 0).0, INVALID_VALUE);
     let mut found = 0;
-    let with_flags =
-        |blocks, flags| cu!(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, bound, 128, 0, flags));
+    let with_flags = |blocks, flags| cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, bound, 128, 0, flags);
     assert_eq!((with_flags(&mut found, 1), with_flags(&mut found, 2)), (SUCCESS, INVALID_VALUE));
     let best = |function, of: Option<unsafe extern "C" fn(i32) -> usize>, dynamic, limit| {
         let (mut grid, mut block) = (0, 0);
-        ok!(cuOccupancyMaxPotentialBlockSize(&mut grid, &mut block, function, of, dynamic, limit));
+        ok(cuOccupancyMaxPotentialBlockSize(&mut grid, &mut block, function, of, dynamic, limit));
         (grid, block)
     };
     assert_eq!(best(bound, None, 0, 0), (16 * 132, 128));
@@ -257,7 +248,7 @@ fn occupancy_follows_from_threads_and_shared_memory() {
     assert_eq!(best(shared, Some(much), 0, 0), (4 * 132, 512));
     let available = |blocks, threads| {
         let mut bytes = 1;
-        (cu!(cuOccupancyAvailableDynamicSMemPerBlock(&mut bytes, shared, blocks, threads)), bytes)
+        (cuOccupancyAvailableDynamicSMemPerBlock(&mut bytes, shared, blocks, threads), bytes)
     };
     assert_eq!(available(2, 1024), (SUCCESS, (228 << 10) / 2 - 4096 - 1024));
     assert_eq!(available(1, 32), (SUCCESS, (227 << 10) - 4096));
@@ -270,14 +261,13 @@ fn occupancy_follows_from_threads_and_shared_memory() {
         attributes: attributes.as_ptr(),
         count: attributes.len() as u32,
     };
-    let mut size = 0;
-    ok!(cuOccupancyMaxPotentialClusterSize(&mut size, bound, &config(&[], 128)));
+    let mut size = made(|size| cuOccupancyMaxPotentialClusterSize(size, bound, &config(&[], 128)));
     assert_eq!(size, 8);
-    ok!(cuFuncSetAttribute(bound, 14, 1));
-    ok!(cuOccupancyMaxPotentialClusterSize(&mut size, bound, &config(&[], 128)));
+    ok(cuFuncSetAttribute(bound, 14, 1));
+    ok(cuOccupancyMaxPotentialClusterSize(&mut size, bound, &config(&[], 128)));
     assert_eq!(size, 16);
     let of_four = [Attribute::new(4, &[4, 1, 1])];
-    ok!(cuOccupancyMaxActiveClusters(&mut size, bound, &config(&of_four, 128)));
+    ok(cuOccupancyMaxActiveClusters(&mut size, bound, &config(&of_four, 128)));
     assert_eq!(size, 16 * 132 / 4);
-    assert_eq!(cu!(cuOccupancyMaxActiveClusters(&mut size, bound, null())), INVALID_VALUE);
+    assert_eq!(cuOccupancyMaxActiveClusters(&mut size, bound, null()), INVALID_VALUE);
 }

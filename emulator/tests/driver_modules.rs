@@ -1,15 +1,11 @@
 //! Modules, fat binaries, compiler options and logs, the linker, libraries and kernels through the driver API.
 
-#[macro_use]
-mod common {
-    #[macro_use]
-    pub mod driver;
-}
+mod cuda;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::{null, null_mut};
 
-use common::driver::*;
+use cuda::*;
 
 /// Fat binaries that nvcc made of `data/scale.cu`.
 const PLAIN: &[u8] = include_bytes!("data/scale-plain.fatbin");
@@ -46,9 +42,9 @@ fn fatbin(entries: &[(u16, u32, &[u8])]) -> Vec<u8> {
     whole
 }
 
-fn load(image: &[u8]) -> Result<H, Code> {
+fn load(image: &[u8]) -> Result<Handle, Code> {
     let mut module = 0;
-    match cu!(cuModuleLoadData(&mut module, image.as_ptr().cast())) {
+    match cuModuleLoadData(&mut module, image.as_ptr().cast()) {
         SUCCESS => Ok(module),
         code => Err(code),
     }
@@ -63,13 +59,8 @@ fn load_with(image: &[u8], more: &[(i32, usize)], size: usize) -> (Code, String,
     values.extend(more.iter().map(|(_, value)| *value));
     let mut module = 0;
     let count = options.len() as u32;
-    let code = cu!(cuModuleLoadDataEx(
-        &mut module,
-        image.as_ptr().cast(),
-        count,
-        options.as_ptr(),
-        values.as_mut_ptr().cast()
-    ));
+    let code =
+        cuModuleLoadDataEx(&mut module, image.as_ptr().cast(), count, options.as_ptr(), values.as_mut_ptr().cast());
     assert_eq!((info[size], error[size]), (0xEE, 0xEE), "past the end of a log");
     let text = |log: &[u8], length: usize| {
         assert_eq!(log[length], 0);
@@ -87,26 +78,21 @@ fn fat_binaries_of_nvcc_are_unpacked() {
         let module = load(image).unwrap();
         let mut x = [1.0f32, 2.0, 3.0, 4.0];
         let memory = upload(&x.map(f32::to_bits));
-        let (mut address, mut factor, mut n) = (memory, 2.5f32, 3u32);
-        let mut parameters: [*mut c_void; 3] =
-            [(&raw mut address).cast(), (&raw mut factor).cast(), (&raw mut n).cast()];
-        let scale = function(module, "scale");
-        ok!(cuLaunchKernel(scale, 1, 1, 1, 32, 1, 1, 0, 0, parameters.as_mut_ptr(), null_mut()));
+        ok(launch(function(module, "scale"), 32, 0, &[memory, 2.5f32.to_bits().into(), 3]));
         x.iter_mut().take(3).for_each(|x| *x *= 2.5);
-        assert_eq!(download(memory, 4), x.map(f32::to_bits));
+        assert_eq!(results(memory, 4), x.map(f32::to_bits));
         // by the pointer in compiled host code, by the function for fat binaries, from a file, as a library
         let wrapper = [0x0000_0001_4662_43B1, image.as_ptr() as u64, 0];
-        let mut other = 0;
-        ok!(cuModuleLoadFatBinary(&mut other, wrapper.as_ptr().cast()));
+        let mut other = made(|other| cuModuleLoadFatBinary(other, wrapper.as_ptr().cast()));
         function(other, "count");
         let path = std::env::temp_dir().join(format!("warpwright-{}-{}.fatbin", std::process::id(), image.len()));
         std::fs::write(&path, image).unwrap();
-        ok!(cuModuleLoad(&mut other, text(path.to_str().unwrap()).as_ptr()));
+        ok(cuModuleLoad(&mut other, text(path.to_str().unwrap()).as_ptr()));
         std::fs::remove_file(&path).unwrap();
         function(other, "count");
     }
     let mut module = 0;
-    assert_eq!(cu!(cuModuleLoad(&mut module, text("/nowhere/at/all").as_ptr())), FILE_NOT_FOUND);
+    assert_eq!(cuModuleLoad(&mut module, text("/nowhere/at/all").as_ptr()), FILE_NOT_FOUND);
 }
 
 #[test]
@@ -118,7 +104,7 @@ fn the_ptx_that_fits_best_is_taken() {
     let module = load(&fatbin(&entries)).unwrap();
     function(module, "nineties");
     let mut missing = 0;
-    assert_eq!(cu!(cuModuleGetFunction(&mut missing, module, text("eighties").as_ptr())), NOT_FOUND);
+    assert_eq!(cuModuleGetFunction(&mut missing, module, text("eighties").as_ptr()), NOT_FOUND);
     // nothing for this device: too new, or compiled
     let (code, _, why, _) = load_with(&fatbin(&entries[3..]), &[], 500);
     assert_eq!(code, NO_BINARY_FOR_GPU);
@@ -139,14 +125,14 @@ fn the_ptx_that_fits_best_is_taken() {
             damaged[at] ^= 0x55;
             // It may load by chance; it may not do more harm than that.
             if let Ok(module) = load(&damaged) {
-                ok!(cuModuleUnload(module));
+                ok(cuModuleUnload(module));
             }
         }
         let mut damaged = image.to_vec();
         damaged[0x60..0x80].fill(0xFF);
         assert_eq!(load(&damaged), Err(INVALID_IMAGE));
     }
-    assert_eq!(cu!(cuModuleLoadData(&mut missing, null())), INVALID_VALUE);
+    assert_eq!(cuModuleLoadData(&mut missing, null()), INVALID_VALUE);
 }
 
 #[test]
@@ -179,7 +165,7 @@ fn options_and_logs() {
     assert_eq!(code, NO_BINARY_FOR_GPU);
     assert!(why.contains("sm_100"), "{why}");
     let mut module = 0;
-    assert_eq!(cu!(cuModuleLoadDataEx(&mut module, good.as_ptr().cast(), 1, null(), null_mut())), INVALID_VALUE);
+    assert_eq!(cuModuleLoadDataEx(&mut module, good.as_ptr().cast(), 1, null(), null_mut()), INVALID_VALUE);
     // newer than the driver, and than the device
     let newer = text(&ptx("k", "sm_80", "9.9"));
     assert_eq!(load(newer.as_bytes_with_nul()), Err(UNSUPPORTED_PTX_VERSION));
@@ -189,8 +175,8 @@ fn options_and_logs() {
     // a limit of registers shows
     let (mut limited, mut registers) = (0, 0);
     let mut limit = [16 as *mut c_void];
-    ok!(cuModuleLoadDataEx(&mut limited, good.as_ptr().cast(), 1, &0, limit.as_mut_ptr()));
-    ok!(cuFuncGetAttribute(&mut registers, 4, function(limited, "k")));
+    ok(cuModuleLoadDataEx(&mut limited, good.as_ptr().cast(), 1, &0, limit.as_mut_ptr()));
+    ok(cuFuncGetAttribute(&mut registers, 4, function(limited, "k")));
     assert!((1..=16).contains(&registers));
 }
 
@@ -198,36 +184,35 @@ fn options_and_logs() {
 fn modules_tell_what_they_have() {
     context();
     let module = module(PTX);
-    let mut count = 0;
-    ok!(cuModuleGetFunctionCount(&mut count, module));
+    let count = made(|count| cuModuleGetFunctionCount(count, module));
     let mut functions = [0; 6];
-    ok!(cuModuleEnumerateFunctions(functions.as_mut_ptr(), 6, module));
+    ok(cuModuleEnumerateFunctions(functions.as_mut_ptr(), 6, module));
     assert_eq!(count, 4);
     assert_eq!(
         functions,
         [function(module, "put"), function(module, "add"), function(module, "log"), function(module, "copy"), 0, 0]
     );
-    assert_eq!(cu!(cuModuleEnumerateFunctions(null_mut(), 6, module)), INVALID_VALUE);
+    assert_eq!(cuModuleEnumerateFunctions(null_mut(), 6, module), INVALID_VALUE);
     let (mut name, mut owner, mut state, mut mode) = (null(), 0, 9, 0);
-    ok!(cuFuncGetName(&mut name, functions[3]));
+    ok(cuFuncGetName(&mut name, functions[3]));
     // SAFETY: the driver keeps the name.
     assert_eq!(unsafe { CStr::from_ptr(name) }.to_str(), Ok("copy"));
-    ok!(cuFuncGetModule(&mut owner, functions[0]));
-    ok!(cuFuncLoad(functions[0]));
-    ok!(cuFuncIsLoaded(&mut state, functions[0]));
-    ok!(cuModuleGetLoadingMode(&mut mode));
+    ok(cuFuncGetModule(&mut owner, functions[0]));
+    ok(cuFuncLoad(functions[0]));
+    ok(cuFuncIsLoaded(&mut state, functions[0]));
+    ok(cuModuleGetLoadingMode(&mut mode));
     assert_eq!((owner, state, mode), (module, 1, 1));
-    let other = common::driver::module(&ptx("k", "sm_80", "8.0"));
+    let other = cuda::module(&ptx("k", "sm_80", "8.0"));
     let (mut address, mut bytes) = (0, 0);
-    ok!(cuModuleGetGlobal_v2(&mut address, &mut bytes, other, text("table").as_ptr()));
-    assert_eq!((download(address, 3), bytes), (vec![1, 2, 3], 12));
-    ok!(cuModuleGetGlobal_v2(null_mut(), &mut bytes, other, text("counter").as_ptr()));
+    ok(cuModuleGetGlobal_v2(&mut address, &mut bytes, other, text("table").as_ptr()));
+    assert_eq!((results(address, 3), bytes), (vec![1, 2, 3], 12));
+    ok(cuModuleGetGlobal_v2(null_mut(), &mut bytes, other, text("counter").as_ptr()));
     assert_eq!(bytes, 4);
-    assert_eq!(cu!(cuModuleGetGlobal_v2(&mut address, &mut bytes, other, text("tab").as_ptr())), NOT_FOUND);
-    assert_eq!(cu!(cuModuleGetTexRef(&mut owner, other, text("table").as_ptr())), NOT_FOUND);
-    ok!(cuModuleUnload(module));
-    assert_eq!(cu!(cuModuleUnload(module)), INVALID_HANDLE);
-    assert_eq!(cu!(cuFuncGetName(&mut name, functions[3])), INVALID_HANDLE);
+    assert_eq!(cuModuleGetGlobal_v2(&mut address, &mut bytes, other, text("tab").as_ptr()), NOT_FOUND);
+    assert_eq!(cuModuleGetTexRef(&mut owner, other, text("table").as_ptr()), NOT_FOUND);
+    ok(cuModuleUnload(module));
+    assert_eq!(cuModuleUnload(module), INVALID_HANDLE);
+    assert_eq!(cuFuncGetName(&mut name, functions[3]), INVALID_HANDLE);
 }
 
 #[test]
@@ -235,65 +220,60 @@ fn libraries_are_loaded_into_each_context() {
     let first = context();
     let image = text(&format!("{PTX}.global .align 4 .u32 counter = 7;\n"));
     let (mut library, none) = (0, null_mut());
-    ok!(cuLibraryLoadData(&mut library, image.as_ptr().cast(), null(), none, 0, null(), none, 0));
-    let mut count = 0;
-    ok!(cuLibraryGetKernelCount(&mut count, library));
+    ok(cuLibraryLoadData(&mut library, image.as_ptr().cast(), null(), none, 0, null(), none, 0));
+    let count = made(|count| cuLibraryGetKernelCount(count, library));
     let (mut kernels, mut put) = ([0; 4], 0);
-    ok!(cuLibraryEnumerateKernels(kernels.as_mut_ptr(), 4, library));
-    ok!(cuLibraryGetKernel(&mut put, library, text("put").as_ptr()));
+    ok(cuLibraryEnumerateKernels(kernels.as_mut_ptr(), 4, library));
+    ok(cuLibraryGetKernel(&mut put, library, text("put").as_ptr()));
     assert_eq!((count, kernels[0]), (4, put));
-    assert_eq!(cu!(cuLibraryGetKernel(&mut count as *mut u32 as *mut H, library, text("no").as_ptr())), NOT_FOUND);
+    assert_eq!(cuLibraryGetKernel(&mut 0, library, text("no").as_ptr()), NOT_FOUND);
     let (mut name, mut owner, mut offset, mut size) = (null(), 0, 9, 9);
-    ok!(cuKernelGetName(&mut name, kernels[2]));
+    ok(cuKernelGetName(&mut name, kernels[2]));
     // SAFETY: the driver keeps the name.
     assert_eq!(unsafe { CStr::from_ptr(name) }.to_str(), Ok("log"));
-    ok!(cuKernelGetLibrary(&mut owner, put));
-    ok!(cuKernelGetParamInfo(put, 1, &mut offset, &mut size));
+    ok(cuKernelGetLibrary(&mut owner, put));
+    ok(cuKernelGetParamInfo(put, 1, &mut offset, &mut size));
     assert_eq!((owner, offset, size), (library, 8, 4));
-    assert_eq!(cu!(cuKernelGetParamInfo(put, 2, &mut offset, &mut size)), INVALID_VALUE);
+    assert_eq!(cuKernelGetParamInfo(put, 2, &mut offset, &mut size), INVALID_VALUE);
     // A kernel can be launched itself, and is a function of each context.
     let memory = upload(&[0]);
-    assert_eq!(launch(put, 0, memory, 5), SUCCESS);
-    assert_eq!(download(memory, 1), [5]);
+    ok(launch(put, 1, 0, &[memory, 5]));
+    assert_eq!(results(memory, 1), [5]);
     let in_context = || {
         let (mut function, mut module, mut address, mut bytes) = (0, 0, 0, 0);
-        ok!(cuKernelGetFunction(&mut function, put));
-        ok!(cuLibraryGetModule(&mut module, library));
-        ok!(cuLibraryGetGlobal(&mut address, &mut bytes, library, text("counter").as_ptr()));
-        assert_eq!((download(address, 1), bytes), (vec![7], 4));
-        assert_eq!(common::driver::function(module, "put"), function);
+        ok(cuKernelGetFunction(&mut function, put));
+        ok(cuLibraryGetModule(&mut module, library));
+        ok(cuLibraryGetGlobal(&mut address, &mut bytes, library, text("counter").as_ptr()));
+        assert_eq!((results(address, 1), bytes), (vec![7], 4));
+        assert_eq!(cuda::function(module, "put"), function);
         (function, module, address)
     };
     let here = in_context();
     assert_eq!(in_context(), here);
     // what is set of the kernel is set of the function
-    ok!(cuKernelSetAttribute(8, 100_000, put, 0));
-    let mut value = 0;
-    ok!(cuFuncGetAttribute(&mut value, 8, here.0));
+    ok(cuKernelSetAttribute(8, 100_000, put, 0));
+    let mut value = made(|value| cuFuncGetAttribute(value, 8, here.0));
     assert_eq!(value, 100_000);
-    ok!(cuKernelGetAttribute(&mut value, 6, put, 0));
+    ok(cuKernelGetAttribute(&mut value, 6, put, 0));
     assert_eq!(value, 90);
-    assert_eq!(cu!(cuKernelGetAttribute(&mut value, 6, put, 99)), 101);
+    assert_eq!(cuKernelGetAttribute(&mut value, 6, put, 99), 101);
     let second = context();
     assert_ne!(first, second);
     let there = in_context();
     assert!(here.0 != there.0 && here.1 != there.1 && here.2 != there.2);
-    assert_eq!(cu!(cuLibraryGetManaged(null_mut(), null_mut(), library, text("counter").as_ptr())), NOT_FOUND);
-    ok!(cuLibraryUnload(library));
-    assert_eq!(cu!(cuLibraryUnload(library)), INVALID_HANDLE);
-    assert_eq!(cu!(cuKernelGetFunction(&mut count as *mut u32 as *mut H, put)), INVALID_HANDLE);
-    assert_eq!(launch(put, 0, memory, 5), INVALID_HANDLE);
+    assert_eq!(cuLibraryGetManaged(null_mut(), null_mut(), library, text("counter").as_ptr()), NOT_FOUND);
+    ok(cuLibraryUnload(library));
+    assert_eq!(cuLibraryUnload(library), INVALID_HANDLE);
+    assert_eq!(cuKernelGetFunction(&mut 0, put), INVALID_HANDLE);
+    assert_eq!(launch(put, 1, 0, &[memory, 5]), INVALID_HANDLE);
     // from a file, with options; options that there are not
     let path = std::env::temp_dir().join(format!("warpwright-{}.ptx", std::process::id()));
     std::fs::write(&path, PTX).unwrap();
     let file = text(path.to_str().unwrap());
-    ok!(cuLibraryLoadFromFile(&mut library, file.as_ptr(), null(), none, 0, &1, none, 1));
-    assert_eq!(cu!(cuLibraryLoadFromFile(&mut library, file.as_ptr(), null(), none, 0, &2, none, 1)), INVALID_VALUE);
+    ok(cuLibraryLoadFromFile(&mut library, file.as_ptr(), null(), none, 0, &1, none, 1));
+    assert_eq!(cuLibraryLoadFromFile(&mut library, file.as_ptr(), null(), none, 0, &2, none, 1), INVALID_VALUE);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(
-        cu!(cuLibraryLoadFromFile(&mut library, file.as_ptr(), null(), none, 0, null(), none, 0)),
-        FILE_NOT_FOUND
-    );
+    assert_eq!(cuLibraryLoadFromFile(&mut library, file.as_ptr(), null(), none, 0, null(), none, 0), FILE_NOT_FOUND);
 }
 
 #[test]
@@ -302,14 +282,13 @@ fn the_linker_takes_one_text() {
     let image = text(PTX);
     let mut log = vec![0u8; 200];
     let mut values = [log.as_mut_ptr() as usize, log.len()];
-    let mut linker = 0;
-    ok!(cuLinkCreate_v2(2, [5, 6].as_ptr(), values.as_mut_ptr().cast(), &mut linker));
+    let mut linker = made(|linker| cuLinkCreate_v2(2, [5, 6].as_ptr(), values.as_mut_ptr().cast(), linker));
     let add = |kind, data: &[u8]| {
         let name: *const c_char = c"input".as_ptr();
-        cu!(cuLinkAddData_v2(linker, kind, data.as_ptr().cast(), data.len(), name, 0, null(), null_mut()))
+        cuLinkAddData_v2(linker, kind, data.as_ptr().cast(), data.len(), name, 0, null(), null_mut())
     };
     let (mut linked, mut size) = (null_mut(), 0);
-    assert_eq!(cu!(cuLinkComplete(linker, &mut linked, &mut size)), INVALID_IMAGE);
+    assert_eq!(cuLinkComplete(linker, &mut linked, &mut size), INVALID_IMAGE);
     assert_eq!(add(1, b"no PTX\0"), INVALID_PTX);
     assert_eq!(add(0, b"\x7fELF"), NO_BINARY_FOR_GPU);
     for kind in [3, 4, 5] {
@@ -321,20 +300,16 @@ fn the_linker_takes_one_text() {
     assert_eq!(add(1, image.as_bytes_with_nul()), NOT_SUPPORTED);
     let said = String::from_utf8(log[..values[1]].to_vec()).unwrap();
     assert!(said.contains("one"), "{said}");
-    ok!(cuLinkComplete(linker, &mut linked, &mut size));
-    let mut module = 0;
-    ok!(cuModuleLoadData(&mut module, linked));
+    ok(cuLinkComplete(linker, &mut linked, &mut size));
+    let mut module = made(|module| cuModuleLoadData(module, linked));
     function(module, "put");
     assert_eq!(size, PTX.len() + 1);
-    ok!(cuLinkDestroy(linker));
-    assert_eq!(cu!(cuLinkDestroy(linker)), INVALID_HANDLE);
-    ok!(cuLinkCreate_v2(0, null(), null_mut(), &mut linker));
-    assert_eq!(
-        cu!(cuLinkAddData_v2(linker, 2, ZSTD.as_ptr().cast(), ZSTD.len(), null(), 0, null(), null_mut())),
-        SUCCESS
-    );
-    ok!(cuLinkComplete(linker, &mut linked, &mut size));
-    ok!(cuModuleLoadData(&mut module, linked));
+    ok(cuLinkDestroy(linker));
+    assert_eq!(cuLinkDestroy(linker), INVALID_HANDLE);
+    ok(cuLinkCreate_v2(0, null(), null_mut(), &mut linker));
+    assert_eq!(cuLinkAddData_v2(linker, 2, ZSTD.as_ptr().cast(), ZSTD.len(), null(), 0, null(), null_mut()), SUCCESS);
+    ok(cuLinkComplete(linker, &mut linked, &mut size));
+    ok(cuModuleLoadData(&mut module, linked));
     function(module, "scale");
-    assert_eq!(cu!(cuLinkAddFile_v2(linker, 1, c"/nowhere".as_ptr(), 0, null(), null_mut())), FILE_NOT_FOUND);
+    assert_eq!(cuLinkAddFile_v2(linker, 1, c"/nowhere".as_ptr(), 0, null(), null_mut()), FILE_NOT_FOUND);
 }
