@@ -202,7 +202,8 @@ impl<T> Buffer<T> {
 }
 
 impl<T: Pod> Buffer<T> {
-    fn allocate(stream: &Arc<CudaStream>, elements: usize) -> Result<Self, BufferError> {
+    /// A buffer that holds nothing yet. It has to be written before anything of others can read it.
+    pub(crate) fn allocate(stream: &Arc<CudaStream>, elements: usize) -> Result<Self, BufferError> {
         let size = size_of::<T>();
         let bytes = elements.checked_mul(size).filter(|bytes| isize::try_from(*bytes).is_ok());
         let bytes = bytes.ok_or(BufferError::TooLarge { elements, size })?;
