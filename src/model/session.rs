@@ -59,7 +59,7 @@ impl Session {
         let mut caches = caches.collect::<Result<Vec<_>, _>>()?;
 
         let graph = Graph::record(model.kernels(), |graph| {
-            model.embed(graph, &tokens, &position, &mut hidden)?;
+            model.embed(graph, &tokens, &position, &mut hidden, 1)?;
             for (layer, cache) in model.layers().iter().zip(&mut caches) {
                 layer.forward(graph, &mut hidden, &position, cache, &mut activations)?;
             }

@@ -5,7 +5,7 @@
 
 mod error;
 mod floats;
-pub mod q1_0;
+mod q1_0;
 mod q8_0;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,7 @@
 
 use half::f16;
 
-use super::{read_f16, words};
-use crate::types::Uint4;
+use super::{Packed, read_f16, words};
 
 pub(super) fn quantize(weights: &[f32], blocks: &mut Vec<u8>) {
     let sum = weights.iter().fold(0.0f32, |sum, x| sum + x.abs());
@@ -21,52 +20,7 @@ pub(super) fn weights(block: &[u8]) -> impl Iterator<Item = f32> + '_ {
     block[2..].iter().flat_map(byte)
 }
 
-pub(super) fn pack(block: &[u8], packed: &mut super::Packed) {
+pub(super) fn pack(block: &[u8], packed: &mut Packed) {
     packed.scales.push(read_f16(block));
     packed.words.extend(words(&block[2..]).map(|bits| !bits));
-}
-
-/// Weights of a block.
-pub const BLOCK: usize = 128;
-/// Bytes of a block in files.
-pub const BLOCK_BYTES: usize = 18;
-
-/// Blocks of weights as the kernels read them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Packed {
-    /// 128 sign bits of each block.
-    pub signs: Vec<Uint4>,
-    /// The scale of each block.
-    pub scales: Vec<f16>,
-}
-
-/// Splits a block into its scale and its bits.
-fn split(block: &[u8; BLOCK_BYTES]) -> (f16, &[u8]) {
-    (f16::from_le_bytes([block[0], block[1]]), &block[2..])
-}
-
-/// Repacks blocks for the kernels. Bytes at the end that are no whole block are left out.
-#[must_use]
-pub fn pack_for_device(blocks: &[u8]) -> Packed {
-    let (blocks, _) = blocks.as_chunks::<BLOCK_BYTES>();
-    let signs_of = |bits: &[u8]| {
-        let (words, _) = bits.as_chunks::<4>();
-        let mut signs = [0; 4];
-        for (sign, word) in signs.iter_mut().zip(words) {
-            *sign = !u32::from_le_bytes(*word);
-        }
-        Uint4(signs)
-    };
-    let (scales, signs) = blocks.iter().map(split).map(|(scale, bits)| (scale, signs_of(bits))).unzip();
-    Packed { signs, scales }
-}
-
-/// The weights of blocks. Bytes at the end that are no whole block are left out.
-pub fn dequantize(blocks: &[u8]) -> impl Iterator<Item = f32> + '_ {
-    let (blocks, _) = blocks.as_chunks::<BLOCK_BYTES>();
-    blocks.iter().flat_map(|block| {
-        let (scale, bits) = split(block);
-        let scale = scale.to_f32();
-        (0..BLOCK).map(move |n| if bits[n / 8] >> (n % 8) & 1 == 1 { scale } else { -scale })
-    })
 }
