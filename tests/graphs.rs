@@ -9,10 +9,10 @@ use common::{Device, device};
 use cudarc::driver::{DriverError, result};
 use warpwright::Buffer;
 use warpwright::kernel::Set;
-use warpwright::kernel::q1_0_gemv::Q1_0GemvAdd;
+use warpwright::kernel::matmul::MatmulQ1_0_1;
 use warpwright::kernel::silu_mul::SiluMul;
 use warpwright::launch::{Graph, GraphError, LaunchError, Target};
-use warpwright::types::{Uint4, f16};
+use warpwright::types::f16;
 use warpwright_authoring::hopper::TwiceAfter;
 
 const DIM: usize = 1000;
@@ -50,20 +50,21 @@ fn assert_all(out: &Buffer<f32>, expected: f32) {
 
 /// One row of `+1` in 128 columns, which adds 128 times the number that all of `x` are.
 struct Adder {
-    signs: Buffer<Uint4>,
+    words: Buffer<u32>,
     scales: Buffer<f16>,
     x: Buffer<f32>,
 }
 
 impl Adder {
     fn new(device: &Device, x: f32) -> Self {
-        let (signs, scales) = (buffer(device, &[Uint4([0; 4])]), buffer(device, &[f16::ONE]));
-        Self { signs, scales, x: buffer(device, &[x; 128]) }
+        let (words, scales) = (buffer(device, &[0; 4]), buffer(device, &[f16::ONE]));
+        Self { words, scales, x: buffer(device, &[x; 128]) }
     }
 
     fn add<Q: Target<Set = Set>>(&self, onto: &Q, y: &mut Buffer<f32>) -> Result<Q::Launched, LaunchError> {
-        let Self { signs, scales, x } = self;
-        Q1_0GemvAdd { signs, scales, x, y, rows: 1, blocks: 1 }.launch(onto)
+        let Self { words, scales, x } = self;
+        MatmulQ1_0_1 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
+            .launch(onto)
     }
 }
 
@@ -154,7 +155,7 @@ fn forks() {
         graph.launch(&device.stream).unwrap();
         assert_eq!(all.read().unwrap(), [6.0, 2.0, 2.0, 5.0]);
     }
-    assert_eq!(graph.nodes()[0].kernel().name, "q1_0_gemv_add");
+    assert_eq!(graph.nodes()[0].kernel().name, "matmul<Q1_0, 1>");
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn an_update_is_checked_as_a_launch_is() {
     let failed = gate(&graph.update(other.nodes()), &y, &mut out);
     assert_eq!(failed, Err(LaunchError::OtherGraph { kernel: "silu_mul" }));
     let failed = Adder::new(&device, 1.0).add(&update, &mut out.slice(..1).unwrap());
-    let (kernel, recorded) = ("q1_0_gemv_add", "silu_mul");
+    let (kernel, recorded) = ("matmul<Q1_0, 1>", "silu_mul");
     assert_eq!(failed, Err(LaunchError::OtherKernel { kernel, recorded }));
     // None of these has changed anything.
     graph.launch(&device.stream).unwrap();

@@ -1,4 +1,4 @@
-//! Every kernel against plain loops in f64, over edge shapes, with outputs poisoned first.
+//! Every kernel but those of the weight formats (`formats.rs`) against plain loops in f64, over edge shapes, with outputs poisoned first.
 
 mod common;
 
@@ -8,14 +8,10 @@ use warpwright::Buffer;
 use warpwright::kernel::advance::Advance;
 use warpwright::kernel::argmax::Argmax;
 use warpwright::kernel::attention::AttentionDecode;
-use warpwright::kernel::embedding::Q1_0EmbeddingRow;
 use warpwright::kernel::kv_store::KvStore;
-use warpwright::kernel::q1_0_gemv::{Q1_0Gemv, Q1_0GemvAdd};
 use warpwright::kernel::rms_norm::RmsNorm;
 use warpwright::kernel::rope::HeadNormRope;
 use warpwright::kernel::silu_mul::SiluMul;
-use warpwright::quant::q1_0::pack_for_device;
-use warpwright::types::Uint4;
 
 impl Device {
     fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Buffer<T> {
@@ -25,27 +21,6 @@ impl Device {
     /// A buffer of NaN.
     fn poisoned(&self, elements: usize) -> Buffer<f32> {
         self.upload(&vec![f32::NAN; elements])
-    }
-}
-
-/// A random Q1_0 matrix: as the kernels read it, and its weights row by row.
-struct Matrix {
-    signs: Buffer<Uint4>,
-    scales: Buffer<f16>,
-    weights: Vec<f64>,
-}
-
-fn random_matrix(device: &Device, random: &mut Random, rows: usize, blocks: usize) -> Matrix {
-    let mut bytes = Vec::new();
-    for _ in 0..rows * blocks {
-        bytes.extend(f16::from_f32(random.normal()).to_le_bytes());
-        bytes.extend(random.bytes(16));
-    }
-    let packed = pack_for_device(&bytes);
-    Matrix {
-        signs: device.upload(&packed.signs),
-        scales: device.upload(&packed.scales),
-        weights: common::reference::q1_0(&bytes),
     }
 }
 
@@ -77,74 +52,6 @@ fn rms_norm() {
                 })
                 .collect();
             assert_close(&format!("{rows} x {dim}"), &out.read().unwrap(), &expected, 1e-6);
-        }
-    }
-}
-
-#[test]
-fn q1_0_gemv() {
-    let device = device();
-    let queue = device.kernels.on(&device.stream);
-    let mut random = Random::new(2);
-    for rows in [1, 2, 3, 4, 5, 15, 16, 17, 33, 100] {
-        for blocks in [1, 2, 3, 8, 33] {
-            let Matrix { signs, scales, weights } = random_matrix(&device, &mut random, rows, blocks);
-            let x = random.normals(blocks * 128);
-            let product = |row: &[f64]| row.iter().zip(&x).map(|(w, x)| w * f64::from(*x)).sum::<f64>();
-            let expected: Vec<f64> = weights.chunks_exact(blocks * 128).map(product).collect();
-            let x = device.upload(&x);
-            let (rows, blocks) = (rows as u32, blocks as u32);
-            let mut y = device.poisoned(rows as usize);
-            Q1_0Gemv { signs: &signs, scales: &scales, x: &x, y: &mut y, rows, blocks }.launch(&queue).unwrap();
-            // sums of k terms of size about 1, rounded at each: a few ulp of the square root of k
-            let tolerance = 1e-6 * (f64::from(blocks) * 128.0).sqrt() / largest(&expected) * 3.0;
-            assert_close(&format!("{rows} rows, {blocks} blocks"), &y.read().unwrap(), &expected, tolerance);
-
-            let before = random.normals(rows as usize);
-            let mut y = device.upload(&before);
-            Q1_0GemvAdd { signs: &signs, scales: &scales, x: &x, y: &mut y, rows, blocks }.launch(&queue).unwrap();
-            let expected: Vec<f64> = expected.iter().zip(&before).map(|(dot, y)| dot + f64::from(*y)).collect();
-            assert_close(
-                &format!("{rows} rows, {blocks} blocks, added"),
-                &y.read().unwrap(),
-                &expected,
-                2.0 * tolerance,
-            );
-        }
-    }
-}
-
-#[test]
-fn q1_0_embedding_row() {
-    let device = device();
-    let queue = device.kernels.on(&device.stream);
-    let mut random = Random::new(3);
-    let (vocab, blocks) = (5, 3);
-    let Matrix { signs, scales, weights } = random_matrix(&device, &mut random, vocab, blocks);
-    let tokens = [4, 0, 5, 2, u32::MAX];
-    // a position, and the row that it should give: none where position or token is out of range
-    for (position, row) in [(0, Some(4)), (1, Some(0)), (2, None), (3, Some(2)), (4, None), (5, None), (u32::MAX, None)]
-    {
-        let mut out = device.upload(&vec![7.0f32; blocks * 128]);
-        Q1_0EmbeddingRow {
-            tokens: &device.upload(&tokens),
-            position: &device.upload(&[position]),
-            signs: &signs,
-            scales: &scales,
-            out: &mut out,
-            context: tokens.len() as u32,
-            vocab: vocab as u32,
-            blocks: blocks as u32,
-        }
-        .launch(&queue)
-        .unwrap();
-        let found = out.read().unwrap();
-        match row {
-            Some(row) => {
-                let expected = &weights[row * blocks * 128..][..blocks * 128];
-                assert!(found.iter().zip(expected).all(|(a, b)| f64::from(*a) == *b), "position {position}");
-            }
-            None => assert!(found.iter().all(|x| x.is_nan()), "position {position}"),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::blocks;
 use common::random_model::{Shape, random_model};
-use common::reference::{self, Reference};
+use common::reference::Reference;
 use common::{Device, adder, adder_tokens, data, device, held_out_sums, largest, largest_difference};
 use serde::Deserialize;
 use warpwright::gguf::Gguf;
@@ -61,13 +62,13 @@ fn dequantization_agrees_with_ggml() {
         let byte = |n: usize| u8::from_str_radix(&bytes[2 * n..2 * n + 2], 16).unwrap();
         ((0..bytes.len() / 2).map(byte).collect(), values)
     };
-    let (bytes, values) = blocks("q1_0");
-    assert_eq!(values.len(), 512);
-    assert_eq!(reference::q1_0(&bytes), values);
-    let own: Vec<f64> = warpwright::quant::q1_0::dequantize(&bytes).map(f64::from).collect();
-    assert_eq!(own, values);
-    let (bytes, values) = blocks("tq2_0");
-    assert_eq!(reference::tq2_0(&bytes), values);
+    for name in ["q1_0", "q2_0", "tq1_0", "tq2_0", "q8_0"] {
+        let (bytes, values) = blocks(name);
+        assert_eq!(values.len(), 512);
+        let found = blocks::weights(&name.to_uppercase(), &bytes);
+        // the file has them as single precision prints them
+        assert!(found.iter().zip(&values).all(|(a, b)| *a as f32 == *b as f32), "{name}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Attention {
         let Activations { normed, qkv, mixed, .. } = activations;
         let context = cache.context;
         normalise(onto, hidden, &self.norm, normed, eps)?;
-        self.qkv.forward(onto, normed, qkv)?;
+        self.qkv.forward(onto, normed, qkv, 1)?;
         HeadNormRope {
             qkv: &mut *qkv,
             q_norm: &self.q_norm,
@@ -144,6 +144,6 @@ impl Attention {
             scale: (f64::from(head_dim).sqrt().recip()) as f32,
         }
         .launch(onto)?;
-        self.output.forward_add(onto, mixed, hidden)
+        self.output.forward_add(onto, mixed, hidden, 1)
     }
 }

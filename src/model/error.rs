@@ -3,9 +3,10 @@
 use crate::buffer::BufferError;
 use crate::gguf::{GgufError, Tensor, TensorType};
 use crate::launch::{GraphError, LaunchError};
+use crate::quant::{Format, QuantError};
 
 /// Why a model was not loaded, or did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// Something is wrong with the file, or missing in it.
@@ -39,8 +40,39 @@ pub enum ModelError {
         /// Its format.
         found: TensorType,
         /// What is supported.
-        supported: TensorType,
+        supported: String,
     },
+    /// A row of a matrix is no whole number of blocks, or of the chunks that kernels take.
+    #[error("a matrix of {format} has rows of {columns}: they have to be multiples of 128, and of {}", format.block())]
+    Columns {
+        /// The format.
+        format: Format,
+        /// The weights of a row.
+        columns: u32,
+    },
+    /// A matrix has other bytes than its shape says.
+    #[error("a matrix of {format} with {rows} rows of {columns} is {expected} bytes, and these are {found}")]
+    Blocks {
+        /// The format.
+        format: Format,
+        /// The rows.
+        rows: u32,
+        /// The weights of a row.
+        columns: u32,
+        /// The bytes that it should have.
+        expected: u64,
+        /// Those that it has.
+        found: usize,
+    },
+    /// Matrices that are to be one have too many rows.
+    #[error("{rows} rows are too many for one matrix: there can be {}", u32::MAX)]
+    Rows {
+        /// How many there are.
+        rows: u64,
+    },
+    /// Weights.
+    #[error(transparent)]
+    Quant(#[from] QuantError),
     /// A token that the model has not.
     #[error("there is no token {token}: the model has {vocab}")]
     Token {
@@ -79,14 +111,21 @@ pub enum ModelError {
     Graph(#[from] GraphError),
 }
 
+/// Checks that a tensor has dimensions.
+pub(super) fn check_shape(tensor: &Tensor<'_>, dimensions: &[u64]) -> Result<(), ModelError> {
+    if tensor.dimensions == dimensions {
+        return Ok(());
+    }
+    let (found, expected) = (tensor.dimensions.to_vec(), dimensions.to_vec());
+    Err(ModelError::Shape { tensor: tensor.name.to_owned(), found, expected })
+}
+
 /// Checks that a tensor has a type and dimensions.
 pub(super) fn check_tensor(tensor: &Tensor<'_>, ty: TensorType, dimensions: &[u64]) -> Result<(), ModelError> {
-    if tensor.dimensions != dimensions {
-        let (found, expected) = (tensor.dimensions.to_vec(), dimensions.to_vec());
-        return Err(ModelError::Shape { tensor: tensor.name.to_owned(), found, expected });
-    }
+    check_shape(tensor, dimensions)?;
     if tensor.ty != ty {
-        return Err(ModelError::Format { tensor: tensor.name.to_owned(), found: tensor.ty, supported: ty });
+        let (tensor, found) = (tensor.name.to_owned(), tensor.ty);
+        return Err(ModelError::Format { tensor, found, supported: ty.to_string() });
     }
     Ok(())
 }

@@ -56,8 +56,8 @@ impl FeedForward {
     ) -> Result<(), LaunchError> {
         let Activations { normed, gate_up, gated, .. } = activations;
         normalise(onto, hidden, &self.norm, normed, self.eps)?;
-        self.gate_up.forward(onto, normed, gate_up)?;
+        self.gate_up.forward(onto, normed, gate_up, 1)?;
         SiluMul { gate_up: &*gate_up, out: &mut *gated, dim: self.ffn }.launch(onto)?;
-        self.down.forward_add(onto, gated, hidden)
+        self.down.forward_add(onto, gated, hidden, 1)
     }
 }

@@ -1,4 +1,4 @@
-//! Transformers of the Qwen3 architecture with Q1_0 weights.
+//! Transformers of the Qwen3 architecture.
 //!
 //! A [`Model`] is weights on a device, made of public pieces: [`Linear`], [`Attention`] and [`FeedForward`], which make a
 //! [`Layer`]. Each launches its kernels onto a queue, or into a graph, so an engine may take a whole model or one
@@ -27,7 +27,6 @@ pub use session::Session;
 
 use crate::buffer::Buffer;
 use crate::gguf::Gguf;
-use crate::kernel::embedding::Q1_0EmbeddingRow;
 use crate::kernel::rms_norm::RmsNorm;
 use crate::kernel::{Kernels, Set};
 use crate::launch::{LaunchError, Target};
@@ -149,7 +148,7 @@ impl Model {
         &self.layers
     }
 
-    /// The embedding of the token at `position` of `tokens`, `[context]`, into `hidden`, `[hidden]`.
+    /// The embeddings of the `rows` tokens from `position` on of `tokens`, `[context]`, into `hidden`, `[rows, hidden]`.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -159,20 +158,9 @@ impl Model {
         tokens: &Buffer<u32>,
         position: &Buffer<u32>,
         hidden: &mut Buffer<f32>,
+        rows: u32,
     ) -> Result<(), LaunchError> {
-        Q1_0EmbeddingRow {
-            tokens,
-            position,
-            signs: self.embedding.signs(),
-            scales: self.embedding.scales(),
-            out: hidden,
-            // A buffer longer than 2^32 fails the check of its length.
-            context: tokens.len().try_into().unwrap_or(u32::MAX),
-            vocab: self.config.vocab,
-            blocks: self.embedding.blocks(),
-        }
-        .launch(onto)?;
-        Ok(())
+        self.embedding.embed(onto, tokens, position, hidden, rows)
     }
 
     /// The logits, `[vocab]`, of a hidden state, `[hidden]`.
@@ -187,7 +175,7 @@ impl Model {
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
         normalise(onto, hidden, &self.output_norm, &mut activations.normed, self.config.eps)?;
-        self.output.forward(onto, &activations.normed, logits)
+        self.output.forward(onto, &activations.normed, logits, 1)
     }
 }
 

@@ -5,6 +5,8 @@
 use half::f16;
 use warpwright::gguf::{Gguf, Tensor};
 
+use super::blocks::weights;
+
 /// A model with its weights dequantized.
 pub struct Reference {
     pub hidden: usize,
@@ -53,43 +55,8 @@ impl Matrix {
     }
 }
 
-/// The weights of Q1_0 blocks: 18 bytes for 128 weights.
-pub fn q1_0(bytes: &[u8]) -> Vec<f64> {
-    let mut weights = Vec::new();
-    for block in bytes.chunks_exact(18) {
-        let d = f16::from_le_bytes([block[0], block[1]]).to_f64();
-        for j in 0..128 {
-            let bit = block[2 + j / 8] & (1 << (j % 8)) != 0;
-            weights.push(if bit { d } else { -d });
-        }
-    }
-    weights
-}
-
-/// The weights of TQ2_0 blocks: 66 bytes for 256 weights.
-pub fn tq2_0(bytes: &[u8]) -> Vec<f64> {
-    let mut weights = Vec::new();
-    for block in bytes.chunks_exact(66) {
-        let d = f16::from_le_bytes([block[64], block[65]]).to_f64();
-        for half in [0, 32] {
-            for shift in [0, 2, 4, 6] {
-                for m in 0..32 {
-                    let code = block[half + m] >> shift & 3;
-                    weights.push((f64::from(code) - 1.0) * d);
-                }
-            }
-        }
-    }
-    weights
-}
-
 fn dequantize(tensor: &Tensor<'_>) -> Vec<f64> {
-    match tensor.ty.id() {
-        0 => tensor.data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
-        35 => tq2_0(tensor.data),
-        41 => q1_0(tensor.data),
-        other => panic!("type {other}"),
-    }
+    weights(&tensor.ty.to_string(), tensor.data)
 }
 
 fn rms_norm(x: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {

@@ -4,11 +4,11 @@ use warpwright::Buffer;
 use warpwright::buffer::BufferError;
 use warpwright::kernel::argmax::Argmax;
 use warpwright::kernel::attention::AttentionDecode;
-use warpwright::kernel::q1_0_gemv::Q1_0Gemv;
+use warpwright::kernel::matmul::MatmulQ1_0_1;
 use warpwright::kernel::rms_norm::RmsNorm;
 use warpwright::kernel::silu_mul::SiluMul;
 use warpwright::launch::{LaunchError, Relation, Values};
-use warpwright::types::{Uint4, f16};
+use warpwright::types::f16;
 
 use crate::common::device;
 use crate::{assert_usable, launch};
@@ -134,14 +134,16 @@ fn what_is_written_is_nothing_else() {
 fn parts_of_buffers_are_aligned() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
-    let signs = Buffer::<Uint4>::zeroed(&device.stream, 1).unwrap();
+    let words = Buffer::<u32>::zeroed(&device.stream, 4).unwrap();
     let scales = Buffer::<f16>::zeroed(&device.stream, 1).unwrap();
     let x = Buffer::<f32>::zeroed(&device.stream, 132).unwrap();
     let mut y = Buffer::<f32>::zeroed(&device.stream, 1).unwrap();
     for start in 0..5 {
         let part = x.slice(start..start + 128).unwrap();
+        let (words, scales, x, y) = (&words, &scales, &part, &mut y);
         let result =
-            Q1_0Gemv { signs: &signs, scales: &scales, x: &part, y: &mut y, rows: 1, blocks: 1 }.launch(&queue);
+            MatmulQ1_0_1 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
+                .launch(&queue);
         match start % 4 {
             0 => result.unwrap(),
             _ => {

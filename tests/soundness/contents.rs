@@ -3,10 +3,10 @@
 use warpwright::Buffer;
 use warpwright::kernel::advance::Advance;
 use warpwright::kernel::attention::AttentionDecode;
-use warpwright::kernel::embedding::Q1_0EmbeddingRow;
+use warpwright::kernel::embedding::EmbeddingRowsT1;
 use warpwright::kernel::kv_store::KvStore;
 use warpwright::kernel::rope::HeadNormRope;
-use warpwright::types::{Uint4, f16};
+use warpwright::types::f16;
 
 use crate::assert_usable;
 use crate::common::{Random, device};
@@ -23,9 +23,10 @@ fn any_token_and_any_position() {
     let cache = |fill: f16| Buffer::from_host(stream, &vec![fill; (kv_heads * context * head_dim) as usize]).unwrap();
     let (mut k_cache, mut v_cache) = (cache(f16::NAN), cache(f16::INFINITY));
     let mut mixed = Buffer::zeroed(stream, (heads * head_dim) as usize).unwrap();
-    let signs = Buffer::<Uint4>::zeroed(stream, 5).unwrap();
-    let scales = Buffer::<f16>::zeroed(stream, 5).unwrap();
-    let mut hidden = Buffer::zeroed(stream, 128).unwrap();
+    // seven words a token: any bits are trits, and a scale that may be no number
+    let words = Buffer::from_host(stream, &[u32::MAX; 35]).unwrap();
+    let scales = Buffer::<f16>::zeroed(stream, 0).unwrap();
+    let mut hidden = Buffer::zeroed(stream, 2 * 128).unwrap();
     let mut random = Random::new(11);
     let mut numbers = vec![0, 1, 2, 3, 4, 5, 6, 1 << 16, 1 << 24, 1 << 31, u32::MAX - 1, u32::MAX];
     numbers.extend((0..20).map(|_| random.below(u32::MAX)));
@@ -35,15 +36,16 @@ fn any_token_and_any_position() {
         let mut tokens = Buffer::from_host(stream, &[other, number, u32::MAX]).unwrap();
         let mut known = Buffer::from_host(stream, &[other]).unwrap();
         let next = Buffer::from_host(stream, &[number]).unwrap();
-        Q1_0EmbeddingRow {
+        EmbeddingRowsT1 {
             tokens: &tokens,
             position: &position,
-            signs: &signs,
+            words: &words,
             scales: &scales,
             out: &mut hidden,
             context,
             vocab: 5,
-            blocks: 1,
+            chunks: 1,
+            rows: 2,
         }
         .launch(&queue)
         .unwrap();
