@@ -1,5 +1,8 @@
 //! What can be wrong with a model, or with what it is asked.
 
+use super::config::Architecture;
+use super::memory::{Bytes, MemoryNeed};
+use super::sampling::SamplingError;
 use crate::buffer::BufferError;
 use crate::gguf::{GgufError, Tensor, TensorType};
 use crate::launch::{GraphError, LaunchError};
@@ -21,6 +24,14 @@ pub enum ModelError {
         found: String,
         /// What is supported.
         supported: &'static str,
+    },
+    /// A tensor that no model of this architecture has: without it the model would compute something else.
+    #[error("the tensor `{tensor}` belongs to nothing that is supported of `{architecture}`")]
+    UnknownTensor {
+        /// The tensor.
+        tensor: String,
+        /// The architecture.
+        architecture: Architecture,
     },
     /// A tensor has another shape than the configuration says.
     #[error("the tensor `{tensor}` is {found:?}, and the configuration makes it {expected:?}")]
@@ -97,6 +108,24 @@ pub enum ModelError {
         /// The most that it can be.
         limit: u32,
     },
+    /// There is too little memory.
+    #[error(
+        "{need} would be needed, which is {} more than the {} of device memory that are free: {}",
+        Bytes(need.total().saturating_sub(*free)), Bytes(*free), remedy(*context, *fits)
+    )]
+    Memory {
+        /// What is needed.
+        need: MemoryNeed,
+        /// Bytes that are free.
+        free: u64,
+        /// The context that was asked for.
+        context: usize,
+        /// The longest context that fits, if any does.
+        fits: Option<u32>,
+    },
+    /// A setting of [`Sampling`](super::Sampling).
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
     /// There is nothing to go on from.
     #[error("there is no token to go on from: give the sequence at least one")]
     Empty,
@@ -111,6 +140,14 @@ pub enum ModelError {
     Graph(#[from] GraphError),
 }
 
+/// What to do about too little memory.
+fn remedy(context: usize, fits: Option<u32>) -> String {
+    match fits {
+        Some(fits) => format!("instead of a context of {context} tokens, one of {fits} would fit"),
+        None => "the weights alone are too large".to_owned(),
+    }
+}
+
 /// Checks that a tensor has dimensions.
 pub(super) fn check_shape(tensor: &Tensor<'_>, dimensions: &[u64]) -> Result<(), ModelError> {
     if tensor.dimensions == dimensions {
@@ -118,14 +155,4 @@ pub(super) fn check_shape(tensor: &Tensor<'_>, dimensions: &[u64]) -> Result<(),
     }
     let (found, expected) = (tensor.dimensions.to_vec(), dimensions.to_vec());
     Err(ModelError::Shape { tensor: tensor.name.to_owned(), found, expected })
-}
-
-/// Checks that a tensor has a type and dimensions.
-pub(super) fn check_tensor(tensor: &Tensor<'_>, ty: TensorType, dimensions: &[u64]) -> Result<(), ModelError> {
-    check_shape(tensor, dimensions)?;
-    if tensor.ty != ty {
-        let (tensor, found) = (tensor.name.to_owned(), tensor.ty);
-        return Err(ModelError::Format { tensor, found, supported: ty.to_string() });
-    }
-    Ok(())
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use half::f16;
 
-use super::error::{ModelError, check_shape};
+use super::error::ModelError;
+use super::upload::Upload;
 use crate::buffer::Buffer;
-use crate::gguf::Gguf;
 use crate::kernel::Set;
 use crate::kernel::embedding as rows;
 use crate::kernel::matmul as product;
@@ -49,31 +49,6 @@ macro_rules! launch {
 }
 
 impl Linear {
-    /// Uploads tensors of `columns` inputs as one matrix, the rows of one after those of the other.
-    ///
-    /// # Errors
-    /// A tensor that is missing, or has not this shape or no format of weights; or what the driver says.
-    pub fn load(
-        stream: &Arc<CudaStream>,
-        gguf: &Gguf,
-        tensors: &[(&str, u32)],
-        columns: u32,
-    ) -> Result<Self, ModelError> {
-        let mut parts = Vec::new();
-        for (name, rows) in tensors {
-            let tensor = gguf.tensor(name)?;
-            check_shape(&tensor, &[u64::from(columns), u64::from(*rows)])?;
-            let format = Format::ALL.into_iter().find(|format| format.name() == tensor.ty.to_string());
-            let format = format.ok_or_else(|| ModelError::Format {
-                tensor: tensor.name.to_owned(),
-                found: tensor.ty,
-                supported: Format::ALL.map(Format::name).join(", "),
-            })?;
-            parts.push((format, tensor.data, *rows));
-        }
-        Self::from_parts(stream, &parts, columns)
-    }
-
     /// Uploads a matrix `[rows, columns]` of blocks, as they are in files: row by row, each of whole blocks.
     ///
     /// # Errors
@@ -94,6 +69,14 @@ impl Linear {
     /// As [`from_blocks`](Self::from_blocks).
     pub fn from_parts(
         stream: &Arc<CudaStream>,
+        matrices: &[(Format, &[u8], u32)],
+        columns: u32,
+    ) -> Result<Self, ModelError> {
+        Self::upload(&mut Upload::new(stream, &mut |_| {}), matrices, columns)
+    }
+
+    pub(super) fn upload(
+        upload: &mut Upload<'_>,
         matrices: &[(Format, &[u8], u32)],
         columns: u32,
     ) -> Result<Self, ModelError> {
@@ -121,7 +104,7 @@ impl Linear {
         let mut first = 0;
         let mut parts = Vec::new();
         for (Packed { layout, words, scales }, rows) in packed {
-            let (words, scales) = (Buffer::from_host(stream, &words)?, Buffer::from_host(stream, &scales)?);
+            let (words, scales) = (upload.put(&words)?, upload.put(&scales)?);
             parts.push(Part { layout, words, scales, first, rows });
             first = total(first, rows)?;
         }

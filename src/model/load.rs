@@ -18,8 +18,8 @@ pub struct Loader<'g, 'p> {
 }
 
 impl<'g, 'p> Loader<'g, 'p> {
-    /// For a file and the device of a stream, where the buffers belong. `progress` hears of the bytes of each part that is
-    /// copied.
+    /// For a file and the device of a stream, where the buffers belong. `progress` is told of each part that is copied: how
+    /// many bytes it has on the device.
     pub fn new(gguf: &'g Gguf, stream: &Arc<CudaStream>, progress: &'p mut dyn FnMut(u64)) -> Self {
         Self { gguf, upload: Upload::new(stream, progress) }
     }

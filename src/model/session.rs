@@ -40,6 +40,13 @@ impl SessionOptions {
     }
 }
 
+impl From<usize> for SessionOptions {
+    /// As [`SessionOptions::new`].
+    fn from(context: usize) -> Self {
+        Self::new(context)
+    }
+}
+
 /// A token that was chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Chosen {
@@ -162,11 +169,16 @@ impl State {
 }
 
 impl Session {
-    /// An empty sequence, with the work on `stream`.
+    /// An empty sequence, with the work on `stream`. A length alone is the context; everything else is then as usual.
     ///
     /// # Errors
     /// A context that the model cannot have, settings that make no sense, or what the driver says.
-    pub fn new(model: &Model, stream: &Arc<CudaStream>, options: SessionOptions) -> Result<Self, ModelError> {
+    pub fn new(
+        model: &Model,
+        stream: &Arc<CudaStream>,
+        options: impl Into<SessionOptions>,
+    ) -> Result<Self, ModelError> {
+        let options = options.into();
         let limit = model.config().context;
         let context = options.context;
         if u32::try_from(context).ok().filter(|length| (1..=limit).contains(length)).is_none() {
@@ -430,6 +442,18 @@ impl Session {
     #[must_use]
     pub fn context(&self) -> usize {
         self.options.context
+    }
+
+    /// The stream that its work is on.
+    #[must_use]
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// How it was made; the sampling is the one of now.
+    #[must_use]
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
     }
 
     /// The model that it goes on with.

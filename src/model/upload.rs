@@ -9,6 +9,8 @@ use crate::buffer::{Buffer, BufferError};
 
 /// Bytes of each half.
 const HALF: usize = 8 << 20;
+/// What is smaller is copied as it is.
+const SMALL: usize = 64 << 10;
 
 /// Two halves of pinned memory that take turns.
 pub(super) struct Upload<'p> {
@@ -37,7 +39,12 @@ impl<'p> Upload<'p> {
 
     /// A buffer with what the host has. The copy may go on when this returns: only the pinned memory has to stay.
     pub(super) fn put<T: Pod>(&mut self, elements: &[T]) -> Result<Buffer<T>, BufferError> {
-        let buffer = Buffer::allocate(&self.stream, elements.len())?;
+        let mut buffer = Buffer::allocate(&self.stream, elements.len())?;
+        if buffer.bytes() < SMALL {
+            buffer.write(elements)?;
+            (self.progress)(buffer.bytes() as u64);
+            return Ok(buffer);
+        }
         let mut address = buffer.address();
         for part in bytemuck::cast_slice::<T, u8>(elements).chunks(HALF) {
             let stream = Arc::clone(&self.stream);
