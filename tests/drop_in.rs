@@ -63,7 +63,7 @@ use include::{MODE_SCALE, Params, THREADS, TILE, Window};
 use made::{AddArrays, MulArrays, Plain};
 use structs::{AddFields, Follow, ScaleRows};
 use targets::Architecture;
-use templates::{Convert, Count, GemvBytes4, GemvWords1, Scale};
+use templates::{Convert, Count, GemvBytes4, GemvWords1, MatmulNibbles1_1, MatmulNibbles2_8, MatmulOctets2, Scale};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let choice = std::env::var("WARPWRIGHT_DEVICE").map_or(Ok(Default::default()), |name| name.parse());
@@ -129,6 +129,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!((short.read()?, long.read()?), (vec![7, 8, 9], vec![1 << 40, (1 << 40) + 1]));
     let error = Count { x: &mut long, n: u64::MAX, first: 0 }.launch(&queue).unwrap_err();
     assert!(matches!(error, LaunchError::Arithmetic { rule: "x == n", .. }), "{error}");
+
+    // constants of an instance: one row 0, 1, .. 7, 0, .. and one of minus ones, times tokens of ones and of twos
+    let (rows, chunks, tokens) = (2, 1, 2);
+    let x = Buffer::from_host(&stream, &[[1.0f32; 32], [2.0; 32]].concat())?;
+    let nibbles = Buffer::from_host(&stream, &[[0x76543210u32; 4], [u32::MAX; 4]].concat())?;
+    let (one, two) = (Buffer::from_host(&stream, &[1.0f32, 0.5])?, Buffer::from_host(&stream, &[1.0f32, 3.0, 0.5, 1.5])?);
+    let mut y = Buffer::from_host(&stream, &[f32::NAN; 4])?;
+    MatmulNibbles1_1 { words: &nibbles, scales: &one, x: &x, y: &mut y, rows, chunks, tokens }.launch(&queue)?;
+    assert_eq!(y.read()?, [112.0, -16.0, 224.0, -32.0]);
+    MatmulNibbles2_8 { words: &nibbles, scales: &two, x: &x, y: &mut y, rows, chunks, tokens }.launch(&queue)?;
+    assert_eq!(y.read()?, [224.0, -32.0, 448.0, -64.0]);
+    let octets = Buffer::from_host(&stream, &[[0x03020100u32; 8], [u32::MAX; 8]].concat())?;
+    MatmulOctets2 { words: &octets, scales: &one, x: &x, y: &mut y, rows, chunks, tokens }.launch(&queue)?;
+    assert_eq!(y.read()?, [48.0, -16.0, 96.0, -32.0]);
+    // the buffers of one are not those of another
+    let wrong = MatmulOctets2 { words: &nibbles, scales: &one, x: &x, y: &mut y, rows, chunks, tokens };
+    println!("{}", wrong.launch(&queue).unwrap_err());
+    let error = MatmulNibbles2_8 { words: &nibbles, scales: &one, x: &x, y: &mut y, rows, chunks, tokens };
+    assert!(matches!(error.launch(&queue).unwrap_err(), LaunchError::Length { .. }));
+    // more tokens than a block has, in the second dimension of the grid
+    let tokens = 17;
+    let x = Buffer::from_host(&stream, &[1.0f32; 17 * 32])?;
+    let mut y = Buffer::from_host(&stream, &[f32::NAN; 17 * 2])?;
+    MatmulNibbles2_8 { words: &nibbles, scales: &two, x: &x, y: &mut y, rows, chunks, tokens }.launch(&queue)?;
+    assert_eq!(y.read()?, [224.0, -32.0].repeat(17));
 
     // made by macros; a name that C gave; a pointer that may be null
     let (a, b) = (Buffer::from_host(&stream, &[3.0f32; 300])?, Buffer::from_host(&stream, &[4.0f32; 300])?);
@@ -247,6 +272,8 @@ fn all_that_kernels_are_written_with_launches() {
     authoring.write("src/main.rs", AUTHORING);
     let shown = text(&authoring.cargo("run").output().unwrap());
     assert!(shown.contains("kernel `scale<__half>`: `x` has 3 elements, and the contract says `x == n`, 4"), "{shown}");
+    let words = "kernel `matmul<ops::Octets, 2>`: `words` has 8 elements, and the contract says `words == rows * chunks * W::WORDS`, 16";
+    assert!(shown.contains(words), "{shown}");
     assert!(shown.contains("kernel `plain`: `mask` has 2 elements, and the contract says `mask == 1`"), "{shown}");
     assert!(shown.contains("all right"), "{shown}");
 }

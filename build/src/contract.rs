@@ -17,8 +17,9 @@
 //! /// @safe                            the author's word (see below)
 //! ```
 //!
-//! Rules compute in whole numbers of 64 bits, with the integer parameters of the kernel and the constants of the headers
-//! that CUDA and Rust share.
+//! Rules compute in whole numbers of 64 bits, with the integer parameters of the kernel, the constants of the headers
+//! that CUDA and Rust share, and those of a template: its parameters that are values (`TOKENS`), and constants in those
+//! that are types (`W::WORDS`). Each instance has its own, as the compiler says.
 //!
 //! A contract with a grid, a block and a length for every pointer is complete. If its author also signs it with `@safe`,
 //! that within these rules the kernel touches only what it was given, *whatever the buffers contain*, then launching it
@@ -102,6 +103,8 @@ pub struct Scope<'a> {
     pub parameters: &'a [(&'a str, &'a Type)],
     /// The whole numbers among the constants of the shared headers.
     pub constants: &'a BTreeMap<String, i64>,
+    /// The constants of the template, if it is an instance of one.
+    pub template: Option<&'a BTreeMap<String, i64>>,
 }
 
 /// What is wrong with a rule.
@@ -372,10 +375,11 @@ fn dimensions(rule: &'static str, text: &str, scope: Scope<'_>) -> Result<Dimens
 }
 
 impl Scope<'_> {
-    /// The value of a constant. A parameter of the same name hides it.
+    /// The value of a constant. A parameter of the same name hides it, and one of the template that of a header.
     fn constant(&self, name: &str) -> Option<i64> {
         let hidden = self.parameters.iter().any(|(known, _)| *known == name);
-        if hidden { None } else { self.constants.get(name).copied() }
+        let of_template = self.template.and_then(|constants| constants.get(name));
+        of_template.or_else(|| self.constants.get(name)).filter(|_| !hidden).copied()
     }
 
     /// An expression with its constants in place, if all else that it names are integer parameters.
@@ -386,10 +390,10 @@ impl Scope<'_> {
 
     /// Checks that names are constants or integer parameters.
     fn integers(&self, rule: &'static str, names: Vec<&str>) -> Result<(), RuleError> {
-        let kind = if self.constants.is_empty() {
-            "an integer parameter (or a constant of a header `include/*.h`)"
-        } else {
-            "an integer parameter (or a constant of a shared header)"
+        let kind = match self.template {
+            Some(_) => "an integer parameter (or a constant of the template, or of a shared header)",
+            None if self.constants.is_empty() => "an integer parameter (or a constant of a header `include/*.h`)",
+            None => "an integer parameter (or a constant of a shared header)",
         };
         names
             .into_iter()
@@ -436,10 +440,12 @@ mod tests {
             Type::Scalar(number(Number::F32)),
         ];
         let parameters: Vec<_> = ["x", "y", "n", "scale"].into_iter().zip(&types).collect();
-        let constants = BTreeMap::from([("TILE".to_owned(), 16), ("n".to_owned(), 1)]);
+        let constants =
+            BTreeMap::from([("TILE", 16), ("N", 3), ("n", 1)].map(|(name, value)| (name.to_owned(), value)));
+        let template = BTreeMap::from([("W::WORDS".to_owned(), 4), ("N".to_owned(), 8)]);
         let (_, rules) = split_comment(comment);
         let rules = rules.iter().map(|(name, text, _)| (name.as_str(), text.as_str()));
-        Contract::read(rules, Scope { parameters: &parameters, constants: &constants })
+        Contract::read(rules, Scope { parameters: &parameters, constants: &constants, template: Some(&template) })
     }
 
     #[test]
@@ -465,6 +471,15 @@ mod tests {
     }
 
     #[test]
+    fn constants_of_a_template() {
+        let contract = read("@grid div_ceil(n, N), TILE\n@block 32 * W::WORDS\n@len x == n * W::WORDS").unwrap();
+        let sizes: Vec<String> = contract.grid.unwrap().sizes.iter().map(ToString::to_string).collect();
+        assert_eq!(sizes, ["div_ceil(n, 8)", "16"]);
+        assert_eq!(contract.block.unwrap().constant(), Some([128, 1, 1]));
+        assert_eq!(contract.lengths[0].elements.to_string(), "(n * 4)");
+    }
+
+    #[test]
     fn comments_split_into_documentation_and_rules() {
         let (documentation, rules) = split_comment("\nAdds.\n\n  More.\n@grid n\n  @safe\n");
         assert_eq!(documentation, "Adds.\n\n  More.");
@@ -475,7 +490,11 @@ mod tests {
     fn every_mistake_is_reported() {
         let cases = [
             ("@gird n", "there is no rule `@gird`"),
-            ("@grid m", "`@grid` names `m`, which is not an integer parameter (or a constant of a shared header)"),
+            (
+                "@grid m",
+                "names `m`, which is not an integer parameter (or a constant of the template, or of a shared header)",
+            ),
+            ("@grid W::m", "`@grid` names `W::m`, which is not an integer parameter"),
             ("@grid scale", "which is not an integer parameter"),
             ("@grid x", "which is not an integer parameter"),
             ("@grid 1, 2, 3, 4", "one to three numbers"),
@@ -515,7 +534,9 @@ mod tests {
         let ty = Type::Scalar(Element::Struct(of));
         let parameters = [("args", &ty)];
         let rules = [("grid", "1"), ("block", "1"), ("safe", "")];
-        let errors = Contract::read(rules, Scope { parameters: &parameters, constants: &BTreeMap::new() }).unwrap_err();
+        let errors =
+            Contract::read(rules, Scope { parameters: &parameters, constants: &BTreeMap::new(), template: None })
+                .unwrap_err();
         assert!(errors[0].1.to_string().contains("the pointers in `args`"), "{}", errors[0].1);
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Expression {
     /// A literal.
     Number(i64),
-    /// An integer parameter of the kernel.
+    /// An integer parameter of the kernel, or a constant: `dim`, `W::WORDS`.
     Name(String),
     /// An operation on two numbers.
     Binary(Operator, Box<Expression>, Box<Expression>),
@@ -188,6 +188,39 @@ impl Comparison {
 /// Expressions may be nested this deep.
 const MAX_DEPTH: usize = 64;
 
+/// Where the number or name at the start of a text ends, 0 if there is none. A name may have others before it:
+/// `W::WORDS`.
+fn word_end(text: &str) -> usize {
+    let part = |from: usize| {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        text[from..].find(|c| !is_word(c)).map_or(text.len(), |length| from + length)
+    };
+    let mut end = part(0);
+    while end > 0 && text[end..].starts_with("::") {
+        match part(end + 2) {
+            next if next == end + 2 => break,
+            next => end = next,
+        }
+    }
+    end
+}
+
+/// The numbers and names of a text, whatever stands between them.
+#[cfg(feature = "compile")]
+pub(crate) fn words(mut text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    while let Some(next) = text.chars().next() {
+        match word_end(text) {
+            0 => text = &text[next.len_utf8()..],
+            end => {
+                words.push(&text[..end]);
+                text = &text[end..];
+            }
+        }
+    }
+    words
+}
+
 struct Parser<'a> {
     rest: &'a str,
     depth: usize,
@@ -211,8 +244,7 @@ impl<'a> Parser<'a> {
 
     fn word(&mut self) -> &'a str {
         self.rest = self.rest.trim_start();
-        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
+        let (word, rest) = self.rest.split_at(word_end(self.rest));
         self.rest = rest;
         word
     }
@@ -333,9 +365,18 @@ mod tests {
         assert_eq!(shown("8 / 4 / 2"), "((8 / 4) / 2)");
         let list = Expression::parse_list("a, min(b, 2), 3").unwrap();
         assert_eq!(list.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "min(b, 2)", "3"]);
+        let comparison = Comparison::parse("n == W::WORDS*A::B::C").unwrap();
+        assert_eq!(comparison.names(), ["n", "W::WORDS", "A::B::C"]);
         let comparison = Comparison::parse("dim % 4 == 0").unwrap();
         assert_eq!((comparison.relation, comparison.names()), (Relation::Equal, vec!["dim"]));
         assert_eq!(Comparison::parse("a <= b").unwrap().relation, Relation::LessOrEqual);
+    }
+
+    #[cfg(feature = "compile")]
+    #[test]
+    fn words_of_any_text() {
+        assert_eq!(words("x==div_ceil(W::WORDS , 4)é::b:: c"), ["x", "div_ceil", "W::WORDS", "4", "b", "c"]);
+        assert_eq!(words(":::: é"), [""; 0]);
     }
 
     #[test]
@@ -363,6 +404,9 @@ mod tests {
             message("a == 99999999999999999999"),
             "`99999999999999999999` is not a number at `99999999999999999999`"
         );
+        assert_eq!(message("a == W::"), "expected an operator or the end at `::`");
+        assert_eq!(message("a == ::W"), "expected a number, a parameter or `(` at `::W`");
+        assert_eq!(message("a == 4::W"), "`4::W` is not a number at `4::W`");
         assert_eq!(message("(a == 1"), "expected `)` at `== 1`");
         assert!(message(&"(".repeat(1000)).contains("nested too deep"));
     }

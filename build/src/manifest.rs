@@ -197,6 +197,9 @@ pub struct Kernel {
     pub parameters: Vec<Parameter>,
     /// The rules of its contract: name and text of each.
     pub rules: Vec<(String, String)>,
+    /// The values of what rules name of a template, in this instance: `TOKENS`, `W::WORDS`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub constants: BTreeMap<String, i64>,
     /// The blocks of a cluster, if they are in the code (`__cluster_dims__`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<[u32; 3]>,
@@ -235,13 +238,14 @@ impl Kernel {
         self.parameters.iter().map(|parameter| (parameter.name.as_str(), &parameter.ty)).collect()
     }
 
-    /// Its contract, with the constants of the headers.
+    /// Its contract, with the constants of the headers and of the template.
     ///
     /// # Errors
     /// What is wrong with its rules, as [`Contract::read`] says it.
     pub fn contract(&self, headers: &Headers) -> Result<Contract, Vec<(Option<usize>, RuleError)>> {
         let rules = self.rules.iter().map(|(rule, text)| (rule.as_str(), text.as_str()));
-        Contract::read(rules, Scope { parameters: &self.scope(), constants: &headers.integers() })
+        let template = (!self.arguments.is_empty()).then_some(&self.constants);
+        Contract::read(rules, Scope { parameters: &self.scope(), constants: &headers.integers(), template })
     }
 }
 

@@ -13,8 +13,8 @@ use crate::inputs::{Changed, hash, inputs_of};
 use crate::kernels::Crate;
 use crate::manifest::{Headers, Image, Kernel, Module, Resources};
 use crate::ptx::{self, Entry};
-use crate::signature::{ADDED, ADDITIONS, addition, additions, in_namespaces};
-use crate::source::{self, Source};
+use crate::signature::{ADDED, ADDITIONS, Resolved, addition, additions, constants, demangle, in_namespaces};
+use crate::source::{self, Source, SourceKernel};
 use crate::target::Target;
 use crate::toolkit::Toolkit;
 use crate::witnesses::{self, Context};
@@ -61,6 +61,7 @@ struct Compiler<'a> {
 /// What the first target of a file has, which the others have to have too.
 struct FirstTarget {
     entries: Vec<Entry>,
+    instances: BTreeMap<String, Resolved>,
     kernels: Vec<(Kernel, Contract)>,
 }
 
@@ -160,10 +161,11 @@ impl Compiler<'_> {
             let FirstTarget { kernels, .. } = match &first {
                 None => {
                     let kernels = context.kernels(&entries).map_err(Diagnostics)?;
-                    first.insert(FirstTarget { entries: entries.clone(), kernels })
+                    first.insert(FirstTarget { entries: entries.clone(), instances: instances.clone(), kernels })
                 }
                 Some(first) => {
                     same_kernels(&file, &first.entries, &entries, targets[0], target)?;
+                    same_instances(&file, first, &instances, targets[0], target)?;
                     first
                 }
             };
@@ -204,14 +206,22 @@ impl Compiler<'_> {
     }
 
     /// What nvcc is given: the source, or a file that includes it and adds what makes the compiler say more. Each
-    /// instance of a template gets a kernel whose name has its types; each struct that a kernel takes, an assertion of
-    /// the layout that Rust gives it.
+    /// instance of a template gets a kernel whose name has its types and the constants that rules name; each struct that
+    /// a kernel takes, an assertion of the layout that Rust gives it.
     fn with_additions(&self, name: &str, path: &Path, source: &Source) -> std::io::Result<PathBuf> {
         let mut text = String::new();
         if !source.instances.is_empty() {
             text.push_str(ADDITIONS);
+            for kernel in &source.kernels {
+                let names = source.constants(&kernel.name);
+                if let Some(head) = kernel.template.as_ref().filter(|_| !names.is_empty()) {
+                    text.push_str(&place(path, kernel));
+                    text.push_str(&constants(&kernel.namespaces, &kernel.name, &head.text, &names));
+                }
+            }
             for (number, instance) in source.instances.iter().enumerate() {
-                text.push_str(&addition(number, &instance.namespaces, &instance.name));
+                let constants = source.constants(instance.template()).len();
+                text.push_str(&addition(number, &instance.namespaces, &instance.name, constants));
             }
         }
         text.push_str(&self.layouts(path, source));
@@ -239,10 +249,7 @@ impl Compiler<'_> {
                 let named = of.fields.iter().filter(|field| !field.name.ends_with('_'));
                 let offsets =
                     named.map(|field| format!(" && __builtin_offsetof({word}, {}) == {}", field.name, field.offset));
-                // A kernel of a header has its line there.
-                if path.ends_with(&kernel.file) {
-                    text.push_str(&format!("#line {} \"{}\"\n", kernel.line, path.display()));
-                }
+                text.push_str(&place(path, kernel));
                 let assertion = format!(
                     "static_assert(sizeof({word}) == {} && alignof({word}) == {}{}, \
                      \"Rust and CUDA disagree on the layout of {word}\");",
@@ -255,6 +262,40 @@ impl Compiler<'_> {
         }
         text
     }
+}
+
+/// Has the compiler report what follows as if it stood where a kernel does.
+fn place(path: &Path, kernel: &SourceKernel) -> String {
+    // A kernel of a header has its line there.
+    match path.ends_with(&kernel.file) {
+        true => format!("#line {} \"{}\"\n", kernel.line, path.display()),
+        false => String::new(),
+    }
+}
+
+/// Checks that the instances of templates are for another target what they are for the first.
+fn same_instances(
+    file: &str,
+    first: &FirstTarget,
+    other: &BTreeMap<String, Resolved>,
+    of_first: Target,
+    of_other: Target,
+) -> Result<(), Diagnostics> {
+    let differs = first.kernels.iter().filter(|(kernel, _)| {
+        let name = demangle(&kernel.symbol).unwrap_or_default();
+        first.instances.get(&name) != other.get(&name)
+    });
+    let errors = differs.map(|(kernel, _)| {
+        let message = format!(
+            "kernel `{}`: its types, or the constants that its rules name, differ between {of_first} and {of_other}",
+            kernel.full_name()
+        );
+        Diagnostic::new(message)
+            .at(kernel.file.as_deref().unwrap_or(file), kernel.line)
+            .note("a launcher serves all targets, with one contract")
+    });
+    let errors: Vec<Diagnostic> = errors.collect();
+    if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
 }
 
 /// Checks that PTX for two targets has the same kernels.

@@ -73,20 +73,25 @@ pub fn launchers(module: &Module) -> Vec<Launcher<'_>> {
     launchers
 }
 
-/// `gemv<Q1, 4>` is `GemvQ1_4`, and `gemv<float>` is `GemvF32`.
+/// `gemv<Q1, 4>` is `GemvQ1_4`, `gemv<ns::T2<1>>` is `GemvT2_1`, and `gemv<float>` is `GemvF32`.
 fn instance_name(kernel: &Kernel) -> String {
     let mut name = kernel.name.clone();
     for argument in &kernel.arguments {
         let text: &str = Number::from_cpp(argument).map_or(argument, |number| number.rust());
-        let text = text.rsplit("::").next().unwrap_or(text).replace('-', "minus_");
+        // Without namespaces.
+        let parts = text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | ':'));
+        let parts = parts.map(|part| part.rsplit("::").next().unwrap_or(part).replace('-', "minus_"));
         name.push('_');
-        name.extend(text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+        name.extend(parts.flat_map(|part| part.chars().collect::<Vec<_>>()).map(|c| match c {
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '_',
+        }));
     }
     camel_case(&name)
 }
 
-/// For each parameter, which argument of the template is its element, where all instances agree on that and every
-/// argument is found in a parameter. Then the types of what is given say which instance is meant.
+/// For each parameter, which argument of the template is its element, where all instances agree on that and on their
+/// contract, and every argument is found in a parameter. Then the types of what is given say which instance is meant.
 fn generic(instances: &[(usize, &Kernel)]) -> Option<Vec<Option<usize>>> {
     let (_, first) = instances.first().filter(|_| instances.len() > 1)?;
     let arguments: Vec<Vec<Element>> = instances
@@ -98,7 +103,8 @@ fn generic(instances: &[(usize, &Kernel)]) -> Option<Vec<Option<usize>>> {
         .collect::<Option<_>>()?;
     let count = arguments[0].len();
     let alike = |(kernel, arguments): (&Kernel, &Vec<Element>)| {
-        arguments.len() == count && kernel.parameters.len() == first.parameters.len()
+        let contract = kernel.constants == first.constants;
+        contract && arguments.len() == count && kernel.parameters.len() == first.parameters.len()
     };
     if !instances.iter().map(|(_, kernel)| *kernel).zip(&arguments).all(alike) {
         return None;
@@ -232,6 +238,7 @@ mod tests {
             documentation: String::new(),
             parameters: parameters.collect(),
             rules: Vec::new(),
+            constants: BTreeMap::new(),
             cluster: None,
         }
     }
@@ -259,14 +266,20 @@ mod tests {
             gemv(&["ns::Q1_0", "4"]),
             scale("__half", Number::F16),
             gemv(&["float", "-1"]),
+            gemv(&["ns::T2<ns::Q1_0, 1>", "8"]),
             kernel("plain", &[], &[]),
         ]);
         let launchers = launchers(&module);
         let names: Vec<&str> = launchers.iter().map(|launcher| launcher.name.as_str()).collect();
-        assert_eq!(names, ["Scale", "GemvQ1_0_4", "GemvF32Minus1", "Plain"]);
+        assert_eq!(names, ["Scale", "GemvQ1_0_4", "GemvF32Minus1", "GemvT2Q1_0_1_8", "Plain"]);
         assert_eq!(launchers[0].generic, [Some(0), Some(0), None]);
         assert_eq!(launchers[0].kernels.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2]);
         assert!(launchers[1].generic.is_empty());
+        // With constants that differ their contracts do, and each has a launcher.
+        let mut apart = module.clone();
+        apart.kernels[0].constants.insert("T::WORDS".to_owned(), 4);
+        let names: Vec<String> = super::launchers(&apart).into_iter().map(|launcher| launcher.name).collect();
+        assert_eq!(names[..2], ["ScaleF32", "ScaleF16"]);
     }
 
     #[test]

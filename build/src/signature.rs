@@ -11,6 +11,18 @@ pub(crate) struct Signature {
     pub(crate) arguments: Vec<String>,
     /// The type of each parameter in C++, as the demangler writes it; `None` if the name does not say (`extern "C"`).
     pub(crate) parameters: Option<Vec<String>>,
+    /// The values of the constants that were asked for with [`addition`], `None` where it is not one; nothing for what is
+    /// no instance that the source has.
+    pub(crate) constants: Option<Vec<Option<i64>>>,
+}
+
+/// What the added function of an instance says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    /// The types of its parameters.
+    pub(crate) types: Vec<String>,
+    /// The values of its constants.
+    pub(crate) constants: Vec<Option<i64>>,
 }
 
 /// Why a name has no signature.
@@ -26,13 +38,39 @@ pub(crate) enum SignatureError {
 pub(crate) const ADDED: &str = "warpwright_signature_";
 
 /// What the build adds to a source for each instance of a template: a kernel whose own name has the types of the
-/// instance's parameters, resolved (the mangled name of the instance itself has them as they depend on its arguments).
-pub(crate) fn addition(number: usize, namespaces: &[String], instance: &str) -> String {
+/// instance's parameters, resolved (the mangled name of the instance itself has them as they depend on its arguments), and
+/// the values of the first `constants` of [`constants`].
+pub(crate) fn addition(number: usize, namespaces: &[String], instance: &str, constants: usize) -> String {
+    // `ns::scale<float>` has them as `ns::…scale_0<float>(0)`.
+    let (path, arguments) = instance.split_at(instance.find('<').unwrap_or(instance.len()));
+    let (namespace, name) = path.split_at(path.rfind("::").map_or(0, |at| at + 2));
+    let constants = (0..constants).map(|n| format!("decltype({namespace}{CONSTANT}{name}_{n}{arguments}(0))"));
+    let constants: Vec<String> = constants.collect();
+    let constants = match &constants[..] {
+        [] => String::new(),
+        list => format!(", ::warpwright_list<{}>*", list.join(", ")),
+    };
     let added = format!(
         "__global__ void {ADDED}{number}(::warpwright_instance<&{instance}>*, \
-         decltype(::warpwright_types(&{instance}))*) {{}}"
+         decltype(::warpwright_types(&{instance}))*{constants}) {{}}"
     );
     in_namespaces(namespaces, &added)
+}
+
+/// The start of the names of functions that have a constant as their type.
+const CONSTANT: &str = "warpwright_constant_";
+
+/// What the build adds to a source for each constant of a template that rules name: a template with the same parameters,
+/// of a function that is never called, whose type has the constant's value. Where it has none, or one that 64 bits with a
+/// sign do not hold, only the second function fits.
+pub(crate) fn constants(namespaces: &[String], template: &str, head: &str, names: &[String]) -> String {
+    let functions = names.iter().enumerate().map(|(n, name)| {
+        format!(
+            "template <{head}> ::warpwright_constant<({name})> {CONSTANT}{template}_{n}(int); \
+             template <{head}> ::warpwright_nothing {CONSTANT}{template}_{n}(...);"
+        )
+    });
+    in_namespaces(namespaces, &functions.collect::<Vec<_>>().join(" "))
 }
 
 /// A line of C++ as if it stood in namespaces, the outermost first.
@@ -46,37 +84,48 @@ pub(crate) fn in_namespaces(namespaces: &[String], text: &str) -> String {
 /// What stands before the additions.
 pub(crate) const ADDITIONS: &str = "template <auto* Function> struct warpwright_instance;\n\
     template <class... Types> struct warpwright_list;\n\
-    template <class... Types> warpwright_list<Types...> warpwright_types(void (*)(Types...));\n";
+    template <class... Types> warpwright_list<Types...> warpwright_types(void (*)(Types...));\n\
+    template <long long Value> struct warpwright_constant;\n\
+    struct warpwright_nothing;\n";
 
 /// A symbol as C++ writes it.
 pub(crate) fn demangle(symbol: &str) -> Option<String> {
     cpp_demangle::Symbol::new(symbol).ok()?.demangle().ok()
 }
 
-/// Reads what the added functions say: the types of each instance, by the instance's name as the demangler writes it.
-pub(crate) fn additions<'a>(symbols: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<String>> {
+/// Reads what the added functions say of each instance, by the instance's name as the demangler writes it.
+pub(crate) fn additions<'a>(symbols: impl Iterator<Item = &'a str>) -> BTreeMap<String, Resolved> {
     let mut instances = BTreeMap::new();
     for text in symbols.filter(|symbol| symbol.contains(ADDED)).filter_map(demangle) {
         let arguments = text.find('(').and_then(|open| text[open + 1..].strip_suffix(')'));
-        let [instance, types] = split(arguments.unwrap_or_default())[..] else { continue };
-        let inside = |text: &'_ str, before: &str| -> Option<String> {
+        let parts = split(arguments.unwrap_or_default());
+        let [instance, types, constants @ ..] = &parts[..] else { continue };
+        let inside = |text: &str, before: &str| -> Option<String> {
             Some(text.strip_prefix(before)?.strip_suffix(">*")?.trim().to_owned())
         };
-        if let (Some(instance), Some(types)) =
-            (inside(instance, "warpwright_instance<&"), inside(types, "warpwright_list<"))
+        let list = |text: &str| -> Option<Vec<String>> {
+            let list = inside(text, "warpwright_list<")?;
+            Some(if list.is_empty() { Vec::new() } else { split(&list).into_iter().map(str::to_owned).collect() })
+        };
+        let constants = constants.first().map_or(Some(Vec::new()), |constants| list(constants));
+        if let (Some(instance), Some(types), Some(constants)) =
+            (inside(instance, "warpwright_instance<&"), list(types), constants)
         {
-            let types =
-                if types.is_empty() { Vec::new() } else { split(&types).into_iter().map(str::to_owned).collect() };
-            instances.insert(instance, types);
+            let value = |text: &String| -> Option<i64> {
+                let value = text.strip_prefix("warpwright_constant<")?.strip_suffix('>')?;
+                plain_argument(value).parse().ok()
+            };
+            instances.insert(instance, Resolved { types, constants: constants.iter().map(value).collect() });
         }
     }
     instances
 }
 
 /// Reads the signature from a symbol; `instances` is what [`additions`] found.
-pub(crate) fn read(symbol: &str, instances: &BTreeMap<String, Vec<String>>) -> Result<Signature, SignatureError> {
+pub(crate) fn read(symbol: &str, instances: &BTreeMap<String, Resolved>) -> Result<Signature, SignatureError> {
     if !symbol.starts_with("_Z") {
-        return Ok(Signature { name: symbol.to_owned(), arguments: Vec::new(), parameters: None });
+        let name = symbol.to_owned();
+        return Ok(Signature { name, arguments: Vec::new(), parameters: None, constants: None });
     }
     let text = demangle(symbol).ok_or(SignatureError::Name)?;
     if text.contains("(anonymous namespace)") {
@@ -102,20 +151,33 @@ pub(crate) fn read(symbol: &str, instances: &BTreeMap<String, Vec<String>>) -> R
     };
     // An instance has its return type in front.
     let name = name.rsplit([':', ' ']).next().unwrap_or(name).to_owned();
-    let parameters = match instances.get(&text) {
-        Some(types) => types.clone(),
+    let instance = instances.get(&text);
+    let parameters = match instance {
+        Some(resolved) => resolved.types.clone(),
         None if parameters.is_empty() => Vec::new(),
         None => split(parameters).into_iter().map(str::to_owned).collect(),
     };
-    Ok(Signature { name, arguments: arguments.into_iter().map(plain_argument).collect(), parameters: Some(parameters) })
+    let arguments = arguments.into_iter().map(plain_argument).collect();
+    let constants = instance.map(|resolved| resolved.constants.clone());
+    Ok(Signature { name, arguments, parameters: Some(parameters), constants })
 }
 
-/// `(unsigned int)16` is `16`.
+/// `(unsigned int)16` is `16`, and `T2<(unsigned int)1>` is `T2<1>`.
 fn plain_argument(text: &str) -> String {
-    match text.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
-        Some((_, value)) if !value.is_empty() => value.to_owned(),
-        _ => text.to_owned(),
+    let is_number = |text: &str| text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('(') {
+        out.push_str(before);
+        rest = match after.split_once(')') {
+            Some((_, value)) if is_number(value) => value,
+            _ => {
+                out.push('(');
+                after
+            }
+        };
     }
+    out + rest
 }
 
 /// The index of the `<` that a `>` after the text closes.
@@ -165,7 +227,7 @@ mod tests {
         let types = "unsigned char const*, __half const*, float*, unsigned int, unsigned long, double, float4 const*, \
                      int*, unsigned char const";
         assert_eq!(signature.parameters.unwrap().join(", "), types);
-        let none = Signature { name: "axpy".to_owned(), arguments: vec![], parameters: Some(vec![]) };
+        let none = Signature { name: "axpy".to_owned(), arguments: vec![], parameters: Some(vec![]), constants: None };
         assert_eq!(plain("_ZN5inner4axpyEv").unwrap(), none);
     }
 
@@ -178,7 +240,15 @@ mod tests {
         let added = "_Z22warpwright_signature_1P19warpwright_instanceIXadL_Z4gemvI2Q1Li4EEvPKNT_5acc_tEPfEEEP15warpwright_\
                      listIJPKiS6_EE";
         let instances = additions([added, gemv].into_iter());
-        assert_eq!(read(gemv, &instances).unwrap().parameters.unwrap(), ["int const*", "float*"]);
+        let resolved = read(gemv, &instances).unwrap();
+        assert_eq!(
+            (resolved.parameters.unwrap(), resolved.constants),
+            (vec!["int const*".into(), "float*".into()], Some(vec![]))
+        );
+        let nested = plain("_ZN2ns1kINS_2T2ILj1ELi3EEELj8EEEvPf").unwrap();
+        let arguments = nested.arguments.join(" ");
+        assert_eq!(arguments, "ns::T2<1, 3> 8");
+        assert_eq!(plain_argument("F<void (*)(int), -2>"), "F<void (*)(int), -2>");
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::contract::{Contract, RuleError, Scope, split_comment};
 use crate::diagnostic::Diagnostic;
+use crate::expression::words;
 use crate::headers::Shared;
 use crate::manifest::{Kernel, Parameter};
 use crate::ptx::Entry;
-use crate::signature::{self, Signature};
+use crate::signature::{self, Resolved, Signature};
 use crate::source::{Source, SourceKernel};
 use crate::target::Target;
 use crate::types::{Element, Number, Type};
@@ -21,8 +22,8 @@ pub(crate) struct Context<'a> {
     /// The whole numbers of the shared headers.
     pub(crate) constants: &'a BTreeMap<String, i64>,
     pub(crate) targets: &'a [Target],
-    /// The types of instances of templates.
-    pub(crate) instances: &'a BTreeMap<String, Vec<String>>,
+    /// What the compiler says of instances of templates.
+    pub(crate) instances: &'a BTreeMap<String, Resolved>,
 }
 
 /// What the kernels of a file state with `@targets`, which has to be the same for all of them.
@@ -31,7 +32,7 @@ pub(crate) fn targets(file: &str, source: &Source) -> Result<Vec<Target>, Vec<Di
     let mut errors = Vec::new();
     for kernel in source.kernels.iter() {
         // A template of a header that has no instance here counts for nothing.
-        if kernel.file != file && !source.instances.iter().any(|instance| instance.is_of(&kernel.name)) {
+        if kernel.file != file && !source.instances.iter().any(|instance| instance.template() == kernel.name) {
             continue;
         }
         let (_, rules) = split_comment(&kernel.comment);
@@ -76,19 +77,23 @@ impl Context<'_> {
             heard[index] = true;
             match self.agree(entry, &signature, &self.source.kernels[index]) {
                 Ok(kernel) => kernels.push(kernel),
-                Err(of_kernel) => errors.extend(of_kernel),
+                // Instances of a template may be wrong in one way too.
+                Err(of_kernel) => of_kernel.into_iter().for_each(|error| {
+                    if !errors.contains(&error) {
+                        errors.push(error);
+                    }
+                }),
             }
         }
         // What is in the source and not in the PTX cannot be launched.
         if errors.is_empty() {
-            let silent =
-                self.source.kernels.iter().zip(heard).filter(|(kernel, heard)| {
-                    !heard && (kernel.certain || kernel.template && kernel.file == self.file)
-                });
+            let silent = self.source.kernels.iter().zip(heard).filter(|(kernel, heard)| {
+                !heard && (kernel.certain || kernel.template.is_some() && kernel.file == self.file)
+            });
             errors.extend(silent.map(|(kernel, _)| {
                 let error = Diagnostic::new(format!("the kernel `{}` is not in the PTX", kernel.name));
                 let error = error.at(&*kernel.file, kernel.line);
-                match kernel.template {
+                match kernel.template.is_some() {
                     true => error.note(format!(
                         "a template gives no code until it is instantiated: `template __global__ void {}<…>(…);`",
                         kernel.name
@@ -116,7 +121,8 @@ impl Context<'_> {
     fn find(&self, signature: &Signature, entry: &Entry) -> Result<usize, Diagnostic> {
         let kernels = || self.source.kernels.iter().enumerate();
         let template = !signature.arguments.is_empty();
-        let named = kernels().filter(|(_, kernel)| kernel.name == signature.name && kernel.template == template);
+        let named =
+            kernels().filter(|(_, kernel)| kernel.name == signature.name && kernel.template.is_some() == template);
         let named: Vec<(usize, &SourceKernel)> = named.collect();
         let fitting = named.iter().filter(|(_, kernel)| kernel.parameters.len() == entry.parameters.len());
         let fitting: Vec<usize> = fitting.map(|(index, _)| *index).collect();
@@ -201,7 +207,7 @@ impl Context<'_> {
             return Err(errors);
         }
         let (documentation, rules) = split_comment(&source.comment);
-        let kernel = Kernel {
+        let mut kernel = Kernel {
             name: name.clone(),
             arguments: signature.arguments.clone(),
             symbol: entry.symbol.clone(),
@@ -210,16 +216,35 @@ impl Context<'_> {
             documentation,
             parameters,
             rules: rules.iter().map(|(rule, text, _)| (rule.clone(), text.clone())).collect(),
+            constants: BTreeMap::new(),
             cluster: entry.cluster,
         };
+        let line_of = |number: Option<usize>| match number.and_then(|number| rules.get(number)) {
+            Some((.., offset)) => source.comment_line + *offset as u32,
+            None => source.line,
+        };
+        for constant in source.constants() {
+            match self.constant(&constant, signature, source) {
+                Ok(value) => drop(kernel.constants.insert(constant, value)),
+                Err((problem, remedy)) => {
+                    let naming = rules.iter().enumerate().filter(|(_, (_, text, _))| words(text).contains(&&*constant));
+                    errors.extend(naming.map(|(number, (rule, ..))| {
+                        let kernel = kernel.full_name();
+                        Diagnostic::new(format!("kernel `{kernel}`: `@{rule}` names `{constant}`, {problem}"))
+                            .at(&*source.file, line_of(Some(number)))
+                            .note(remedy.as_str())
+                    }));
+                }
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let texts = rules.iter().map(|(rule, text, _)| (rule.as_str(), text.as_str()));
         let scope = kernel.scope();
-        let contract = Contract::read(texts, Scope { parameters: &scope, constants: self.constants });
+        let template = (!kernel.arguments.is_empty()).then_some(&kernel.constants);
+        let contract = Contract::read(texts, Scope { parameters: &scope, constants: self.constants, template });
         let contract = contract.map_err(|errors| {
-            let line_of = |number: Option<usize>| match number.and_then(|number| rules.get(number)) {
-                Some((.., offset)) => source.comment_line + *offset as u32,
-                None => source.line,
-            };
             let diagnostic = |(number, error): (Option<usize>, RuleError)| {
                 Diagnostic::new(format!("kernel `{name}`: {error}")).at(&*source.file, line_of(number))
             };
@@ -227,6 +252,30 @@ impl Context<'_> {
         })?;
         let problems = self.against_the_code(&contract, entry);
         if problems.is_empty() { Ok((kernel, contract)) } else { Err(problems.into_iter().map(here).collect()) }
+    }
+
+    /// The value of a constant that the rules of a template name, or what is wrong with it and what to do.
+    fn constant(&self, name: &str, signature: &Signature, source: &SourceKernel) -> Result<i64, (String, String)> {
+        let asked = self.source.constants(&source.name);
+        let number = asked.iter().position(|other| other == name);
+        match number.and_then(|number| signature.constants.as_ref()?.get(number)) {
+            Some(Some(value)) if *value >= 0 => Ok(*value),
+            Some(Some(value)) => Err((
+                format!("which is {value} in this instance"),
+                "rules take constants of a template from 0 on".to_owned(),
+            )),
+            Some(None) => Err((
+                "which is no integer constant in this instance".to_owned(),
+                "a struct has one as `static constexpr uint32_t NAME = 4;`, less than 2^63".to_owned(),
+            )),
+            None => Err((
+                "whose value the compiler tells for explicit instances alone".to_owned(),
+                format!(
+                    "write `template __global__ void {0}<…>(…);`, and give the name `{0}` to one template only",
+                    source.name
+                ),
+            )),
+        }
     }
 
     /// What of a contract the code does not allow.
@@ -366,6 +415,8 @@ mod tests {
         let source = Source::of(source, file);
         let targets = targets(file, &source)?;
         let instances = signature::additions(entries.iter().map(|entry| entry.symbol.as_str()));
+        let entries = entries.iter().filter(|entry| !entry.symbol.contains(signature::ADDED)).cloned();
+        let entries: Vec<Entry> = entries.collect();
         let (shared, constants) = (Shared::default(), BTreeMap::new());
         let context = Context {
             file,
@@ -375,7 +426,7 @@ mod tests {
             targets: &targets,
             instances: &instances,
         };
-        context.kernels(entries)
+        context.kernels(&entries)
     }
 
     fn messages(source: &str, entries: &[Entry]) -> String {
@@ -447,6 +498,39 @@ mod tests {
             witnesses(&source, &[entry("_Z5scaleIfEvPT_j", &[8, 4]), entry("_Z5scaleIiEvPT_j", &[8, 4])]).unwrap();
         assert_eq!(kernels[1].0.signature(), "scale<int>(int* x, unsigned int n)");
         assert!(messages(&source, &[]).contains("until it is instantiated"));
+    }
+
+    #[test]
+    fn constants_of_a_template() {
+        let source = SOURCE
+            .replace("__global__", "template <class W, uint32_t N> __global__")
+            .replace("@grid n", "@grid div_ceil(n, N), W::ROWS")
+            .replace("@len x == n", "@len x == n * W::WORDS");
+        let source = source + "template __global__ void scale<Q, 8>(float*, uint32_t);\n";
+        // The constants in the order in which rules name them: N, W::ROWS, W::WORDS.
+        let added = |constants: &str| {
+            let symbol = format!(
+                "_Z22warpwright_signature_0P19warpwright_instanceIXadL_Z5scaleI1QLj8EEvPfjEEEP15warpwright_listIJS2_jEE\
+                 PS5_IJ{constants}EE"
+            );
+            entry(&symbol, &[8, 8, 8])
+        };
+        let instance = || entry("_Z5scaleI1QLj8EEvPfj", &[8, 4]);
+        let resolved = added("19warpwright_constantILx8EES8_ILx2EES8_ILx4EE");
+        let kernels = witnesses(&source, &[instance(), resolved]).unwrap();
+        let (kernel, contract) = &kernels[0];
+        let constants: Vec<_> = kernel.constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        assert_eq!(constants, [("N", 8), ("W::ROWS", 2), ("W::WORDS", 4)]);
+        assert_eq!(contract.lengths[0].elements.to_string(), "(n * 4)");
+        assert_eq!(kernel.contract(&Default::default()).as_ref(), Ok(contract));
+
+        let wrong = added("19warpwright_constantILx8EES8_ILxn2EE18warpwright_nothing");
+        let shown = messages(&source, &[instance(), wrong]);
+        assert!(shown.contains("`scale<Q, 8>`: `@grid` names `W::ROWS`, which is -2 in this"), "{shown}");
+        assert!(shown.contains("`@len` names `W::WORDS`, which is no integer constant in"), "{shown}");
+        assert!(shown.contains("k.cu:2") && shown.contains("k.cu:4"), "{shown}");
+        let shown = messages(&source, &[instance()]);
+        assert!(shown.contains("`@grid` names `N`, whose value the compiler tells for explicit"), "{shown}");
     }
 
     #[test]

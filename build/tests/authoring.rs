@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use warpwright_build::manifest::Manifest;
+use warpwright_build::manifest::{Kernel, Manifest};
+use warpwright_build::names::launchers;
 use warpwright_build::{Prebuilt, build};
 
 fn copy(from: &Path, to: &Path) {
@@ -59,6 +60,12 @@ fn every_kernel_has_its_signature() {
             "convert<int, float>(const int* x, float* y, unsigned int n)",
             "count<unsigned int>(unsigned int* x, unsigned int n, unsigned int first)",
             "count<unsigned long>(unsigned long* x, unsigned long n, unsigned long first)",
+            "matmul<Nibbles<1>, 1>(const unsigned int* words, const float* scales, const float* x, float* y, \
+             unsigned int rows, unsigned int chunks, unsigned int tokens)",
+            "matmul<Nibbles<2>, 8>(const unsigned int* words, const float* scales, const float* x, float* y, \
+             unsigned int rows, unsigned int chunks, unsigned int tokens)",
+            "matmul<ops::Octets, 2>(const unsigned int* words, const float* scales, const float* x, float* y, \
+             unsigned int rows, unsigned int chunks, unsigned int tokens)",
             "gemv<Bytes, 4>(const unsigned char* x, unsigned int* y, unsigned int n)",
             "gemv<Words, 1>(const int* x, long* y, unsigned int n)",
         ]
@@ -103,6 +110,23 @@ fn every_kernel_has_its_signature() {
     assert!(scale_rows.safe && scale_rows.missing(&kernel.scope()).is_empty());
     let (follow, kernel) = contract("structs", 1);
     assert!(follow.missing(&kernel.scope()).iter().any(|missing| missing.contains("pointers in `link`")));
+    // an instance has its own constants, in its rules and in the block that the driver demands
+    let matmul = |number: usize| {
+        let (contract, kernel) = contract("templates", 8 + number);
+        let constants: Vec<_> = kernel.constants.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let lengths: Vec<_> = contract.lengths.iter().map(|length| length.elements.to_string()).collect();
+        (constants.join(", "), lengths[..3].join(", "), contract.block.unwrap().constant().unwrap())
+    };
+    let (constants, lengths, block) = matmul(1);
+    assert_eq!(constants, "TOKENS = 8, W::BITS = 4, W::SCALES = 2, W::WORDS = 4");
+    assert_eq!(lengths, "((rows * chunks) * 4), ((rows * chunks) * 2), (((tokens * chunks) * 4) * (32 / 4))");
+    assert_eq!(block, [4, 8, 1]);
+    assert_eq!(matmul(2).0, "TOKENS = 2, W::BITS = 8, W::SCALES = 1, W::WORDS = 8");
+    let templates = manifest.module("templates").unwrap();
+    let names: Vec<String> = launchers(templates).into_iter().map(|launcher| launcher.name).collect();
+    assert_eq!(names[3..6], ["MatmulNibbles1_1", "MatmulNibbles2_8", "MatmulOctets2"]);
+    let documented = |kernel: &Kernel| kernel.documentation.starts_with("`y[token, row]` is the dot product");
+    assert!(templates.kernels[8..11].iter().all(documented));
     assert_eq!(contract("hopper", 0).0.programmatic, Some(vec!["x".to_owned()]));
     assert_eq!(contract("clusters", 0).1.cluster, Some([2, 1, 1]));
     assert!(contract("clusters", 1).1.cluster.is_none() && contract("clusters", 1).0.cooperative);

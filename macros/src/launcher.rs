@@ -368,6 +368,13 @@ impl Expansion<'_> {
                 let rest = if rest.is_empty() { String::new() } else { format!(" `{rest}`") };
                 text.push_str(&format!("\n- `@{rule}`{rest}"));
             }
+            for (number, (name, value)) in kernel.constants.iter().enumerate() {
+                let before = if number == 0 { "\n\nHere " } else { ", " };
+                text.push_str(&format!("{before}`{name}` is {value}"));
+            }
+            if !kernel.constants.is_empty() {
+                text.push('.');
+            }
             if self.is_safe() {
                 text.push_str("\n\nIts author has signed it, so launching it is a safe function.");
             }

@@ -4,13 +4,18 @@
 //! that it does not know. It follows a project's own macros (`macros`) and the files that it includes.
 
 mod macros;
+mod template;
 mod tokens;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use macros::Macros;
+use template::TemplateHead;
 use tokens::{Placed, Token, tokens};
+
+use crate::contract::split_comment;
+use crate::expression::words;
 
 /// What a source file and the project's files that it includes say of kernels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,9 +40,25 @@ pub(crate) struct SourceKernel {
     pub(crate) comment_line: u32,
     /// The namespaces that it stands in, the outermost first.
     pub(crate) namespaces: Vec<String>,
-    pub(crate) template: bool,
+    /// Its parameters, if it is a template.
+    pub(crate) template: Option<TemplateHead>,
     /// Whether it gives code for certain: it is no template, in no `#if`, and in the source itself.
     pub(crate) certain: bool,
+}
+
+impl SourceKernel {
+    /// The constants of a template that its rules name, each once: `TOKENS`, `W::WORDS`.
+    pub(crate) fn constants(&self) -> Vec<String> {
+        let Some(head) = &self.template else { return Vec::new() };
+        let (_, rules) = split_comment(&self.comment);
+        let mut constants: Vec<String> = Vec::new();
+        for word in rules.iter().flat_map(|(_, text, _)| words(text)) {
+            if head.has(word) && !constants.iter().any(|known| known == word) {
+                constants.push(word.to_owned());
+            }
+        }
+        constants
+    }
 }
 
 /// A parameter in the source.
@@ -59,10 +80,10 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Whether it is one of the template with a name.
-    pub(crate) fn is_of(&self, template: &str) -> bool {
+    /// The name of its template, without namespaces.
+    pub(crate) fn template(&self) -> &str {
         let name = self.name.split('<').next().unwrap_or_default();
-        name.rsplit("::").next() == Some(template)
+        name.rsplit("::").next().unwrap_or(name)
     }
 }
 
@@ -91,6 +112,15 @@ impl Source {
             source.scan(&macros.expand(&tokens), &file, number == own);
         }
         Ok(source)
+    }
+
+    /// The constants that the rules of a template name. It is found by its name, so there is only one of that name.
+    pub(crate) fn constants(&self, template: &str) -> Vec<String> {
+        let mut named = self.kernels.iter().filter(|kernel| kernel.template.is_some() && kernel.name == template);
+        match (named.next(), named.next()) {
+            (Some(kernel), None) => kernel.constants(),
+            _ => Vec::new(),
+        }
     }
 
     /// Reads a text that includes nothing.
@@ -155,7 +185,10 @@ impl Source {
                 Token::Word(word) if word == "template" => match tokens.get(at) {
                     Some((Token::Mark('<'), _)) => {
                         let end = closing_angle(tokens, at).unwrap_or(at);
-                        template = if end == at + 2 { Template::Specialization } else { Template::Primary };
+                        template = match tokens.get(at + 1..end.saturating_sub(1)) {
+                            Some([]) => Template::Specialization,
+                            head => Template::Primary(TemplateHead::read(head.unwrap_or_default())),
+                        };
                         at = end;
                     }
                     _ => template = Template::Instance,
@@ -163,7 +196,7 @@ impl Source {
                 Token::Word(word) if word == "__global__" => {
                     let Some(head) = Head::read(tokens, at) else { continue };
                     at = head.end;
-                    match template {
+                    match std::mem::replace(&mut template, Template::No) {
                         Template::Instance => {
                             let namespaces = braces.concat();
                             self.instances.push(Instance { namespaces, name: head.qualified + &head.arguments });
@@ -172,9 +205,12 @@ impl Source {
                         Template::Specialization => {}
                         // A declaration without a body gives no code.
                         _ if tokens.get(at).is_none_or(|(token, _)| token.is_mark(';')) => {}
-                        Template::Primary | Template::No => {
+                        written @ (Template::Primary(_) | Template::No) => {
                             let (comment, comment_line) = std::mem::take(&mut comment);
-                            let template = matches!(template, Template::Primary);
+                            let template = match written {
+                                Template::Primary(parameters) => Some(parameters),
+                                _ => None,
+                            };
                             self.kernels.push(SourceKernel {
                                 name: head.name,
                                 file: file.to_owned(),
@@ -183,12 +219,11 @@ impl Source {
                                 comment,
                                 comment_line,
                                 namespaces: braces.concat(),
+                                certain: own && conditions == 0 && template.is_none(),
                                 template,
-                                certain: own && conditions == 0 && !template,
                             });
                         }
                     }
-                    template = Template::No;
                 }
                 _ => {}
             }
@@ -199,7 +234,7 @@ impl Source {
 /// What the word `template` before a function makes of it.
 enum Template {
     No,
-    Primary,
+    Primary(TemplateHead),
     Specialization,
     Instance,
 }
@@ -490,7 +525,7 @@ __global__ void maybe() {}
 ";
         let source = Source::of(text, "k.cu");
         assert_eq!(names(&source), ["scale", "maybe"]);
-        assert!(source.kernels[0].template && !source.kernels[0].certain && !source.kernels[1].certain);
+        assert!(source.kernels[0].template.is_some() && !source.kernels[0].certain && !source.kernels[1].certain);
         assert_eq!(source.kernels[0].comment, "Scales.");
         let instances: Vec<_> = source.instances.iter().map(|i| (i.namespaces.join("::"), i.name.as_str())).collect();
         assert_eq!(
