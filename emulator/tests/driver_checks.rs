@@ -452,5 +452,23 @@ fn initialised_here() {
     assert_eq!(download(copied, 4), [4, 5, 6, 7]);
     // A copy of what nothing has written is not written, and reading it is an error.
     ok(cuMemcpyDtoD_v2(copied + 4, new(), 4));
+    assert_eq!(report(), Report::default());
     assert_eq!(run(copied), (0, 719));
+    let found = report();
+    assert_eq!(kinds(&found), [FindingKind::ContextEnded]);
+    assert!(found.to_string().contains("kernel k"), "{found}");
+}
+
+#[test]
+fn a_program_that_does_not_look_at_errors_fails_too() {
+    let output = child("careless", &[EXIT_CODE]);
+    assert_eq!(output.status.code(), Some(42), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by `a_program_that_does_not_look_at_errors_fails_too`"]
+fn careless() {
+    start(0);
+    launch(kernel(ADD), 4, 0, &[8, 1]);
+    cuCtxSynchronize();
 }

@@ -109,6 +109,10 @@ fn edges_can_be_asked_for_and_changed() {
     ok(cuGraphRemoveDependencies(graph, &c, &a, 1));
     ok(cuGraphInstantiateWithParams(&mut executable, graph, &mut params));
     assert_eq!((params.result, params.node), (0, 0));
+    // what there is not, what contradicts itself, and what the emulator has not
+    for (flags, code) in [(16, INVALID_VALUE), (1 | 4, INVALID_VALUE), (4, NOT_SUPPORTED)] {
+        assert_eq!(cuGraphInstantiateWithFlags(&mut executable, graph, flags), code, "{flags}");
+    }
     ok(cuGraphDestroy(graph));
     assert_eq!(cuGraphGetNodes(graph, null_mut(), &mut count), INVALID_HANDLE);
     assert_eq!(cuGraphDestroy(graph), INVALID_HANDLE);

@@ -58,6 +58,10 @@ const BY_CHANCE: [(&str, &str); 1] = [(
 const ALONE: [&str; 2] =
     ["driver::safe::core::tests::test_post_alloc_memory", "driver::safe::launch::tests::test_device_side_assert"];
 
+/// How often these may be tried: `test_device_side_assert` expects that the event after its launch is recorded before the
+/// kernel has failed, which a GPU takes longer to do than a busy machine may take to get there.
+const TRIES: usize = 5;
+
 /// Tests that their authors ask to run with several devices.
 const SEVERAL_DEVICES: [&str; 3] = [
     "driver::result::tests::peer_transfer_contexts",
@@ -84,7 +88,14 @@ pub(crate) fn test(workspace: &Workspace, filter: Option<&str>) -> anyhow::Resul
         };
         let mut outcomes = run(&[], "sm_90:16384")?;
         for name in ALONE {
-            outcomes.extend(run(&["--ignored", "--exact", name], "sm_90:16384")?);
+            for _ in 0..TRIES {
+                let outcome = run(&["--ignored", "--exact", name], "sm_90:16384")?;
+                let passed = outcome.values().all(|outcome| *outcome == Outcome::Passed);
+                outcomes.extend(outcome);
+                if passed {
+                    break;
+                }
+            }
         }
         for name in SEVERAL_DEVICES {
             outcomes.extend(run(&["--ignored", "--exact", name], "sm_90:16384,sm_80:16384")?);

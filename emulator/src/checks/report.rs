@@ -1,4 +1,4 @@
-//! What the checks found that is no fault of a launch: a list for each process.
+//! What the checks found, and what ended a context: a list for each process.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,10 +35,12 @@ pub enum FindingKind {
     UseAfterFree,
     /// A graph was launched that names memory that was freed.
     FreedInGraph,
+    /// A kernel, copy or fill did what none may, and ended its context. The program's calls return the error, too.
+    ContextEnded,
 }
 
 impl FindingKind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::LeakedDeviceMemory,
         Self::LeakedHostMemory,
         Self::LeakedStream,
@@ -53,6 +55,7 @@ impl FindingKind {
         Self::UseBeforeAllocation,
         Self::UseAfterFree,
         Self::FreedInGraph,
+        Self::ContextEnded,
     ];
 
     pub(crate) fn from_number(number: u32) -> Option<Self> {
@@ -65,7 +68,7 @@ impl FindingKind {
 pub struct Finding {
     /// What it is.
     pub kind: FindingKind,
-    /// The first address of the memory, or the handle of the object.
+    /// The first address of the memory, or the handle of the object; 0 if it is about neither.
     pub address: u64,
     /// The size of the memory in bytes; 0 for objects that are none.
     pub bytes: u64,
@@ -80,7 +83,7 @@ impl fmt::Display for Finding {
         f.write_str(&self.detail)?;
         if self.bytes > 0 {
             write!(f, "\n  {} bytes at {:#x}", self.bytes, self.address)?;
-        } else {
+        } else if self.address > 0 {
             write!(f, "\n  handle {:#x}", self.address)?;
         }
         if self.sequence > 0 {

@@ -17,6 +17,7 @@ use super::handle::Handle;
 use super::module::{Function, LoadedModule};
 use super::order;
 
+use crate::checks::{Finding, FindingKind, find};
 use crate::fault::{Fault, FaultKind};
 
 /// Memory that a copy reads or writes.
@@ -130,6 +131,11 @@ pub(crate) enum Operation {
 /// Says on the standard error what went wrong, where no error code can.
 pub(crate) fn report(message: &dyn std::fmt::Display) {
     eprintln!("warpwright emulator: {message}");
+}
+
+/// Reports what ends a context. (The program gets an error too, if it asks.)
+fn ends_context(detail: String) {
+    find(Finding { kind: FindingKind::ContextEnded, address: 0, bytes: 0, sequence: 0, detail });
 }
 
 impl Operation {
@@ -399,7 +405,7 @@ impl KernelLaunch {
 
     fn run(&self, runner: &mut Runner) -> Result<()> {
         if self.module.unloaded.load(Ordering::Acquire) {
-            report(&"a kernel is launched (by a graph that names it) whose module was unloaded");
+            ends_context("a kernel is launched (by a graph that names it) whose module was unloaded".to_owned());
             return Err(Code::INVALID_HANDLE);
         }
         let mut grid =
@@ -409,7 +415,7 @@ impl KernelLaunch {
         let counting = counting::begin(&mut grid.options);
         let ran = runner.pool.run(&grid, &runner.memory, checks());
         let statistics = ran.map_err(|fault| {
-            report(&*fault);
+            ends_context(fault.to_string());
             code_of(&fault)
         })?;
         counting.end(statistics, &self.module.context.device.profile);
@@ -448,7 +454,7 @@ fn resolve(address: u64, bytes: u64, what: &str) -> Result<*mut u8> {
             Some(near) => format!("past the {} bytes at {:#x}", near.size, near.base),
             None => "in no allocation".to_owned(),
         };
-        report(&format!("{what} of {bytes} bytes at {address:#x}, {place}"));
+        ends_context(format!("{what} of {bytes} bytes at {address:#x}, {place}"));
         Code::ILLEGAL_ADDRESS
     })
 }

@@ -75,9 +75,10 @@ impl Rules {
         !self.races | ((self.is_before(write) | Self::is_own(write, stamp)) & unread)
     }
 
-    /// What becomes of the stamp of the readers when one more reads, if that is clear.
+    /// What becomes of the stamp of the readers when one more reads, if that is clear. It may read for lanes after it too:
+    /// then `together` has the bits that make a stamp one of several lanes.
     #[inline(always)]
-    fn next_read(&self, read: u64, stamp: u64) -> (u64, bool) {
+    fn next_read(&self, read: u64, stamp: u64, together: u64) -> (u64, bool) {
         let (by, strong) = (readers(read), read >> KIND_SHIFT & STRONG_READ != 0);
         let alone = by == Readers::One as u64;
         let replaced = self.is_before(read) | (Self::is_own(read, stamp) & alone & !strong);
@@ -94,7 +95,7 @@ impl Rules {
         let reader = read & ((1 << SEGMENT_SHIFT) - 1) & !(KINDS << KIND_SHIFT);
         let blocks = newest | reader | (Readers::Blocks as u64) << KIND_SHIFT;
         let new = if replaced {
-            stamp
+            stamp | together
         } else if kept {
             read | lanes
         } else {
@@ -103,31 +104,39 @@ impl Rules {
         (new, !self.races | replaced | (!strong & (read >= self.newest) & (kept | joined)))
     }
 
-    /// Compares an access with cells, each for a thread with a stamp, and leaves the stamps there. Says `false`, and has
-    /// changed nothing, if it is not clear that all is in order.
+    /// Compares loads with cells, each of a thread with a stamp, and leaves the stamps there. Says `false`, and has changed
+    /// nothing, if it is not clear that all is in order.
     #[inline(always)]
-    fn compare(&self, cells: &mut Cells, range: Range<usize>, is_load: bool, stamp: impl Fn(usize) -> u64) -> bool {
+    fn load(&self, cells: &mut Cells, range: Range<usize>, stamp: impl Fn(usize) -> u64, together: u64) -> bool {
+        let (writes, reads) = (&cells.writes[range.clone()], &mut cells.reads[range]);
+        let (mut good, mut changed) = (true, 0);
+        for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
+            let (new, clear) = self.next_read(*read, stamp(index), together);
+            good &= self.may_read(*write, stamp(index)) & clear;
+            changed |= new ^ *read;
+        }
+        // What many blocks read changes no more.
+        if good && self.races && changed != 0 {
+            for (index, read) in reads.iter_mut().enumerate() {
+                *read = self.next_read(*read, stamp(index), together).0;
+            }
+        }
+        good
+    }
+
+    /// Compares stores, as [`Rules::load`] does loads.
+    #[inline(always)]
+    fn store(&self, cells: &mut Cells, range: Range<usize>, stamp: impl Fn(usize) -> u64) -> bool {
         let (writes, reads) = (&mut cells.writes[range.clone()], &mut cells.reads[range]);
         let mut good = true;
-        if is_load {
-            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
-                good &= self.may_read(*write, stamp(index)) & self.next_read(*read, stamp(index)).1;
+        for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
+            good &= self.may_write(*write, *read, stamp(index));
+        }
+        if good {
+            for (index, write) in writes.iter_mut().enumerate() {
+                *write = stamp(index);
             }
-            if good && self.races {
-                for (index, read) in reads.iter_mut().enumerate() {
-                    *read = self.next_read(*read, stamp(index)).0;
-                }
-            }
-        } else {
-            for (index, (write, read)) in writes.iter().zip(reads.iter()).enumerate() {
-                good &= self.may_write(*write, *read, stamp(index));
-            }
-            if good {
-                for (index, write) in writes.iter_mut().enumerate() {
-                    *write = stamp(index);
-                }
-                reads.fill(0);
-            }
+            reads.fill(0);
         }
         good
     }
@@ -224,21 +233,21 @@ impl Lanes<'_, '_> {
         let range = cells.range((start % PAGE) as usize, length as usize, bytes as usize);
         let shift = (range.len() / count as usize).max(1).trailing_zeros();
         let first = rules.stamp + (u64::from(first_lane) << THREAD_SHIFT);
-        rules.compare(cells, range, self.memory.kind == MemoryKind::Load, |index| {
-            first + ((index as u64 >> shift) << THREAD_SHIFT)
-        })
+        let stamp = |index| first + ((index as u64 >> shift) << THREAD_SHIFT);
+        match self.memory.kind {
+            MemoryKind::Load => rules.load(cells, range, stamp, 0),
+            _ => rules.store(cells, range, stamp),
+        }
     }
 
-    /// The lanes that load what two lanes before them load. For the stamp of the readers two are as good as many.
+    /// The lanes that access what the lane before them does.
     #[inline(always)]
     fn repeated(&self, mask: u32) -> u32 {
         let mut same = 0;
         for lane in 1..32 {
             same |= u32::from(self.offsets[lane] == self.offsets[lane - 1]) << lane;
         }
-        // only where the lanes before take part
-        let pairs = same & mask & mask << 1;
-        pairs & pairs << 1
+        same & mask & mask << 1
     }
 
     /// Checks each lane that is clearly in order. The others are returned, and nothing is changed for them.
@@ -246,8 +255,10 @@ impl Lanes<'_, '_> {
     fn check_apart(&mut self, rules: &Rules, mask: u32) -> u32 {
         let (shadow, bytes) = (self.shadow, self.memory.bytes as usize);
         let is_load = self.memory.kind == MemoryKind::Load;
+        // Of lanes that load the same one is checked, for all of them.
+        let repeated = if is_load { self.repeated(mask) } else { 0 };
         let mut unclear = 0;
-        let mut left = if is_load { mask & !self.repeated(mask) } else { mask };
+        let mut left = mask & !repeated;
         while left != 0 {
             let number = self.offsets[left.trailing_zeros() as usize] / PAGE;
             let mut page = shadow.page(number * PAGE).lock();
@@ -263,8 +274,17 @@ impl Lanes<'_, '_> {
                 let stamp = rules.stamp + ((lane as u64) << THREAD_SHIFT);
                 let cells = page.cells();
                 let range = cells.range((offset % PAGE) as usize, bytes, bytes);
-                if !rules.compare(cells, range, is_load, |_| stamp) {
-                    unclear |= 1 << lane;
+                let good = if is_load {
+                    let together = u64::from(repeated >> lane >> 1 & 1) * ((Readers::Lanes as u64) << KIND_SHIFT);
+                    rules.load(cells, range, |_| stamp, together)
+                } else {
+                    rules.store(cells, range, |_| stamp)
+                };
+                if !good {
+                    // with those that it stood for
+                    let after = !repeated >> lane >> 1;
+                    let count = after.trailing_zeros();
+                    unclear |= ((1u64 << (count + 1)) - 1 << lane) as u32;
                 }
             }
         }

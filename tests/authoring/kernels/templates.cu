@@ -84,6 +84,7 @@ struct Octets {
 /// @len   x      == tokens * chunks * W::WORDS * (32 / W::BITS)
 /// @len   y      == tokens * rows
 /// @out   y
+/// @require chunks <= 4
 /// @safe
 template <class W, uint32_t TOKENS>
 __global__ void matmul(const uint32_t* words, const float* scales, const float* x, float* y, uint32_t rows,

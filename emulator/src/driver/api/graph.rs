@@ -7,7 +7,7 @@ use super::{driver_api, give, text};
 use crate::driver::code::{Code, Result};
 use crate::driver::context::{Context, EXECUTABLES, GRAPHS, Stream};
 use crate::driver::device::Device;
-use crate::driver::graph::{self, Edge, EdgeData, Executable, Graph, UpdateError, UpdateResult, Work};
+use crate::driver::graph::{self, AUTO_FREE, Edge, EdgeData, Executable, Graph, UpdateError, UpdateResult, Work};
 use crate::driver::handle::Handle;
 use crate::driver::user_object;
 
@@ -142,7 +142,7 @@ fn instantiate(graph: Handle, flags: u64) -> std::result::Result<Handle, (Code, 
     const NOT_SUPPORTED: c_uint = 3;
     let of_graph = |code| (code, Handle::NULL, ERROR);
     Context::current().map_err(of_graph)?;
-    if flags & !ALL_FLAGS != 0 {
+    if flags & !ALL_FLAGS != 0 || flags & (AUTO_FREE | DEVICE_LAUNCH) == AUTO_FREE | DEVICE_LAUNCH {
         return Err(of_graph(Code::INVALID_VALUE));
     }
     let graph = GRAPHS.get(graph).map_err(of_graph)?;

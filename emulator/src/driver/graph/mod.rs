@@ -18,7 +18,7 @@ use super::user_object::References;
 
 pub(crate) use edge::{Edge, EdgeData};
 use executable::Build;
-pub(crate) use executable::{Executable, NamedMemory};
+pub(crate) use executable::{AUTO_FREE, Executable, NamedMemory};
 pub(crate) use memory::{GraphMemory, free_outside, reset_high, statistics};
 pub(crate) use update::{UpdateError, UpdateResult};
 pub(crate) use work::{Copy3d, Fill2d, Work};
