@@ -13,6 +13,13 @@ __device__ inline float warp_sum(float value) {
     return value;
 }
 
+// The largest `value` over the 32 lanes of a warp, in every lane.
+__device__ inline float warp_max(float value) {
+    for (unsigned offset = WARP / 2; offset > 0; offset /= 2)
+        value = fmaxf(value, __shfl_xor_sync(FULL_WARP, value, offset));
+    return value;
+}
+
 // The sums of four values over a warp: that of `values[n]` in the lanes whose number is n modulo 4. Lanes swap what the
 // other keeps, so this takes 6 shuffles instead of 20.
 __device__ inline float warp_sum_of_four(const float (&values)[4]) {

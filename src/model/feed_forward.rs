@@ -7,7 +7,7 @@ use cudarc::driver::CudaStream;
 use super::config::Config;
 use super::error::ModelError;
 use super::linear::Linear;
-use super::{Activations, load_vector, normalise};
+use super::{Activations, first, load_vector, normalise};
 use crate::buffer::Buffer;
 use crate::gguf::Gguf;
 use crate::kernel::Set;
@@ -44,20 +44,24 @@ impl FeedForward {
         })
     }
 
-    /// Adds what the network makes of `hidden`, `[hidden]`, to it.
+    /// Adds what the network makes of `hidden`, `[tokens, hidden]`, to it.
     ///
     /// # Errors
-    /// See [`LaunchError`].
+    /// Activations for fewer tokens, and what else [`LaunchError`] has.
     pub fn forward<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
         hidden: &mut Buffer<f32>,
+        tokens: u32,
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
-        let Activations { normed, gate_up, gated, .. } = activations;
+        let rows = tokens as usize;
+        let normed = &mut first(&activations.normed, rows * self.gate_up.columns() as usize);
+        let gate_up = &mut first(&activations.gate_up, rows * self.gate_up.rows() as usize);
+        let gated = &mut first(&activations.gated, rows * self.down.columns() as usize);
         normalise(onto, hidden, &self.norm, normed, self.eps)?;
-        self.gate_up.forward(onto, normed, gate_up)?;
-        SiluMul { gate_up: &*gate_up, out: &mut *gated, dim: self.ffn }.launch(onto)?;
-        self.down.forward_add(onto, gated, hidden)
+        self.gate_up.forward(onto, normed, gate_up, tokens)?;
+        SiluMul { gate_up: &*gate_up, out: &mut *gated, rows: tokens, dim: self.ffn }.launch(onto)?;
+        self.down.forward_add(onto, gated, hidden, tokens)
     }
 }

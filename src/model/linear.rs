@@ -53,7 +53,7 @@ impl Linear {
         })
     }
 
-    /// `y = W x`: `x` is `[columns]`, `y` is `[rows]`.
+    /// `y = W x` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -62,13 +62,17 @@ impl Linear {
         onto: &Q,
         x: &Buffer<f32>,
         y: &mut Buffer<f32>,
+        tokens: u32,
     ) -> Result<(), LaunchError> {
         let Self { signs, scales, rows, blocks } = self;
-        Q1_0Gemv { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto)?;
+        for token in 0..tokens {
+            let (x, y) = self.of_token(x, y, token);
+            Q1_0Gemv { signs, scales, x: &x, y: &mut { y }, rows: *rows, blocks: *blocks }.launch(onto)?;
+        }
         Ok(())
     }
 
-    /// `y += W x`: `x` is `[columns]`, `y` is `[rows]`.
+    /// `y += W x` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -77,10 +81,23 @@ impl Linear {
         onto: &Q,
         x: &Buffer<f32>,
         y: &mut Buffer<f32>,
+        tokens: u32,
     ) -> Result<(), LaunchError> {
         let Self { signs, scales, rows, blocks } = self;
-        Q1_0GemvAdd { signs, scales, x, y, rows: *rows, blocks: *blocks }.launch(onto)?;
+        for token in 0..tokens {
+            let (x, y) = self.of_token(x, y, token);
+            Q1_0GemvAdd { signs, scales, x: &x, y: &mut { y }, rows: *rows, blocks: *blocks }.launch(onto)?;
+        }
         Ok(())
+    }
+
+    /// What a token has of `x` and `y`. Where that is not there, all: a launch then fails the check of lengths.
+    fn of_token(&self, x: &Buffer<f32>, y: &Buffer<f32>, token: u32) -> (Buffer<f32>, Buffer<f32>) {
+        let part = |buffer: &Buffer<f32>, length: u32| {
+            let (token, length) = (token as usize, length as usize);
+            buffer.slice(token * length..(token + 1) * length).unwrap_or_else(|_| buffer.clone())
+        };
+        (part(x, self.columns()), part(y, self.rows))
     }
 
     /// Outputs.

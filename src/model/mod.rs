@@ -9,6 +9,7 @@ mod attention;
 mod config;
 mod error;
 mod feed_forward;
+mod kv_cache;
 mod linear;
 mod rope;
 mod session;
@@ -17,10 +18,11 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
-pub use attention::{Attention, KvCache};
+pub use attention::Attention;
 pub use config::{Config, Yarn};
 pub use error::ModelError;
 pub use feed_forward::FeedForward;
+pub use kv_cache::{KvCache, KvFormat, KvShape};
 pub use linear::Linear;
 pub use rope::Rope;
 pub use session::Session;
@@ -41,28 +43,29 @@ pub struct Layer {
     pub feed_forward: FeedForward,
 }
 
-/// Where a layer keeps what it computes on the way. Layers share one of these.
+/// Where a layer keeps what it computes on the way, for as many tokens as it takes in at once. Layers share one of these.
 #[derive(Debug)]
 pub struct Activations {
-    /// The hidden state, normalised: `[hidden]`.
+    /// The hidden state, normalised: `[tokens, hidden]`.
     normed: Buffer<f32>,
-    /// Queries, keys and values: `[heads + 2 * kv_heads, head_dim]`.
+    /// Queries, keys and values: `[tokens, heads + 2 * kv_heads, head_dim]`.
     qkv: Buffer<f32>,
-    /// What attention mixed: `[heads, head_dim]`.
+    /// What attention mixed: `[tokens, heads, head_dim]`.
     mixed: Buffer<f32>,
-    /// Gate and what it gates: `[2, ffn]`.
+    /// Gate and what it gates: `[tokens, 2, ffn]`.
     gate_up: Buffer<f32>,
-    /// The gated: `[ffn]`.
+    /// The gated: `[tokens, ffn]`.
     gated: Buffer<f32>,
 }
 
 impl Activations {
-    /// Memory for the layers of a model.
+    /// Memory for the layers of a model, and up to `tokens` tokens at once.
     ///
     /// # Errors
     /// [`ModelError::Buffer`]
-    pub fn new(stream: &Arc<CudaStream>, config: &Config) -> Result<Self, ModelError> {
-        let zeroed = |elements: u32| Buffer::zeroed(stream, elements as usize);
+    pub fn new(stream: &Arc<CudaStream>, config: &Config, tokens: u32) -> Result<Self, ModelError> {
+        // What does not fit in an address is too large for a buffer as well.
+        let zeroed = |row: u32| Buffer::zeroed(stream, (row as usize).saturating_mul(tokens as usize));
         Ok(Self {
             normed: zeroed(config.hidden)?,
             qkv: zeroed(config.qkv_rows())?,
@@ -74,20 +77,22 @@ impl Activations {
 }
 
 impl Layer {
-    /// Adds what the layer makes of the token at `position` to `hidden`, `[hidden]`.
+    /// Adds what the layer makes of `tokens` tokens, the first of which is at `position[0]`, to `hidden`,
+    /// `[tokens, hidden]`.
     ///
     /// # Errors
-    /// See [`LaunchError`].
+    /// Activations for fewer tokens, and what else [`LaunchError`] has.
     pub fn forward<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
         hidden: &mut Buffer<f32>,
         position: &Buffer<u32>,
+        tokens: u32,
         cache: &mut KvCache,
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
-        self.attention.forward(onto, hidden, position, cache, activations)?;
-        self.feed_forward.forward(onto, hidden, activations)
+        self.attention.forward(onto, hidden, position, tokens, cache, activations)?;
+        self.feed_forward.forward(onto, hidden, tokens, activations)
     }
 }
 
@@ -186,12 +191,18 @@ impl Model {
         logits: &mut Buffer<f32>,
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
-        normalise(onto, hidden, &self.output_norm, &mut activations.normed, self.config.eps)?;
-        self.output.forward(onto, &activations.normed, logits)
+        let normed = &mut first(&activations.normed, self.config.hidden as usize);
+        normalise(onto, hidden, &self.output_norm, normed, self.config.eps)?;
+        self.output.forward(onto, normed, logits, 1)
     }
 }
 
-/// RMS norm of one row.
+/// The first elements of a buffer. Where it has fewer it is all of them, and a launch fails the check of their number.
+fn first(buffer: &Buffer<f32>, elements: usize) -> Buffer<f32> {
+    buffer.slice(..elements).unwrap_or_else(|_| buffer.clone())
+}
+
+/// RMS norm of each row.
 fn normalise<Q: Target<Set = Set>>(
     onto: &Q,
     x: &Buffer<f32>,
@@ -199,9 +210,11 @@ fn normalise<Q: Target<Set = Set>>(
     out: &mut Buffer<f32>,
     eps: f32,
 ) -> Result<(), LaunchError> {
-    // A weight longer than 2^32 fails the check of its length.
-    let dim = weight.len().try_into().unwrap_or(u32::MAX);
-    RmsNorm { x, weight, out, rows: 1, dim, eps }.launch(onto)?;
+    // A weight longer than 2^32, or that many rows, fail the check of lengths.
+    let dim = u32::try_from(weight.len()).unwrap_or(u32::MAX);
+    let rows = out.len().checked_div(weight.len()).unwrap_or(0);
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+    RmsNorm { x, weight, out, rows, dim, eps }.launch(onto)?;
     Ok(())
 }
 

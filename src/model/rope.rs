@@ -12,10 +12,12 @@ use crate::buffer::Buffer;
 /// How far each pair of a head turns from one position to the next, on a device.
 #[derive(Debug, Clone)]
 pub struct Rope {
-    /// Whole turns of each pair: `[head_dim / 2]`.
+    /// Whole turns of each pair: `[rotary_dim / 2]`.
     pub turns: Buffer<f64>,
     /// What rotated heads are scaled by: YaRN's attention factor, 1 without.
     pub magnitude: f32,
+    /// Whether the elements of a pair stand next to one another (Llama), and not half of the rotated part apart.
+    pub interleaved: bool,
 }
 
 impl Rope {
@@ -24,7 +26,15 @@ impl Rope {
     /// # Errors
     /// [`ModelError::Buffer`]
     pub fn new(stream: &Arc<CudaStream>, config: &Config) -> Result<Self, ModelError> {
-        Ok(Self { turns: Buffer::from_host(stream, &turns(config))?, magnitude: magnitude(config) })
+        let turns = Buffer::from_host(stream, &turns(config))?;
+        Ok(Self { turns, magnitude: magnitude(config), interleaved: false })
+    }
+
+    /// How many elements of a head are rotated, the first of it.
+    #[must_use]
+    pub fn rotary_dim(&self) -> u32 {
+        // More than 2^32 fail the check of how long a head is.
+        u32::try_from(2 * self.turns.len()).unwrap_or(u32::MAX)
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
-use super::attention::KvCache;
 use super::error::ModelError;
+use super::kv_cache::{KvCache, KvFormat};
 use super::{Activations, Model};
 use crate::buffer::Buffer;
 use crate::kernel::advance::Advance;
@@ -53,20 +53,20 @@ impl Session {
         let mut next = Buffer::zeroed(stream, 1)?;
         let mut hidden = Buffer::zeroed(stream, config.hidden as usize)?;
         let mut logits = Buffer::zeroed(stream, config.vocab as usize)?;
-        let mut activations = Activations::new(stream, config)?;
+        let mut activations = Activations::new(stream, config, 1)?;
         let layers = model.layers().len();
-        let caches = (0..layers).map(|_| KvCache::new(stream, config, length));
+        let caches = (0..layers).map(|_| KvCache::new(stream, config, length, KvFormat::F16));
         let mut caches = caches.collect::<Result<Vec<_>, _>>()?;
 
         let graph = Graph::record(model.kernels(), |graph| {
             model.embed(graph, &tokens, &position, &mut hidden)?;
             for (layer, cache) in model.layers().iter().zip(&mut caches) {
-                layer.forward(graph, &mut hidden, &position, cache, &mut activations)?;
+                layer.forward(graph, &mut hidden, &position, 1, cache, &mut activations)?;
             }
             model.logits(graph, &hidden, &mut logits, &mut activations)?;
             Argmax { x: &logits, index: &mut next, len: config.vocab }.launch(graph)?;
             let (tokens, position) = (&mut tokens.clone(), &mut position);
-            Advance { tokens, position, known: &mut known, next: &next, context: length }.launch(graph)?;
+            Advance { tokens, position, known: &mut known, next: &next, count: 1, context: length }.launch(graph)?;
             Ok(())
         })?;
         let (stream, vocab) = (Arc::clone(stream), config.vocab);
