@@ -88,13 +88,16 @@ fn kernels() {
     let cache = [0x00, 0x2c].repeat((KV_HEADS * CONTEXT * HEAD_DIM) as usize);
     let attention = Case {
         ptx: include_str!("../kernels/prebuilt/attention.ptx"),
-        kernel: "attention_decode",
+        kernel: "attention_decodeI6__half",
         blocks: HEADS,
         threads: 256,
         buffers: &[
             floats((HEADS + 2 * KV_HEADS) * HEAD_DIM),
             cache.clone(),
             cache,
+            // f16 has no scales, and nobody looks at them.
+            vec![0; 4],
+            vec![0; 4],
             (CONTEXT - 1).to_le_bytes().to_vec(),
             vec![0; (HEADS * HEAD_DIM * 4) as usize],
         ],

@@ -39,7 +39,7 @@ fn gate<Q: Target<Set = Set>>(
     gate_up: &Buffer<f32>,
     out: &mut Buffer<f32>,
 ) -> Result<Q::Launched, LaunchError> {
-    SiluMul { gate_up, out, dim: DIM as u32 }.launch(onto)
+    SiluMul { gate_up, out, rows: 1, dim: DIM as u32 }.launch(onto)
 }
 
 #[track_caller]
@@ -222,7 +222,7 @@ fn numbers_and_buffers_change_between_replays() {
     let half = DIM / 2;
     let shorter = buffer(&device, &[vec![3.0f32; half], vec![1.0; half]].concat());
     let mut out = out.slice(half..).unwrap();
-    SiluMul { gate_up: &shorter, out: &mut out, dim: half as u32 }.launch(&graph.update(gated)).unwrap();
+    SiluMul { gate_up: &shorter, out: &mut out, rows: 1, dim: half as u32 }.launch(&graph.update(gated)).unwrap();
     graph.launch(&device.stream).unwrap();
     assert_all(&out, silu(3.0, 1.0));
     assert_eq!(graph.launches(), 2);
@@ -236,7 +236,7 @@ fn an_update_is_checked_as_a_launch_is() {
     let record = |out: &mut Buffer<f32>| Graph::record(&device.kernels, |graph| Ok(gate(graph, &x, out)?)).unwrap();
     let (graph, other) = (record(&mut out), record(&mut out));
     let update = graph.update(graph.nodes());
-    let failed = SiluMul { gate_up: &y, out: &mut out, dim: 7 }.launch(&update);
+    let failed = SiluMul { gate_up: &y, out: &mut out, rows: 1, dim: 7 }.launch(&update);
     assert!(matches!(failed, Err(LaunchError::Length { parameter: "gate_up", .. })));
     let failed = gate(&graph.update(other.nodes()), &y, &mut out);
     assert_eq!(failed, Err(LaunchError::OtherGraph { kernel: "silu_mul" }));
@@ -263,7 +263,7 @@ fn a_launch_of_nothing_is_left_out() {
     let mut out = zeros(&device);
     let graph = Graph::record(&device.kernels, |graph| {
         graph.fill(&mut out, 7.0)?;
-        let nothing = SiluMul { gate_up: &none, out: &mut empty, dim: 0 }.launch(graph)?;
+        let nothing = SiluMul { gate_up: &none, out: &mut empty, rows: 1, dim: 0 }.launch(graph)?;
         Ok((nothing, gate(graph, &x, &mut out)?))
     })
     .unwrap();
@@ -272,7 +272,7 @@ fn a_launch_of_nothing_is_left_out() {
     let failed = gate(&graph.update(nothing), &x, &mut out);
     assert_eq!(failed, Err(LaunchError::NotRecorded { kernel: "silu_mul" }));
 
-    SiluMul { gate_up: &none, out: &mut empty, dim: 0 }.launch(&graph.update(node)).unwrap();
+    SiluMul { gate_up: &none, out: &mut empty, rows: 1, dim: 0 }.launch(&graph.update(node)).unwrap();
     graph.launch(&device.stream).unwrap();
     assert_all(&out, 7.0);
     gate(&graph.update(node), &x, &mut out).unwrap();

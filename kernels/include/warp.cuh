@@ -13,6 +13,13 @@ __device__ inline float warp_sum(float value) {
     return value;
 }
 
+// The largest `value` over the 32 lanes of a warp, in every lane.
+__device__ inline float warp_max(float value) {
+    for (unsigned offset = WARP / 2; offset > 0; offset /= 2)
+        value = fmaxf(value, __shfl_xor_sync(FULL_WARP, value, offset));
+    return value;
+}
+
 // The sums of COUNT values over a warp: that of `values[n]` in the lanes whose number is n modulo COUNT. Lanes swap what
 // the other keeps, so that 4 values take 6 shuffles instead of 20, and 32 take 31 instead of 160.
 template <unsigned COUNT>

@@ -7,6 +7,7 @@ use crate::buffer::BufferError;
 use crate::gguf::{GgufError, Tensor, TensorType};
 use crate::launch::{GraphError, LaunchError};
 use crate::quant::{Format, QuantError};
+use crate::model::KvShape;
 
 /// Why a model was not loaded, or did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -126,6 +127,19 @@ pub enum ModelError {
     /// A setting of [`Sampling`](super::Sampling).
     #[error(transparent)]
     Sampling(#[from] SamplingError),
+    /// Keys and values cannot be copied from one cache to the other.
+    #[error(
+        "{positions} positions cannot be copied from a cache of {from} to one of {to}: they may differ in nothing but \
+             their positions, and both need as many"
+    )]
+    Caches {
+        /// How many positions were to be copied.
+        positions: u32,
+        /// The cache that has them.
+        from: KvShape,
+        /// The cache that was to get them.
+        to: KvShape,
+    },
     /// There is nothing to go on from.
     #[error("there is no token to go on from: give the sequence at least one")]
     Empty,

@@ -19,6 +19,13 @@ pub struct Rope {
 }
 
 impl Rope {
+    /// The elements of a head that are rotated.
+    #[must_use]
+    pub fn rotary_dim(&self) -> u32 {
+        // Twice the pairs, which were made from such a number.
+        2 * self.turns.len() as u32
+    }
+
     /// The frequencies of a model. A file may divide each by a factor of its own (`rope_freqs.weight`, as Llama 3.1 does).
     pub(super) fn load(loader: &mut Loader<'_, '_>, config: &Config) -> Result<Self, ModelError> {
         let mut turns = turns(config);

@@ -21,10 +21,10 @@ keeps_its_contract! {
     advance
     argmax
     attention_decode
+    attention_prefill
     embedding_rows
-    head_norm_rope
-    kv_store
     matmul
+    qkv_rope_store
     rms_norm
     silu_mul
 }

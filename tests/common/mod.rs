@@ -9,7 +9,7 @@ pub mod reference;
 use std::path::PathBuf;
 
 use warpwright::kernel::Kernels;
-use warpwright::{Context, Stream};
+use warpwright::{Buffer, Context, Stream};
 use warpwright_emulator::checks::Checks;
 use warpwright_emulator::driver::{Choice, Selected, select};
 
@@ -29,6 +29,17 @@ pub struct Device {
     pub context: Context,
     pub kernels: Kernels,
     pub stream: Stream,
+}
+
+impl Device {
+    pub fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Buffer<T> {
+        Buffer::from_host(&self.stream, values).unwrap()
+    }
+
+    /// A buffer of NaN.
+    pub fn poisoned(&self, elements: usize) -> Buffer<f32> {
+        self.upload(&vec![f32::NAN; elements])
+    }
 }
 
 pub fn device() -> Device {
@@ -109,4 +120,10 @@ pub fn largest_difference(a: &[f32], b: &[f64]) -> f64 {
 /// The largest |x|.
 pub fn largest(x: &[f64]) -> f64 {
     x.iter().fold(0.0, |largest, x| x.abs().max(largest))
+}
+
+/// Fails if two vectors differ by more than `tolerance` of the largest element that is expected.
+pub fn assert_close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
+    let error = largest_difference(found, expected);
+    assert!(error <= tolerance * largest(expected).max(1e-30), "{what}: off by {error:.3e}");
 }

@@ -35,7 +35,7 @@ fn lengths_are_what_the_contract_says() {
         "kernel `rms_norm`: `x` has 7 elements, and the contract says `x == rows * dim`, 8 (rows = 2, dim = 4)"
     );
     // too long is as wrong as too short
-    let error = SiluMul { gate_up: &short, out: &mut out, dim: 3 }.launch(&queue).unwrap_err();
+    let error = SiluMul { gate_up: &short, out: &mut out, rows: 1, dim: 3 }.launch(&queue).unwrap_err();
     assert!(matches!(error, LaunchError::Length { parameter: "gate_up", expected: 6, found: 7, .. }), "{error}");
     assert_usable(&device.kernels, &device.stream);
 }
@@ -54,6 +54,8 @@ fn requirements_arithmetic_and_limits() {
             qkv: &empty,
             k_cache: &halves,
             v_cache: &halves,
+            k_scales: None::<&Buffer<f32>>,
+            v_scales: None::<&Buffer<f32>>,
             position: &position,
             out: &mut out,
             heads,
@@ -66,7 +68,7 @@ fn requirements_arithmetic_and_limits() {
     };
     let error = attend(4, 3, 64).unwrap_err();
     let expected = LaunchError::Requirement {
-        kernel: "attention_decode",
+        kernel: "attention_decode<__half>",
         rule: "heads % kv_heads == 0",
         left: 1,
         relation: Relation::Equal,
@@ -104,7 +106,7 @@ fn nothing_to_do_is_done() {
     let mut out = Buffer::<f32>::zeroed(&device.stream, 0).unwrap();
     let weight = Buffer::from_host(&device.stream, &[1.0f32; 64]).unwrap();
     RmsNorm { x: &empty, weight: &weight, out: &mut out, rows: 0, dim: 64, eps: 0.0 }.launch(&queue).unwrap();
-    SiluMul { gate_up: &empty, out: &mut out, dim: 0 }.launch(&queue).unwrap();
+    SiluMul { gate_up: &empty, out: &mut out, rows: 1, dim: 0 }.launch(&queue).unwrap();
     assert!(out.read().unwrap().is_empty());
     out.write(&[]).unwrap();
     assert_usable(&device.kernels, &device.stream);

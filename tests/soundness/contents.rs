@@ -3,9 +3,9 @@
 use warpwright::Buffer;
 use warpwright::kernel::advance::Advance;
 use warpwright::kernel::attention::AttentionDecode;
+use warpwright::kernel::attention_prefill::AttentionPrefill;
 use warpwright::kernel::embedding::EmbeddingRowsT1;
-use warpwright::kernel::kv_store::KvStore;
-use warpwright::kernel::rope::HeadNormRope;
+use warpwright::kernel::qkv_rope_store::QkvRopeStore;
 use warpwright::types::f16;
 
 use crate::assert_usable;
@@ -17,12 +17,17 @@ fn any_token_and_any_position() {
     let queue = device.kernels.on(&device.stream);
     let stream = &device.stream;
     let (heads, kv_heads, head_dim, context) = (2, 1, 64, 3);
-    let mut qkv = Buffer::zeroed(stream, (heads + 2 * kv_heads) as usize * head_dim as usize).unwrap();
+    let count = 4;
+    let mut qkv = Buffer::zeroed(stream, (count * (heads + 2 * kv_heads) * head_dim) as usize).unwrap();
+    let one_token = qkv.slice(..((heads + 2 * kv_heads) * head_dim) as usize).unwrap();
     let norm = Buffer::zeroed(stream, head_dim as usize).unwrap();
     let turns = Buffer::from_host(stream, &[f64::NAN, f64::INFINITY].repeat(16)).unwrap();
     let cache = |fill: f16| Buffer::from_host(stream, &vec![fill; (kv_heads * context * head_dim) as usize]).unwrap();
     let (mut k_cache, mut v_cache) = (cache(f16::NAN), cache(f16::INFINITY));
-    let mut mixed = Buffer::zeroed(stream, (heads * head_dim) as usize).unwrap();
+    let codes = Buffer::from_host(stream, &vec![-128i8; (kv_heads * context * head_dim) as usize]).unwrap();
+    let scales_of = Buffer::from_host(stream, &vec![f32::NAN; (kv_heads * context) as usize]).unwrap();
+    let mut mixed = Buffer::zeroed(stream, (count * heads * head_dim) as usize).unwrap();
+    let mut mixed_one = mixed.slice(..(heads * head_dim) as usize).unwrap();
     // seven words a token: any bits are trits, and a scale that may be no number
     let words = Buffer::from_host(stream, &[u32::MAX; 35]).unwrap();
     let scales = Buffer::<f16>::zeroed(stream, 0).unwrap();
@@ -49,38 +54,54 @@ fn any_token_and_any_position() {
         }
         .launch(&queue)
         .unwrap();
-        HeadNormRope {
+        QkvRopeStore {
             qkv: &mut qkv,
-            q_norm: &norm,
-            k_norm: &norm,
+            bias: None::<&Buffer<f32>>,
+            q_norm: Some(&norm),
+            k_norm: Some(&norm),
             turns: &turns,
             position: &position,
+            k_cache: &mut k_cache,
+            v_cache: &mut v_cache,
+            k_scales: None::<&mut Buffer<f32>>,
+            v_scales: None::<&mut Buffer<f32>>,
+            tokens: count,
             heads,
             kv_heads,
             head_dim,
+            rotary_dim: head_dim,
+            context,
+            interleaved: false,
             eps: 0.0,
             magnitude: f32::NAN,
         }
         .launch(&queue)
         .unwrap();
-        KvStore {
-            qkv: &qkv,
+        AttentionDecode {
+            qkv: &one_token,
+            k_cache: &k_cache,
+            v_cache: &v_cache,
+            k_scales: None::<&Buffer<f32>>,
+            v_scales: None::<&Buffer<f32>>,
             position: &position,
-            k_cache: &mut k_cache,
-            v_cache: &mut v_cache,
+            out: &mut mixed_one,
             heads,
             kv_heads,
             head_dim,
             context,
+            scale: f32::INFINITY,
         }
         .launch(&queue)
         .unwrap();
-        AttentionDecode {
+        AttentionPrefill {
             qkv: &qkv,
-            k_cache: &k_cache,
-            v_cache: &v_cache,
+            k_cache: &codes,
+            v_cache: &codes,
+            k_scales: Some(&scales_of),
+            v_scales: None::<&Buffer<f32>>,
             position: &position,
             out: &mut mixed,
+            tokens: count,
             heads,
             kv_heads,
             head_dim,
@@ -90,7 +111,7 @@ fn any_token_and_any_position() {
         .launch(&queue)
         .unwrap();
         let (tokens, position, known) = (&mut tokens, &mut position, &mut known);
-        Advance { tokens, position, known, next: &next, context }.launch(&queue).unwrap();
+        Advance { tokens, position, known, next: &next, count: number.max(1), context }.launch(&queue).unwrap();
         stream.synchronize().unwrap();
     }
     assert_usable(&device.kernels, stream);
