@@ -11,6 +11,7 @@ mod error;
 mod feed_forward;
 mod linear;
 mod rope;
+mod sampling;
 mod session;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use error::ModelError;
 pub use feed_forward::FeedForward;
 pub use linear::Linear;
 pub use rope::Rope;
+pub use sampling::{Sampling, SamplingError};
 pub use session::Session;
 
 use crate::buffer::Buffer;

@@ -27,6 +27,7 @@ keeps_its_contract! {
     q1_0_gemv
     q1_0_gemv_add
     rms_norm
+    sample
     silu_mul
 }
 
