@@ -4,12 +4,12 @@ use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use warpwright::model::{Model, ModelError, Session};
+use warpwright::text::{TextStream, Tokenizer};
 
 use crate::device::DeviceOption;
 use crate::source;
-use crate::tokenizer::ModelTokenizer;
 
 /// Without a prompt the model is asked this.
 const PROMPT: &str = "47+58=";
@@ -37,8 +37,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let device = arguments.device.open()?;
     let model = Model::load(&gguf, &device.kernels, &device.stream)?;
     let config = model.config();
-    let tokenizer = ModelTokenizer::read(&gguf, config.vocab)?;
-    let prompt = tokenizer.encode(&arguments.prompt).context("the prompt")?;
+    let tokenizer = Tokenizer::from_gguf(&gguf, config.vocab)?;
+    let prompt = tokenizer.prompt(&arguments.prompt).context("the prompt")?;
     ensure!(!prompt.is_empty(), "the prompt is empty");
 
     let wanted = prompt.len().saturating_add(arguments.tokens);
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     write!(out, "{}", arguments.prompt)?;
     out.flush()?;
-    let mut text = tokenizer.tokenizer.decode_stream(true);
+    let mut text = TextStream::new(&tokenizer);
     let mut full = false;
     let start = Instant::now();
     for _ in 0..arguments.tokens {
@@ -60,14 +60,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             }
             token => token?,
         };
-        if Some(token) == tokenizer.end {
-            break;
-        }
-        if let Some(piece) = text.step(token).map_err(|error| anyhow!("token {token}: {error}"))? {
+        let piece = text.push(token)?;
+        if !piece.is_empty() {
             write!(out, "{piece}")?;
             out.flush()?;
         }
+        if text.stop().is_some() {
+            break;
+        }
     }
+    write!(out, "{}", text.finish())?;
     let seconds = start.elapsed().as_secs_f64();
     writeln!(out)?;
     if full {
