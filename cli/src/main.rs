@@ -7,7 +7,6 @@ mod kernels;
 mod logits;
 mod profile;
 mod source;
-mod tokenizer;
 
 use std::io;
 use std::process::ExitCode;

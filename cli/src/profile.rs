@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Context, bail, ensure};
 use warpwright::kernel::Kernels;
 use warpwright::model::{Model, Session};
+use warpwright::text::Tokenizer;
 use warpwright_emulator::driver::{Choice, select};
 use warpwright_emulator::profile::Profile;
 
 use crate::source;
-use crate::tokenizer::ModelTokenizer;
 
 /// Without a prompt the model is asked this.
 const PROMPT: &str = "47+58=";
@@ -56,8 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let kernels = Kernels::load(&context).context("the kernels")?;
     let stream = context.new_stream().context("a stream")?;
     let model = Model::load(&gguf, &kernels, &stream)?;
-    let tokenizer = ModelTokenizer::read(&gguf, model.config().vocab)?;
-    let prompt = tokenizer.encode(&arguments.prompt).context("the prompt")?;
+    let tokenizer = Tokenizer::from_gguf(&gguf, model.config().vocab)?;
+    let prompt = tokenizer.prompt(&arguments.prompt).context("the prompt")?;
     ensure!(!prompt.is_empty(), "the prompt is empty");
     let length = prompt.len().saturating_add(arguments.tokens).min(model.config().context as usize);
     let mut session = Session::new(&model, &stream, length)?;
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     while generated < wanted {
         let token = session.next_token()?;
         generated += 1;
-        if Some(token) == tokenizer.end {
+        if tokenizer.end_tokens().contains(&token) {
             break;
         }
     }

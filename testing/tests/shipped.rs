@@ -26,6 +26,7 @@ keeps_its_contract! {
     matmul
     qkv_rope_store
     rms_norm
+    sample
     silu_mul
 }
 

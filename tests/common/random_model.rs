@@ -10,8 +10,11 @@ pub enum Value {
     U32(u32),
     F32(f32),
     Text(String),
+    Bool(bool),
     /// An array of strings.
     Texts(Vec<String>),
+    /// An array of whole numbers.
+    I32s(Vec<i32>),
 }
 
 /// What a file is made of.
@@ -47,6 +50,15 @@ impl File {
                 Value::Text(text) => {
                     out.extend(8u32.to_le_bytes());
                     put_text(&mut out, text);
+                }
+                Value::Bool(value) => {
+                    out.extend(7u32.to_le_bytes());
+                    out.push(u8::from(*value));
+                }
+                Value::I32s(numbers) => {
+                    out.extend([9u32.to_le_bytes(), 5u32.to_le_bytes()].concat());
+                    out.extend((numbers.len() as u64).to_le_bytes());
+                    numbers.iter().for_each(|number| out.extend(number.to_le_bytes()));
                 }
                 Value::Texts(texts) => {
                     out.extend([9u32.to_le_bytes(), 8u32.to_le_bytes()].concat());
