@@ -69,6 +69,10 @@ pub mod launch;
 pub mod model;
 #[cfg(feature = "models")]
 pub mod quant;
+#[cfg(feature = "models")]
+pub mod quantize;
+#[cfg(feature = "models")]
+pub mod random;
 pub mod types;
 
 /// A CUDA context, counted: [`cudarc::driver::CudaContext`].

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(unreachable_pub, reason = "it is private to each test")]
 
+pub mod counting;
 pub mod random_model;
 pub mod reference;
 
