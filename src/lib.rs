@@ -70,6 +70,10 @@ pub mod launch;
 pub mod model;
 #[cfg(feature = "models")]
 pub mod quant;
+#[cfg(feature = "models")]
+pub mod quantize;
+#[cfg(feature = "models")]
+pub mod random;
 #[cfg(feature = "text")]
 pub mod text;
 pub mod types;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::blocks;
-use common::random_model::{Shape, random_model};
+use common::random_model::{SHAPE, Shape, random_model};
 use common::reference::Reference;
 use common::{Device, adder, adder_tokens, data, device, held_out_sums, largest, largest_difference};
 use serde::Deserialize;
@@ -102,20 +102,6 @@ fn logits_of_the_shipped_model_agree_with_the_reference() {
         assert_close(text, &logits(&device, &gguf, &tokens), &reference.logits(&tokens), 1e-3);
     }
 }
-
-/// A small model; the tests change what they are about.
-const SHAPE: Shape = Shape {
-    layers: 2,
-    hidden: 256,
-    ffn: 384,
-    heads: 4,
-    kv_heads: 2,
-    head_dim: 64,
-    vocab: 300,
-    context: 256,
-    tied: false,
-    yarn: None,
-};
 
 #[test]
 fn logits_of_random_models_agree_with_the_reference() {

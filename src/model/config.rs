@@ -1,6 +1,7 @@
 //! The shape of a model, as its file says it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::error::ModelError;
 use crate::gguf::{Gguf, GgufError};
@@ -17,7 +18,8 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    const ALL: [Self; 3] = [Self::Qwen3, Self::Qwen2, Self::Llama];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Qwen3, Self::Qwen2, Self::Llama];
 
     /// Its name in files, which begins the keys of its configuration.
     #[must_use]
@@ -39,6 +41,15 @@ impl Architecture {
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|architecture| architecture.name() == name);
+        known.ok_or_else(|| format!("`{name}` is none of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -178,8 +189,7 @@ impl Config {
     /// What is missing or not supported, by its key.
     pub fn read(gguf: &Gguf) -> Result<Self, ModelError> {
         let name = gguf.string("general.architecture")?;
-        let architecture = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
-        let architecture = architecture.ok_or_else(|| {
+        let architecture = name.parse().map_err(|_| {
             unsupported("general.architecture", format!("`{name}`"), "`qwen3`, `qwen2` and `llama`")
         })?;
         let keys = Keys { gguf, architecture };

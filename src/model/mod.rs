@@ -14,6 +14,7 @@ mod linear;
 mod load;
 mod memory;
 mod rope;
+mod sampling;
 mod session;
 mod upload;
 
@@ -30,6 +31,7 @@ pub use linear::Linear;
 pub use load::Loader;
 pub use memory::MemoryNeed;
 pub use rope::Rope;
+pub use sampling::{Sampling, SamplingError};
 pub use session::{Chosen, Session, SessionOptions};
 
 use crate::buffer::Buffer;
