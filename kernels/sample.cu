@@ -227,16 +227,18 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 
 /// Chooses the next token from `logits`, `[vocab]`, as `sampling`, `[1]`, says.
 ///
-/// In this order: the last `window` of `tokens`, `[context]`, up to `position`, `[1]`, are made less likely by `penalty`,
-/// each once; top-k, top-p (of what top-k left) and min-p keep the likeliest, the lower indices where several are
-/// equally likely; the logits are divided by the temperature, and one token is drawn with a random number that follows
-/// from seed and position. With a temperature of 0 or a top-k of 1 it is the likeliest, as `argmax` finds it.
-/// `next` and `logprob`, `[1]`, are the token and the logarithm of its probability before all of that. NaN is never
-/// chosen and counts as impossible; if all is NaN, `next` is 0 and `logprob` NaN. A setting that makes no sense, such as
-/// a penalty that is not positive, changes nothing. A position outside `context` is taken for the last.
+/// The token is to come after `count` tokens that were taken in from `position`, `[1]`, on. In this order: the last
+/// `window` of `tokens`, `[context]`, up to these, are made less likely by `penalty`, each once; top-k, top-p (of what
+/// top-k left) and min-p keep the likeliest, the lower indices where several are equally likely; the logits are divided
+/// by the temperature, and one token is drawn with a random number that follows from the seed and the position of the
+/// last token. With a temperature of 0 or a top-k of 1 it is the likeliest, as `argmax` finds it. `next` and `logprob`,
+/// `[1]`, are the token and the logarithm of its probability before all of that. NaN is never chosen and counts as
+/// impossible; if all is NaN, `next` is 0 and `logprob` NaN. A setting that makes no sense, such as a penalty that is
+/// not positive, changes nothing. What is outside `context` is taken for its end.
 ///
 /// @grid    1
 /// @block   1024
+/// @require count >= 1
 /// @require vocab >= 1
 /// @require vocab <= SAMPLING_MAX_VOCAB
 /// @len     logits   == vocab
@@ -251,7 +253,7 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 __global__ void __launch_bounds__(THREADS)
 sample(const float* __restrict__ logits, const uint32_t* __restrict__ tokens, const uint32_t* __restrict__ position,
        const Sampling* __restrict__ sampling, uint32_t* __restrict__ next, float* __restrict__ logprob, uint32_t vocab,
-       uint32_t context) {
+       uint32_t context, uint32_t count) {
     __shared__ Work work;
     __shared__ uint32_t recent[SAMPLING_MAX_VOCAB / 32];
     __shared__ uint2 list[LISTED];
@@ -260,7 +262,7 @@ sample(const float* __restrict__ logits, const uint32_t* __restrict__ tokens, co
     __shared__ float max_of[THREADS / WARP], sum_of[THREADS / WARP];
 
     const Sampling how = *sampling;
-    const uint32_t at_position = *position;
+    const uint32_t at_position = *position + (count - 1);
     const bool penalised = how.penalty > 0.0f && how.penalty < INFINITY && how.penalty != 1.0f && how.window > 0;
     if (penalised) {
         for (uint32_t word = threadIdx.x; word < (vocab + 31) / 32; word += THREADS) recent[word] = 0;

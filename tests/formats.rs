@@ -14,12 +14,6 @@ const ROWS: [usize; 9] = [1, 3, 4, 5, 15, 16, 17, 33, 100];
 const CHUNKS: [usize; 4] = [1, 2, 3, 8];
 const TOKENS: [usize; 8] = [1, 2, 7, 8, 9, 16, 17, 33];
 
-impl Device {
-    fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Buffer<T> {
-        Buffer::from_host(&self.stream, values).unwrap()
-    }
-}
-
 /// The dot products of all tokens with all rows, and the sums of what they are sums of, without signs.
 fn products(weights: &[f64], x: &[f32], columns: usize) -> (Vec<f64>, Vec<f64>) {
     let (mut dots, mut sizes) = (Vec::new(), Vec::new());

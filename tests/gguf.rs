@@ -1,10 +1,12 @@
 //! Files from strangers: what is wrong is named, nothing panics, and no more is allocated than the file is large.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use common::counting::{Counting, read};
 use common::random_model::{File, Shape, Value, random_model};
 use common::{adder, device};
+use counting::{Counting, read};
 use warpwright::gguf::{Gguf, GgufError};
 use warpwright::model::{Config, Model, ModelError};
 

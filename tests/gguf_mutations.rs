@@ -1,9 +1,11 @@
 //! 100,000 files that are wrong in some way: each is taken or refused, and that costs little.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
 use common::Random;
-use common::counting::{Counting, read_with};
+use counting::{Counting, read_with};
 use warpwright::gguf::{ArrayBuf, Gguf, Header, OpenOptions, Q2Layout, TensorType, Value};
 use warpwright::model::Config;
 

@@ -9,18 +9,7 @@ use warpwright::gguf::Gguf;
 use warpwright::launch::LaunchError;
 use warpwright::model::{Activations, Config, KvCache, KvFormat, KvShape, Model, ModelError};
 
-const SHAPE: Shape = Shape {
-    layers: 2,
-    hidden: 256,
-    ffn: 384,
-    heads: 4,
-    kv_heads: 2,
-    head_dim: 64,
-    vocab: 16,
-    context: 256,
-    tied: true,
-    yarn: Some((4.0, 32)),
-};
+const SHAPE: Shape = Shape { vocab: 16, tied: true, yarn: Some((4.0, 32)), ..common::random_model::SHAPE };
 
 fn model(device: &Device, shape: &Shape) -> Model {
     let gguf = Gguf::from_bytes(random_model(shape, 3).bytes()).unwrap();

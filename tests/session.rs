@@ -76,7 +76,10 @@ fn a_prompt_in_chunks_is_as_token_by_token() {
 fn going_back_and_forking_change_nothing() {
     let device = device();
     let model = model(&device, SHAPE, 3);
-    let options = SessionOptions { sampling: Sampling { temperature: 1.0, seed: 5, ..Sampling::default() }, ..SessionOptions::new(64) };
+    let options = SessionOptions {
+        sampling: Sampling { temperature: 1.0, seed: 5, ..Sampling::default() },
+        ..SessionOptions::new(64)
+    };
     let prompt = random_tokens(20, SHAPE.vocab, 4);
     let start = |tokens: &[u32]| {
         let mut session = Session::new(&model, &device.stream, options).unwrap();
@@ -128,7 +131,8 @@ fn keys_and_values_in_8_bits_are_nearly_as_good() {
         let model = model(&device, shape, seed);
         let tokens = random_tokens(50, shape.vocab, seed);
         let logits = |kv_format| {
-            let mut session = Session::new(&model, &device.stream, SessionOptions { kv_format, ..SessionOptions::new(50) }).unwrap();
+            let mut session =
+                Session::new(&model, &device.stream, SessionOptions { kv_format, ..SessionOptions::new(50) }).unwrap();
             session.extend(&tokens).unwrap();
             session.prefill().unwrap();
             session.logits().unwrap()

@@ -42,7 +42,9 @@ impl Attention {
         let &Config { hidden, heads, kv_heads, head_dim, eps, head_norms, qkv_bias, .. } = config;
         let name = |part: &str| format!("blk.{layer}.{part}");
         let (q_rows, kv_rows) = (config.query_width(), config.kv_width());
-        let qkv = |kind: &str| [("q", q_rows), ("k", kv_rows), ("v", kv_rows)].map(|(n, rows)| (name(&format!("attn_{n}.{kind}")), rows));
+        let qkv = |kind: &str| {
+            [("q", q_rows), ("k", kv_rows), ("v", kv_rows)].map(|(n, rows)| (name(&format!("attn_{n}.{kind}")), rows))
+        };
         let head_norm = |loader: &mut Loader<'_, '_>, part: &str| {
             head_norms.then(|| loader.vector(&name(part), head_dim)).transpose()
         };
@@ -65,7 +67,7 @@ impl Attention {
     pub(super) fn bytes(&self) -> u64 {
         let vectors = [Some(&self.norm), self.bias.as_ref(), self.q_norm.as_ref(), self.k_norm.as_ref()];
         let vectors: usize = vectors.into_iter().flatten().map(Buffer::bytes).sum();
-        self.qkv.bytes() + self.output.bytes() + vectors as u64
+        (self.qkv.bytes() + self.output.bytes() + vectors) as u64
     }
 
     /// Adds the attention of `tokens` tokens, the first of which is at `position[0]`, to `hidden`, `[tokens, hidden]`, and

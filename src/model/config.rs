@@ -189,9 +189,9 @@ impl Config {
     /// What is missing or not supported, by its key.
     pub fn read(gguf: &Gguf) -> Result<Self, ModelError> {
         let name = gguf.string("general.architecture")?;
-        let architecture = name.parse().map_err(|_| {
-            unsupported("general.architecture", format!("`{name}`"), "`qwen3`, `qwen2` and `llama`")
-        })?;
+        let architecture = name
+            .parse()
+            .map_err(|_| unsupported("general.architecture", format!("`{name}`"), "`qwen3`, `qwen2` and `llama`"))?;
         let keys = Keys { gguf, architecture };
 
         let embedding = gguf.tensor("token_embd.weight")?;

@@ -6,8 +6,8 @@ use super::sampling::SamplingError;
 use crate::buffer::BufferError;
 use crate::gguf::{GgufError, Tensor, TensorType};
 use crate::launch::{GraphError, LaunchError};
-use crate::quant::{Format, QuantError};
 use crate::model::KvShape;
+use crate::quant::{Format, QuantError};
 
 /// Why a model was not loaded, or did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

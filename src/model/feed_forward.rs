@@ -40,7 +40,7 @@ impl FeedForward {
 
     /// The bytes of its weights.
     pub(super) fn bytes(&self) -> u64 {
-        self.gate_up.bytes() + self.down.bytes() + self.norm.bytes() as u64
+        (self.gate_up.bytes() + self.down.bytes() + self.norm.bytes()) as u64
     }
 
     /// Adds what the network makes of `hidden`, `[tokens, hidden]`, to it.

@@ -189,21 +189,6 @@ impl Linear {
         Ok(())
     }
 
-    /// What a token has of `x` and `y`. Where that is not there, all: a launch then fails the check of lengths.
-    fn of_token(&self, x: &Buffer<f32>, y: &Buffer<f32>, token: u32) -> (Buffer<f32>, Buffer<f32>) {
-        let part = |buffer: &Buffer<f32>, length: u32| {
-            let (token, length) = (token as usize, length as usize);
-            buffer.slice(token * length..(token + 1) * length).unwrap_or_else(|_| buffer.clone())
-        };
-        (part(x, self.columns()), part(y, self.rows))
-    }
-
-    /// The bytes of its weights.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| (part.words.bytes() + part.scales.bytes()) as u64).sum()
-    }
-
     /// Outputs.
     #[must_use]
     pub fn rows(&self) -> u32 {

@@ -204,8 +204,8 @@ impl Model {
     #[must_use]
     pub fn bytes_per_token(&self) -> u64 {
         let layers = self.layers.iter().map(|layer| layer.attention.bytes() + layer.feed_forward.bytes());
-        let row = self.embedding.bytes() / u64::from(self.config.vocab);
-        layers.sum::<u64>() + self.output.bytes() + self.output_norm.bytes() as u64 + row
+        let row = self.embedding.bytes() / (self.config.vocab as usize).max(1);
+        layers.sum::<u64>() + (self.output.bytes() + self.output_norm.bytes() + row) as u64
     }
 }
 

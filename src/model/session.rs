@@ -157,7 +157,7 @@ impl State {
             position: &*position,
             sampling: &*sampling,
             next: &mut *next,
-            log_probability: &mut *log_probability,
+            logprob: &mut *log_probability,
             vocab,
             context,
             count,
@@ -305,7 +305,8 @@ impl Session {
         let mut hidden = self.state.rows(&self.model, 0, count)?;
         let last = self.state.rows(&self.model, count - 1, 1)?;
         let model = self.model.clone();
-        let queue = model.kernels().on(&self.stream);
+        let stream = Arc::clone(&self.stream);
+        let queue = model.kernels().on(&stream);
         self.state.take_in(&model, &queue, &mut hidden, count as u32)?;
         between(self, count)?;
         self.state.choose(&model, &queue, &last, count as u32)?;

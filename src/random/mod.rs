@@ -12,8 +12,8 @@ use std::io::Write;
 
 pub use shape::Shape;
 
-use crate::model::Architecture;
 use crate::gguf::{Header, Value, WriteError};
+use crate::model::Architecture;
 use crate::quant::Format;
 use crate::quantize::Formats;
 use numbers::Numbers;

@@ -3,7 +3,6 @@
 #![allow(unreachable_pub, reason = "it is private to each test")]
 
 pub mod blocks;
-pub mod counting;
 pub mod random_model;
 pub mod reference;
 

@@ -1,11 +1,11 @@
 //! Random models whose keys and tensors tests change before they are files.
 
 use warpwright::gguf::{self, ArrayBuf, Gguf, Header, TensorType};
+use warpwright::model::Architecture;
 use warpwright::quant::Format;
 use warpwright::quantize::Formats;
-use warpwright::model::Architecture;
-pub use warpwright::random::Shape;
 use warpwright::random::RandomModel;
+pub use warpwright::random::Shape;
 
 /// A value of a key.
 #[derive(Debug, Clone)]

@@ -93,7 +93,9 @@ impl Cache {
             Self::Q8 => {
                 let head = |head: &[f64]| {
                     let scale = head.iter().fold(0.0, |largest: f64, x| largest.max(x.abs())) / 127.0;
-                    head.iter().map(|x| if scale == 0.0 { 0.0 } else { (x / scale).round() * scale }).collect::<Vec<f64>>()
+                    head.iter()
+                        .map(|x| if scale == 0.0 { 0.0 } else { (x / scale).round() * scale })
+                        .collect::<Vec<f64>>()
                 };
                 x.chunks_exact(head_dim).flat_map(head).collect()
             }
