@@ -6,7 +6,7 @@ use common::counting::{Counting, read};
 use common::random_model::{File, Shape, Value, random_model};
 use common::{adder, device};
 use warpwright::gguf::{Gguf, GgufError};
-use warpwright::model::{Config, Model, ModelError};
+use warpwright::model::{Model, ModelError};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
