@@ -8,7 +8,7 @@ use common::random_model::{File, Shape, Value, random_model};
 use common::{adder, device};
 use counting::{Counting, read};
 use warpwright::gguf::{Gguf, GgufError};
-use warpwright::model::{Config, Model, ModelError};
+use warpwright::model::{Model, ModelError};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -1,11 +1,16 @@
 //! `warpwright`: runs 1-bit language models, and looks into their files and into kernels.
 
 mod device;
+mod formats;
 mod generate;
+mod hugging_face;
 mod inspect;
 mod kernels;
 mod logits;
+mod output;
 mod profile;
+mod quantize;
+mod random;
 mod source;
 
 use std::io;
@@ -35,6 +40,10 @@ enum Command {
     Profile(profile::Arguments),
     /// Shows what is in a model file.
     Inspect(inspect::Arguments),
+    /// Writes a model with its weights in another format.
+    Quantize(quantize::Arguments),
+    /// Writes a model with random weights, exact in structure, for tests and benchmarks.
+    Random(random::Arguments),
     /// Shows kernels: their signatures and contracts, what they take, their PTX and machine code.
     Kernels(kernels::Arguments),
 }
@@ -45,6 +54,8 @@ fn main() -> ExitCode {
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Profile(arguments) => profile::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
+        Command::Random(arguments) => random::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
     };
     match result {

@@ -242,7 +242,7 @@ impl Gguf {
                 alignment,
             }
         });
-        let ty = q2::layout(tensors, self.value(q2::KEY).ok(), options.q2_0)?.tensor_type();
+        let ty = q2::layout(&tensors, self.value(q2::KEY).ok(), options.q2_0)?.tensor_type();
         for record in self.tensors.iter_mut().filter(|record| is_q2(record)) {
             record.ty = ty;
             let (block, block_bytes) = ty.block();

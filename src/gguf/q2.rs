@@ -29,7 +29,7 @@ impl Q2Tensor<'_> {
     /// Its size in a layout, if its rows are whole blocks.
     fn size(&self, layout: Q2Layout) -> Option<u64> {
         let (block, bytes) = layout.tensor_type().block();
-        if self.row % block == 0 { (self.elements / block).checked_mul(bytes) } else { None }
+        if self.row.is_multiple_of(block) { (self.elements / block).checked_mul(bytes) } else { None }
     }
 
     fn fits(&self, layout: Q2Layout) -> bool {
@@ -63,7 +63,7 @@ fn other_size(layout: Q2Layout) -> Q2Layout {
 
 /// The layout of tensors, of which there is at least one; `chosen` is what the caller says, `version` the value of [`KEY`].
 pub(super) fn layout<'a>(
-    tensors: impl Iterator<Item = Q2Tensor<'a>> + Clone,
+    tensors: &(impl Iterator<Item = Q2Tensor<'a>> + Clone),
     version: Option<Value<'_>>,
     chosen: Option<Q2Layout>,
 ) -> Result<Q2Layout, GgufError> {

@@ -174,7 +174,7 @@ impl Header {
         let elements = dimensions.iter().try_fold(1u64, |product, dimension| product.checked_mul(*dimension));
         let elements = elements.filter(|elements| *elements > 0);
         let elements = elements.ok_or_else(|| failed("that is no number of elements"))?;
-        if dimensions[0] % block != 0 {
+        if !dimensions[0].is_multiple_of(block) {
             return Err(failed("its rows are no whole blocks"));
         }
         let size = (elements / block).checked_mul(bytes).ok_or_else(|| failed("it is too large"))?;

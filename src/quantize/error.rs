@@ -15,6 +15,16 @@ pub enum QuantizeError {
         /// Its type.
         ty: TensorType,
     },
+    /// A tensor with more or less data than its dimensions say.
+    #[error("the tensor `{tensor}` has {found} bytes, and its dimensions make {expected}")]
+    Size {
+        /// The tensor.
+        tensor: String,
+        /// What its dimensions make.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
     /// Weights that a format cannot hold.
     #[error("the tensor `{tensor}`, from its element {from} on: {error}")]
     Weights {

@@ -32,6 +32,32 @@ struct SourceTensor<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// A model from elsewhere, by the keys that its file gets; without tensors.
+    #[must_use]
+    pub fn new(keys: Header) -> Self {
+        Self { header: keys, tensors: Vec::new() }
+    }
+
+    /// Adds a tensor; `dimensions` begin with the one that is contiguous in memory.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Size`] if `data` is not what these dimensions take.
+    pub fn push(
+        &mut self,
+        name: &str,
+        dimensions: &[u64],
+        format: Format,
+        data: &'a [u8],
+    ) -> Result<(), QuantizeError> {
+        // The header counts, and knows what can be counted.
+        let expected = Header::new().tensor(name, dimensions, format.into())?;
+        if expected != data.len() as u64 {
+            return Err(QuantizeError::Size { tensor: name.to_owned(), expected, found: data.len() as u64 });
+        }
+        self.tensors.push(SourceTensor { name: name.to_owned(), dimensions: dimensions.to_vec(), format, data });
+        Ok(())
+    }
+
     /// The model of a GGUF file. Its keys stay, but for those that say in what format it was.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub(super) fn fill(format: Format, numbers: &mut Numbers, deviation: f32, blocks
             Format::Q8_0 => {
                 scale(numbers, UNIFORM * deviation / 127.0, out);
                 // -127 to 127: the quantizer makes no -128.
-                bytes_of(numbers, bytes - 2, out, |chance| ((u32::from(chance) * 255 >> 16) as i32 - 127) as u8);
+                bytes_of(numbers, bytes - 2, out, |chance| (digits(chance, 255) as i32 - 127) as u8);
             }
             Format::Q1_0 => {
                 scale(numbers, deviation, out);
@@ -31,8 +31,8 @@ pub(super) fn fill(format: Format, numbers: &mut Numbers, deviation: f32, blocks
             Format::Tq1_0 | Format::Ptq1_0 => {
                 // Bytes of five trits, then some of four, then the scale.
                 let fours = format.block() / 64;
-                bytes_of(numbers, bytes - 2 - fours, out, |chance| trits(u32::from(chance) * 243 >> 16));
-                bytes_of(numbers, fours, out, |chance| trits((u32::from(chance) * 81 >> 16) * 3));
+                bytes_of(numbers, bytes - 2 - fours, out, |chance| trits(digits(chance, 243)));
+                bytes_of(numbers, fours, out, |chance| trits(digits(chance, 81) * 3));
                 scale(numbers, TERNARY * deviation, out);
             }
             Format::Tq2_0 | Format::Tq2_0G128 => {
@@ -64,6 +64,11 @@ fn bytes_of(numbers: &mut Numbers, count: usize, out: &mut Vec<u8>, byte: impl F
     }
 }
 
+/// A number under `limit`, of 16 random bits.
+fn digits(chance: u16, limit: u32) -> u32 {
+    (u32::from(chance) * limit) >> 16
+}
+
 /// The byte for a number in base 3, of five digits: the digits after the point when it is divided by 3^5.
 fn trits(number: u32) -> u8 {
     (number * 256).div_ceil(243) as u8
@@ -71,6 +76,7 @@ fn trits(number: u32) -> u8 {
 
 /// Four codes of two bits, each 0, 1 or 2.
 fn codes(chance: u16) -> u8 {
-    let number = u32::from(chance) * 81 >> 16;
-    (number % 3 | number / 3 % 3 << 2 | number / 9 % 3 << 4 | number / 27 << 6) as u8
+    let number = digits(chance, 81);
+    let code = |n: u32| (number / 3u32.pow(n) % 3) << (2 * n);
+    (code(0) | code(1) | code(2) | code(3)) as u8
 }

@@ -157,7 +157,7 @@ impl RandomModel {
                 match values {
                     Values::Weights => blocks::fill(format, &mut numbers, deviation, blocks, &mut piece),
                     Values::Norm => {
-                        piece.extend((0..blocks).flat_map(|_| (1.0 + 0.5 * numbers.uniform()).to_le_bytes()))
+                        piece.extend((0..blocks).flat_map(|_| (1.0 + 0.5 * numbers.uniform()).to_le_bytes()));
                     }
                     Values::Bias => piece.extend((0..blocks).flat_map(|_| (0.5 * numbers.uniform()).to_le_bytes())),
                 }

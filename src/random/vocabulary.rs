@@ -40,9 +40,9 @@ pub(super) fn set(header: &mut Header, vocab: u32) -> Result<(), WriteError> {
     let space = '\u{120}';
     let mut tokens: Vec<String> = byte_tokens().take(vocab).map(String::from).collect();
     let mut merges = Vec::new();
-    let has_special = vocab >= 256 + SPECIAL.len();
-    if has_special {
-        let room = vocab - SPECIAL.len();
+    let special: &[&str] = if vocab >= 256 + SPECIAL.len() { &SPECIAL } else { &[] };
+    let room = vocab - special.len();
+    if !special.is_empty() {
         'words: for word in WORDS.split_whitespace() {
             let mut token = space.to_string();
             for letter in word.chars() {
@@ -59,13 +59,11 @@ pub(super) fn set(header: &mut Header, vocab: u32) -> Result<(), WriteError> {
         }
     }
     let normal = tokens.len();
-    if has_special {
-        tokens.extend((0..vocab - SPECIAL.len() - normal).map(|n| format!("[unused{n}]")));
-        tokens.extend(SPECIAL.map(String::from));
-    }
+    tokens.extend((0..room - normal).map(|n| format!("[unused{n}]")));
+    tokens.extend(special.iter().map(|token| String::from(*token)));
     let kind = |n: usize| match n {
         _ if n < normal => NORMAL,
-        _ if n < vocab - SPECIAL.len() => UNUSED,
+        _ if n < room => UNUSED,
         _ => CONTROL,
     };
     header.set("tokenizer.ggml.model", Value::String("gpt2"))?;
@@ -74,7 +72,7 @@ pub(super) fn set(header: &mut Header, vocab: u32) -> Result<(), WriteError> {
     header.set("tokenizer.ggml.token_type", ArrayBuf::new((0..vocab).map(|n| Value::I32(kind(n))))?.value())?;
     header.set("tokenizer.ggml.merges", ArrayBuf::strings(&merges).value())?;
     header.set("tokenizer.ggml.add_bos_token", Value::Bool(false))?;
-    if has_special {
+    if !special.is_empty() {
         header.set("tokenizer.ggml.eos_token_id", Value::U32(vocab as u32 - 1))?;
         header.set("tokenizer.ggml.padding_token_id", Value::U32(vocab as u32 - 3))?;
         header.set("tokenizer.chat_template", Value::String(CHAT_TEMPLATE))?;

@@ -54,3 +54,11 @@ pub fn read_with(bytes: Vec<u8>, options: &OpenOptions) -> Result<Gguf, GgufErro
 pub fn read(bytes: Vec<u8>) -> Result<Gguf, GgufError> {
     read_with(bytes, &OpenOptions::default())
 }
+
+/// The most bytes that something has allocated at a time.
+pub fn most_allocated(run: impl FnOnce()) -> isize {
+    let before = LIVE.get();
+    MOST.set(before);
+    run();
+    MOST.get() - before
+}
