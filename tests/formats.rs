@@ -3,8 +3,7 @@
 mod common;
 
 use common::blocks::{block, random, weights};
-use common::{Device, Random, device};
-use warpwright::Buffer;
+use common::{Random, device};
 use warpwright::kernel::matmul::{MatmulQ1_0_1, MatmulQ1_0_8};
 use warpwright::launch::LaunchError;
 use warpwright::model::{Linear, ModelError};
@@ -180,7 +179,10 @@ fn matrices_in_different_formats_are_one() {
     let linear = Linear::from_parts(&device.stream, &parts, columns as u32).unwrap();
     assert_eq!(linear.rows() as usize, rows);
     let of_layout = |format: Format| (format.layout().words() * 4 + format.layout().scales() * 2) * columns / 128;
-    assert_eq!(linear.bytes(), parts.iter().map(|(format, _, rows)| of_layout(*format) * *rows as usize).sum());
+    assert_eq!(
+        linear.bytes(),
+        parts.iter().map(|(format, _, rows)| of_layout(*format) * *rows as usize).sum::<usize>()
+    );
     for tokens in [1, 2, 8, 11] {
         let x = numbers.normals(tokens * columns);
         let (mut expected, sizes) = products(&matrix, &x, columns);

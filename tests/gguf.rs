@@ -19,11 +19,9 @@ const SHAPE: Shape = Shape {
     ffn: 128,
     heads: 2,
     kv_heads: 1,
-    head_dim: 64,
     vocab: 4,
     context: 8,
-    tied: false,
-    yarn: None,
+    ..common::random_model::SHAPE
 };
 
 fn small() -> File {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Device, Random, assert_close, device, largest};
+use common::{Random, assert_close, device};
 use warpwright::kernel::advance::Advance;
 use warpwright::kernel::argmax::Argmax;
 use warpwright::kernel::rms_norm::RmsNorm;

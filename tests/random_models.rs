@@ -1,13 +1,15 @@
 //! Random models: valid in every format, of a sensible size, the same from the same seed, and written as they are made.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use common::counting::{Counting, most_allocated};
+use counting::{Counting, most_allocated};
 use warpwright::gguf::{Gguf, TensorType};
 use warpwright::model::Config;
 use warpwright::quant::Format;
 use warpwright::quantize::Formats;
-use warpwright::random::{Architecture, RandomModel, Shape};
+use warpwright::random::{RandomModel, Shape};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

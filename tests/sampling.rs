@@ -47,6 +47,7 @@ impl<'a> Draws<'a> {
                 logprob: &mut logprob.slice(n..n + 1).unwrap(),
                 vocab: self.logits.len() as u32,
                 context: self.tokens.len() as u32,
+                count: 1,
             }
             .launch(&queue)
             .unwrap();

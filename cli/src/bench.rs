@@ -8,15 +8,16 @@ use anyhow::{Context, ensure};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde::Serialize;
-use warpwright::Buffer;
 use warpwright::model::{MemoryNeed, Sampling, Session, SessionOptions};
 
 use crate::model::{ModelOptions, Ready};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The memory floor is the time that a GPU needs to move the weights and the keys and values of a token \
+#[command(
+    after_help = "The memory floor is the time that a GPU needs to move the weights and the keys and values of a token \
                         once, at the bandwidth of a copy that is measured in the same run. The emulator's times say nothing \
-                        of it.\n\nExamples:\n  warpwright bench\n  warpwright bench -m Bonsai-8B-Q1_0.gguf -p 512 -n 128 -r 5 --json")]
+                        of it.\n\nExamples:\n  warpwright bench\n  warpwright bench -m Bonsai-8B-Q1_0.gguf -p 512 -n 128 -r 5 --json"
+)]
 pub(crate) struct Arguments {
     /// A model file (GGUF); without one, the model that ships.
     #[arg(conflicts_with = "model")]
@@ -71,15 +72,15 @@ fn measure(
 fn bandwidth(ready: &Ready) -> anyhow::Result<f64> {
     const BYTES: usize = 256 << 20;
     const COPIES: u32 = 10;
-    let from = Buffer::<u8>::zeroed(&ready.device.stream, BYTES)?;
-    let mut to = Buffer::<u8>::zeroed(&ready.device.stream, BYTES)?;
-    to.copy_rows_from(&from, 1, BYTES)?;
-    ready.device.stream.synchronize()?;
+    let stream = &ready.device.stream;
+    let (from, mut to) = (stream.alloc_zeros::<u8>(BYTES)?, stream.alloc_zeros::<u8>(BYTES)?);
+    stream.memcpy_dtod(&from, &mut to)?;
+    stream.synchronize()?;
     let start = Instant::now();
     for _ in 0..COPIES {
-        to.copy_rows_from(&from, 1, BYTES)?;
+        stream.memcpy_dtod(&from, &mut to)?;
     }
-    ready.device.stream.synchronize()?;
+    stream.synchronize()?;
     Ok(f64::from(COPIES) * 2.0 * BYTES as f64 / start.elapsed().as_secs_f64())
 }
 
@@ -115,7 +116,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         if !ready.device.is_emulator {
             // on average half of the generated positions are there
             let options = SessionOptions::new(generate / 2 + 1);
-            let kv = MemoryNeed::of_session(config, &SessionOptions { kv_format: session.options().kv_format, ..options });
+            let kv =
+                MemoryNeed::of_session(config, &SessionOptions { kv_format: session.options().kv_format, ..options });
             let bytes = ready.model.bytes_per_token() + kv.kv_cache;
             let floor = bytes as f64 / bandwidth(&ready)?;
             tg.memory_floor = Some(floor * tg.tokens_per_second);

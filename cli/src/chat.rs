@@ -14,10 +14,12 @@ use crate::model::{ModelOptions, Ready};
 use crate::sampling::SamplingOptions;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ctrl-C ends an answer, and at the prompt the conversation, as Ctrl-D does. `/clear` begins anew.\n\n\
+#[command(
+    after_help = "Ctrl-C ends an answer, and at the prompt the conversation, as Ctrl-D does. `/clear` begins anew.\n\n\
                         Examples:\n  warpwright chat Bonsai-8B-Q1_0.gguf --temp 0.7\n  \
                         warpwright chat -m Bonsai-8B-Q1_0.gguf --system \"Answer in one sentence.\"\n  \
-                        echo \"Why is the sky blue?\" | warpwright chat Bonsai-8B-Q1_0.gguf")]
+                        echo \"Why is the sky blue?\" | warpwright chat Bonsai-8B-Q1_0.gguf"
+)]
 pub(crate) struct Arguments {
     /// A model file (GGUF) with a chat template.
     #[arg(required_unless_present = "model")]

@@ -1,5 +1,8 @@
 //! `warpwright`: runs 1-bit language models, and looks into their files and into kernels.
 
+mod answer;
+mod bench;
+mod chat;
 mod device;
 mod formats;
 mod generate;
@@ -7,10 +10,13 @@ mod hugging_face;
 mod inspect;
 mod kernels;
 mod logits;
+mod model;
 mod output;
+mod perplexity;
 mod profile;
 mod quantize;
 mod random;
+mod sampling;
 mod source;
 
 use std::io;
@@ -30,6 +36,12 @@ struct Arguments {
 enum Command {
     /// Goes on with a text.
     Generate(generate::Arguments),
+    /// Talks with a model.
+    Chat(chat::Arguments),
+    /// Measures how fast a model runs.
+    Bench(bench::Arguments),
+    /// Measures how well a model predicts a text.
+    Perplexity(perplexity::Arguments),
     /// Writes the logits of a sequence of tokens as JSON.
     Logits(logits::Arguments),
     /// Shows what the kernels do while text is generated, and the least time that a GPU needs for it.
@@ -51,6 +63,9 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Chat(arguments) => chat::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Perplexity(arguments) => perplexity::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Profile(arguments) => profile::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -11,9 +11,11 @@ use warpwright::model::Sampling;
 use crate::model::ModelOptions;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The text is taken in pieces of the context (-c), each for itself. Every token of a piece but the first \
+#[command(
+    after_help = "The text is taken in pieces of the context (-c), each for itself. Every token of a piece but the first \
                         counts.\n\nExamples:\n  warpwright perplexity models/adder-heldout.txt\n  \
-                        warpwright perplexity -m Bonsai-8B-Q1_0.gguf -c 2048 wiki.test.raw --json")]
+                        warpwright perplexity -m Bonsai-8B-Q1_0.gguf -c 2048 wiki.test.raw --json"
+)]
 pub(crate) struct Arguments {
     /// A text file (UTF-8).
     file: PathBuf,

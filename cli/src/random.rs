@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use warpwright::random::{Architecture, RandomModel, Shape};
+use warpwright::model::Architecture;
+use warpwright::random::{RandomModel, Shape};
 
 use crate::formats::FormatOptions;
 use crate::output;

@@ -12,8 +12,13 @@ const ADDER: &[u8] = include_bytes!("../../models/adder-q1_0.gguf");
 pub(crate) fn open(path: Option<&PathBuf>) -> anyhow::Result<Gguf> {
     match path {
         Some(path) => open_file(path),
-        None => Gguf::from_bytes(ADDER.to_vec()).context("the model that ships with this program"),
+        None => shipped(),
     }
+}
+
+/// Opens the model that ships.
+pub(crate) fn shipped() -> anyhow::Result<Gguf> {
+    Gguf::from_bytes(ADDER.to_vec()).context("the model that ships with this program")
 }
 
 /// What a file does not say of itself.

@@ -1,4 +1,6 @@
 //! An allocator that counts, for tests of what a file may cost.
+#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(unreachable_pub, reason = "it is private to each test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
