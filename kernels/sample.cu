@@ -1,8 +1,8 @@
 // Sampling of the next token from its logits.
 //
-// One block. The logits, a few hundred KB, are read from L2: twice for a top-k of up to 512, since what may be kept then
-// fits in shared memory, once more for each digit of a selection otherwise. Thresholds are found by radix selection on
-// keys that keep the order of floats, 8 bits a pass; nothing is sorted. Probabilities are summed as integers, so the
+// One block. The logits, a few hundred KB, are read from L2: twice for a top-k of up to 512, since what may be kept
+// then fits in shared memory, once more for each digit of a selection otherwise. Thresholds are found by radix selection
+// on keys that keep the order of floats, 8 bits a pass; nothing is sorted. Probabilities are summed as integers, so the
 // order of atomics does not matter: the same seed gives the same token.
 #include "sampling.h"
 #include "warp.cuh"
@@ -101,8 +101,8 @@ __device__ inline void find_bin(Work& work, uint64_t wanted) {
     work.equal = work.histogram[bin];
 }
 
-// Selects by descending rank, of `bits` bits, until the weights sum to `wanted`. `visit` calls what it is given with the
-// rank and the weight of each element that is this thread's.
+// Selects by descending rank, of `bits` bits, until the weights sum to `wanted`. `visit` calls what it is given with
+// the rank and the weight of each element that is this thread's.
 template <class Visit>
 __device__ inline Border select(Work& work, uint64_t wanted, uint32_t bits, Visit visit) {
     uint32_t prefix = 0;
@@ -168,7 +168,8 @@ struct Candidates {
 };
 
 // The candidates that a top-k may keep, if they fit in the list: those from the k-th of the threads' largest on.
-__device__ inline void list_candidates(Work& work, Candidates& from, uint32_t top_k, uint32_t own_key, uint32_t& listed) {
+__device__ inline void list_candidates(Work& work, Candidates& from, uint32_t top_k, uint32_t own_key,
+                                       uint32_t& listed) {
     uint32_t least = 1;
     if (from.count > LISTED) {
         if (top_k == 0 || top_k > LISTED_TOP_K) return;

@@ -158,18 +158,13 @@ fn what_is_kept_agrees_with_sorting() {
             assert!(kept.len() <= 24, "{} of {vocab} tokens are kept: too many to see all", kept.len());
             // one of n is missed by d draws with a probability under n e^(-d / n)
             let count = if kept.len() == 1 { 3 } else { kept.len() * 16 };
-            let found: BTreeSet<u32> = (0..count as u64)
-                .step_by(8)
-                .flat_map(|seed| {
-                    // the position decides what is recent, so it is the seed that changes
-                    (seed..(seed + 8).min(count as u64)).map(|seed| {
-                        let draws = Draws::new(&device, &logits, &tokens, &Sampling { seed, ..*sampling });
-                        let drawn = draws.one(position);
-                        assert_logprob(&logits, drawn, "a draw");
-                        drawn.0
-                    })
-                })
-                .collect();
+            // The position decides what is recent, so it is the seed that changes.
+            let draw = |seed| {
+                let drawn = Draws::new(&device, &logits, &tokens, &Sampling { seed, ..*sampling }).one(position);
+                assert_logprob(&logits, drawn, "a draw");
+                drawn.0
+            };
+            let found: BTreeSet<u32> = (0..count as u64).map(draw).collect();
             assert_eq!(found, kept, "of {vocab} tokens at {position}, with {sampling:?}");
         }
     }

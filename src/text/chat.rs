@@ -27,8 +27,8 @@ const FUEL: u64 = 1_000_000;
 const LONGEST: usize = 16 << 20;
 const LONGEST_SOURCE: usize = 64 << 10;
 /// Templates are compiled and run on a stack of this size, in bytes, of which only what is used takes memory. Jinja's
-/// parser recurses for each operator, and values nest as deep as a template builds them; what the two limits above allow
-/// fits.
+/// parser recurses for each operator, and values nest as deep as a template builds them; what the two limits above
+/// allow fits.
 const STACK: usize = 256 << 20;
 
 /// The name of the one template of an environment.

@@ -38,8 +38,8 @@ impl StopStrings {
         Ok(Self { strings, held: String::new() })
     }
 
-    /// Goes on with `piece`. What is certainly before any stop string is put after `out`. Returns the stop string if there
-    /// is one; what comes after it is dropped.
+    /// Goes on with `piece`. What is certainly before any stop string is put after `out`. Returns the stop string if
+    /// there is one; what comes after it is dropped.
     pub fn push(&mut self, piece: &str, out: &mut String) -> Option<&str> {
         let before = self.held.len();
         self.held.push_str(piece);

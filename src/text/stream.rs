@@ -53,7 +53,8 @@ impl TextStream {
         self
     }
 
-    /// Goes on with a token. Returns the text that is certain now, which may be empty; after a [`stop`](Self::stop) it is.
+    /// Goes on with a token. Returns the text that is certain now, which may be empty; after a [`stop`](Self::stop)
+    /// it is.
     ///
     /// # Errors
     /// [`TextError::Token`]

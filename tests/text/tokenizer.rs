@@ -52,7 +52,7 @@ fn encodes_by_hand() {
     let tokenizer = by_hand("qwen2");
     let encode = |text| tokenizer.encode(text, false).unwrap();
     // 256 he, 257 ll, 258 hell, 259 hello, 260 " w", 261 " wo", 262 é, 263 12, 264 <|im_end|>, 266 <think>
-    assert_eq!(encode("hello world"), [259, 261, u32::from(b'r'), 257 - 257 + u32::from(b'l'), u32::from(b'd')]);
+    assert_eq!(encode("hello world"), [259, 261, u32::from(b'r'), u32::from(b'l'), u32::from(b'd')]);
     assert_eq!(encode("é"), [262]);
     assert_eq!(encode("e\u{301}"), [262], "the text is composed first");
     assert_eq!(encode("12"), [u32::from(b'1'), u32::from(b'2')], "digits are words of their own");
