@@ -2,9 +2,14 @@
 //
 // A warp computes ROWS rows for TOKENS vectors. In every chunk of 128 weights a lane has four of each row: they are made
 // numbers once and serve all tokens, and the four activations of a token, loaded at once, serve all rows. So a weight costs
-// its unpacking once in TOKENS and one `fma` a token; `docs/counters.md` has the figures. TOKENS is 1 for decoding, where
-// memory is what binds (a matrix is read once), and 8 for prompts, where the 32 sums of a lane are as many as the lanes: the
-// last step of a warp leaves one sum in each.
+// its unpacking once in TOKENS and one `fma` a token. In PTX instructions a weight and token, of the loop over chunks:
+//
+//   TOKENS  Q1_0    T1    T2  Q8_0   F16  BF16   F32
+//        1   4.2   8.7   6.0   7.1   3.9   3.4   1.4
+//        8   1.6   2.1   1.8   1.9   1.5   1.5   1.2
+//
+// TOKENS is 1 for decoding, where memory is what binds (a matrix is read once), and 8 for prompts, where the 32 sums of a
+// lane are as many as the lanes: the last step of a warp leaves one sum in each.
 //
 // The blocks of one group of rows are neighbours, whatever their tokens, so that they find its weights in the L2 cache.
 #include "warp.cuh"
@@ -19,7 +24,7 @@ constexpr uint32_t ROWS = 4;
 /// `[tokens, stride]`: what is beside the `rows` elements from `offset` on stays as it is, so that matrices in different
 /// layouts have their parts of one output.
 ///
-/// @grid    div_ceil(tokens, TOKENS), div_ceil(rows, 16)
+/// @grid    div_ceil(rows, 16) * div_ceil(tokens, TOKENS)
 /// @block   128
 /// @len     words  == rows * chunks * W::WORDS
 /// @len     scales == rows * chunks * W::SCALES
@@ -34,8 +39,9 @@ __global__ void __launch_bounds__(WARPS * WARP)
 matmul(const uint32_t* __restrict__ words, const __half* __restrict__ scales, const float* __restrict__ x,
        float* __restrict__ y, uint32_t rows, uint32_t chunks, uint32_t tokens, uint32_t stride, uint32_t offset, bool add) {
     const uint32_t lane = threadIdx.x % WARP;
-    const size_t first = (size_t(blockIdx.y) * WARPS + threadIdx.x / WARP) * ROWS;
-    const size_t first_token = size_t(blockIdx.x) * TOKENS;
+    const uint32_t groups = (tokens - 1) / TOKENS + 1;
+    const size_t first = (size_t(blockIdx.x / groups) * WARPS + threadIdx.x / WARP) * ROWS;
+    const size_t first_token = size_t(blockIdx.x % groups) * TOKENS;
     if (first >= rows) return;
 
     // Rows and tokens past the end read the last one instead, and are not stored.
@@ -57,11 +63,15 @@ matmul(const uint32_t* __restrict__ words, const __half* __restrict__ scales, co
     for (uint32_t c = 0; c < chunks; ++c) {
         float4 w[ROWS];
 #pragma unroll
-        for (uint32_t r = 0; r < ROWS; ++r)
-            w[r] = weights(row_words[r] + size_t(c) * W::WORDS, row_scales[r] + size_t(c) * W::SCALES);
+        for (uint32_t r = 0; r < ROWS; ++r) {
+            w[r] = weights(row_words[r], row_scales[r]);
+            row_words[r] += W::WORDS;
+            row_scales[r] += W::SCALES;
+        }
 #pragma unroll
         for (uint32_t t = 0; t < TOKENS; ++t) {
-            const float4 v = token_x[t][size_t(c) * WARP];
+            const float4 v = *token_x[t];
+            token_x[t] += WARP;
 #pragma unroll
             for (uint32_t r = 0; r < ROWS; ++r) {
                 float& sum = sums[t * ROWS + r];

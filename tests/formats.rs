@@ -8,6 +8,8 @@ use warpwright::kernel::matmul::{MatmulQ1_0_1, MatmulQ1_0_8};
 use warpwright::launch::LaunchError;
 use warpwright::model::{Linear, ModelError};
 use warpwright::quant::{Format, Layout};
+use warpwright_emulator::Launch;
+use warpwright_emulator::checks::Checks;
 
 const ROWS: [usize; 9] = [1, 3, 4, 5, 15, 16, 17, 33, 100];
 const CHUNKS: [usize; 4] = [1, 2, 3, 8];
@@ -246,6 +248,41 @@ fn what_is_no_matrix_is_refused() {
     let error = ModelError::Blocks { format: Format::Q1_0, rows: u32::MAX, columns, expected, found: 18 };
     assert_eq!(load(Format::Q1_0, 18, u32::MAX, columns), Err(error));
     assert_eq!(load(Format::Q1_0, 0, 0, 256), Ok(()));
+}
+
+/// What a weight costs, in thread-instructions of PTX for each token: the figures of `kernels/matmul.cu`.
+#[test]
+fn costs_of_a_weight() {
+    // the layout in the kernel's name, its words and scales, the costs for one token and for eight
+    let layouts = [
+        ("4Q1_0", 4, 1, 4.6, 1.7),
+        ("2T1", 7, 0, 9.1, 2.25),
+        ("2T2", 8, 1, 6.4, 1.95),
+        ("8T2Halves", 8, 2, 6.4, 1.95),
+        ("4Q8_0", 32, 4, 7.5, 2.05),
+        ("3F16", 64, 0, 4.3, 1.7),
+        ("4BF16", 64, 0, 3.8, 1.65),
+        ("3F32", 128, 0, 1.8, 1.4),
+    ];
+    let (rows, chunks) = (64u32, 32u32);
+    let emulator = warpwright_emulator::Device::with_checks(1 << 30, 1, Checks::NONE);
+    let module = emulator.load(include_str!("../kernels/prebuilt/matmul.ptx")).unwrap();
+    for (layout, words, scales, one, eight) in layouts {
+        for (tokens, most) in [(1, one), (8, eight)] {
+            let name = format!("matmulI{layout}Lj{tokens}E");
+            let kernel = module.kernels().find(|kernel| kernel.contains(&name)).unwrap().to_owned();
+            let sizes =
+                [words * rows * chunks * 4, scales * rows * chunks * 2, tokens * chunks * 512, tokens * rows * 4];
+            let buffers = sizes.map(|size| emulator.upload(&vec![0; size.max(1) as usize]).unwrap());
+            let mut parameters: Vec<u8> = buffers.iter().flat_map(|address| address.to_le_bytes()).collect();
+            parameters.extend([rows, chunks, tokens, rows, 0, 0].iter().flat_map(|number| number.to_le_bytes()));
+            let (blocks, threads) = ([rows / 16, 1, 1], [128, 1, 1]);
+            let launch = Launch { blocks, threads, dynamic_shared: 0, parameters: &parameters };
+            let statistics = emulator.launch(&module, &kernel, &launch).unwrap();
+            let cost = statistics.thread_instructions as f64 / f64::from(rows * chunks * 128 * tokens);
+            assert!(cost <= most, "{layout}, {tokens} tokens: {cost:.2} and not {most}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod counting;
 
 use counting::{Counting, most_allocated};
 use warpwright::gguf::{Gguf, TensorType};
-use warpwright::model::Config;
+use warpwright::model::{Architecture, Config, RopeScaling};
 use warpwright::quant::Format;
 use warpwright::quantize::Formats;
 use warpwright::random::{RandomModel, Shape};
@@ -128,7 +128,8 @@ fn architectures_have_what_is_theirs() {
     let yarn = Shape { yarn: Some((4.0, 64)), context: 256, ..small() };
     let config = Config::read(&open(yarn, Formats::all(Format::Tq2_0), 1)).unwrap();
     assert_eq!((config.context, config.hidden, config.vocab, config.layers), (256, 256, 300, 1));
-    assert_eq!(config.yarn.map(|yarn| (yarn.factor, yarn.original_context)), Some((4.0, 64)));
+    let RopeScaling::Yarn(yarn) = config.rope_scaling else { panic!("{config:?}") };
+    assert_eq!((yarn.factor, yarn.original_context), (4.0, 64));
 }
 
 #[test]
