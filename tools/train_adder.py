@@ -149,8 +149,8 @@ def logits(w, ids):
 
 # --- training -------------------------------------------------------------------------------------------------------
 
-def train(form, steps, batch, seed):
-    """The trained weights as the file holds them."""
+def train(form, steps, stop, batch, seed):
+    """The weights after `stop` steps of a schedule of `steps`, as the file holds them."""
     rng = np.random.default_rng(seed)
     weights = initial_weights(rng)
     schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, min(200, steps // 4), steps)
@@ -171,10 +171,10 @@ def train(form, steps, batch, seed):
         return optax.apply_updates(weights, updates), state, value
 
     start = time.time()
-    for n in range(1, steps + 1):
+    for n in range(1, stop + 1):
         ids, mask = encode(sums(rng, batch, held_out=False))
         weights, state, value = step(weights, state, ids, mask)
-        if n % 250 == 0 or n == steps:
+        if n % 250 == 0 or n == stop:
             right = accuracy(quantized(weights, form), sums(rng, 500, held_out=True))
             print(f"step {n:6}  loss {value:.5f}  held out {right:.1%}  {time.time() - start:.0f} s", flush=True)
     return quantized(weights, form)
@@ -229,13 +229,14 @@ def main():
     models = pathlib.Path(__file__).resolve().parent.parent / "models"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=FORMATS, required=True)
-    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--steps", type=int, default=12_000, help="length of the learning rate's schedule")
+    parser.add_argument("--stop", type=int, help="steps taken, if not all of the schedule")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path, default=models, help="folder for the model and its held-out sums")
     args = parser.parse_args()
 
-    weights = train(args.format, args.steps, args.batch, args.seed)
+    weights = train(args.format, args.steps, args.stop or args.steps, args.batch, args.seed)
     held_out = list(dict.fromkeys(sums(np.random.default_rng(args.seed + 1), 4_000, held_out=True)))[:1_000]
     print(f"{accuracy(weights, held_out):.2%} of {len(held_out):,} held-out sums right")
     args.out.mkdir(parents=True, exist_ok=True)
