@@ -100,7 +100,7 @@ fn going_back_and_forking_change_nothing() {
     assert_eq!(other, go_on(&mut start(&[&prompt[..7], &prompt[10..]].concat())));
     // to nothing, and longer than it is
     session.truncate(1000).unwrap();
-    assert_eq!(session.len(), 28);
+    assert_eq!(session.len(), 27);
     session.truncate(0).unwrap();
     assert!(session.is_empty());
     assert_eq!(session.step().unwrap_err(), ModelError::Empty);

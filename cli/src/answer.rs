@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use warpwright::model::{ModelError, Session};
 use warpwright::text::TextStream;
@@ -38,8 +37,6 @@ pub(crate) struct Answer {
     pub(crate) end: End,
     /// Tokens that were generated, without one that ends a text.
     pub(crate) tokens: usize,
-    /// From the end of the prompt on.
-    pub(crate) generating: Duration,
 }
 
 /// Writes what the model says after all that the session knows.
@@ -57,7 +54,6 @@ pub(crate) fn answer(
         out.write_all(piece.as_bytes())?;
         out.flush()
     };
-    let start = Instant::now();
     let end = loop {
         if tokens == limit {
             break End::Length;
@@ -76,5 +72,5 @@ pub(crate) fn answer(
         tokens += 1;
     };
     put(&stream.finish(), out)?;
-    Ok(Answer { text, end, tokens, generating: start.elapsed() })
+    Ok(Answer { text, end, tokens })
 }

@@ -319,7 +319,10 @@ impl Session {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn next_token(&mut self) -> Result<u32, ModelError> {
-        Ok(self.next_chosen()?.token)
+        self.prefill()?;
+        let mut token = [0];
+        self.state.next.read_into(&mut token)?;
+        Ok(token[0])
     }
 
     /// As [`next_token`](Self::next_token), with the token's probability.
@@ -327,11 +330,10 @@ impl Session {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn next_chosen(&mut self) -> Result<Chosen, ModelError> {
-        self.prefill()?;
-        let (mut token, mut log_probability) = ([0], [0.0]);
-        self.state.next.read_into(&mut token)?;
+        let token = self.next_token()?;
+        let mut log_probability = [0.0];
         self.state.log_probability.read_into(&mut log_probability)?;
-        Ok(Chosen { token: token[0], log_probability: log_probability[0] })
+        Ok(Chosen { token, log_probability: log_probability[0] })
     }
 
     /// The tokens that are chosen, one after the other, without an end but an error: [`ModelError::Context`] at the end of

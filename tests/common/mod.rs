@@ -60,12 +60,17 @@ pub fn data(name: &str) -> PathBuf {
     root().join("tests/data").join(name)
 }
 
-/// The model that ships.
+/// The model that ships in a 1-bit format.
 pub fn adder() -> PathBuf {
     root().join("models/adder-q1_0.gguf")
 }
 
-/// Sums that the shipped model was not trained on: what it is asked, and the answer.
+/// The model that ships in a ternary format.
+pub fn ternary_adder() -> PathBuf {
+    root().join("models/adder-tq2_0.gguf")
+}
+
+/// Sums that the shipped models were not trained on: what it is asked, and the answer.
 pub fn held_out_sums() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("models/adder-heldout.txt")).expect("the held-out sums");
     text.lines()
