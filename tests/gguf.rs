@@ -176,7 +176,16 @@ fn load_error(file: &File) -> ModelError {
 
 #[test]
 fn what_a_model_needs_is_named() {
-    let optional = ["tokenizer.", "general.name", "general.quantization_version"];
+    // what a model does without, or what follows from the rest where it is not said
+    let optional = [
+        "tokenizer.",
+        "general.name",
+        "general.quantization_version",
+        "qwen3.attention.head_count_kv",
+        "qwen3.attention.key_length",
+        "qwen3.attention.value_length",
+        "qwen3.rope.freq_base",
+    ];
     for (key, _) in small().keys {
         if optional.iter().any(|prefix| key.starts_with(prefix)) {
             continue;
@@ -205,8 +214,8 @@ fn what_a_model_cannot_be_is_named() {
     let integer = |key: &str, value: u32| with(&format!("qwen3.{key}"), Value::U32(value));
     let cases = [
         (
-            with("general.architecture", Value::Text("llama".into())),
-            "`general.architecture` is `llama`, and supported is `qwen3`",
+            with("general.architecture", Value::Text("mamba".into())),
+            "`general.architecture` is `mamba`, and supported is `qwen3`, `qwen2` and `llama`",
         ),
         (
             with("qwen3.block_count", Value::Text("one".into())),
@@ -228,7 +237,7 @@ fn what_a_model_cannot_be_is_named() {
         (integer("attention.head_count", u32::MAX), "`qwen3.attention.head_count`"),
         (with("qwen3.attention.layer_norm_rms_epsilon", Value::F32(f32::NAN)), "layer_norm_rms_epsilon` is NaN"),
         (with("qwen3.rope.freq_base", Value::F32(0.0)), "`qwen3.rope.freq_base` is 0"),
-        (with("qwen3.rope.scaling.type", Value::Text("linear".into())), "`qwen3.rope.scaling.type` is `linear`"),
+        (with("qwen3.rope.scaling.type", Value::Text("longrope".into())), "`qwen3.rope.scaling.type` is `longrope`"),
         (with("qwen3.rope.scaling.type", Value::Text("yarn".into())), "`qwen3.rope.scaling.factor` is missing"),
     ];
     for (error, message) in cases {
@@ -236,6 +245,12 @@ fn what_a_model_cannot_be_is_named() {
     }
     let mut file = small();
     let index = file.tensors.iter().position(|(name, ..)| name == "output_norm.weight").unwrap();
-    (file.tensors[index].2, file.tensors[index].3) = (1, vec![0; 256]);
-    assert!(load_error(&file).to_string().contains("`output_norm.weight` is F16, and only F32 is supported here"));
+    (file.tensors[index].2, file.tensors[index].3) = (8, vec![0; 4 * 34]);
+    let error = load_error(&file).to_string();
+    assert!(error.contains("`output_norm.weight` is Q8_0, and only F32, F16, BF16 is supported here"), "{error}");
+    // without it the model would compute something else
+    let mut file = small();
+    file.tensors.push(("blk.0.ffn_gate_inp.weight".into(), vec![128], 0, vec![0; 512]));
+    let error = load_error(&file).to_string();
+    assert!(error.contains("`blk.0.ffn_gate_inp.weight` belongs to nothing"), "{error}");
 }

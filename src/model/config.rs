@@ -219,8 +219,8 @@ impl Config {
             eps: keys.float("attention.layer_norm_rms_epsilon", 0.0, None)? as f32,
             rope_base: keys.float("rope.freq_base", 1.0, Some(10_000.0))?,
             rope_scaling: keys.rope_scaling()?,
-            head_norms: has("blk.0.attn_q_norm.weight"),
-            qkv_bias: has("blk.0.attn_q.bias"),
+            head_norms: architecture == Architecture::Qwen3 || has("blk.0.attn_q_norm.weight"),
+            qkv_bias: architecture == Architecture::Qwen2 || has("blk.0.attn_q.bias"),
             tied: !has("output.weight"),
         };
         config.check(&keys, keys.integer_or("attention.value_length", Some(head_dim))?)?;
