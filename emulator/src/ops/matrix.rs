@@ -286,9 +286,9 @@ fn float(element: Element, bits: u32) -> f64 {
 /// A matrix of at most 32 rows and columns of floating-point numbers.
 type Floats = [[f64; MOST]; MOST];
 
+/// Reads a fragment into a matrix. (A matrix that is returned would be copied, which takes longer than all else.)
 #[inline(always)]
-fn floats(warp: &Warp<'_>, (shape, which, element): (Shape, Fragment, Element), slots: &[Slot]) -> Floats {
-    let mut matrix = [[0.0; MOST]; MOST];
+fn floats(warp: &Warp<'_>, (shape, which, element): (Shape, Fragment, Element), slots: &[Slot], matrix: &mut Floats) {
     // One loop a type: the type is not asked for each element.
     macro_rules! each {
         ($($element:ident)*) => {
@@ -301,7 +301,6 @@ fn floats(warp: &Warp<'_>, (shape, which, element): (Shape, Fragment, Element), 
         };
     }
     each!(F16 Bf16 Tf32 E4m3 E5m2 F32);
-    matrix
 }
 
 /// `mma` of floating-point numbers.
@@ -315,15 +314,17 @@ impl Operation for MultiplyFloats {
         }
         let product = Product::read(warp, op);
         let (shape, [d, a, b, c]) = (product.shape, product.slots(warp, op));
-        let a = floats(warp, (shape, Fragment::A, product.a), a);
-        let b = floats(warp, (shape, Fragment::B, product.b), b);
-        let mut sums = floats(warp, (shape, Fragment::Accumulator, product.c), c);
+        let (mut of_a, mut of_b, mut sums): (Floats, Floats, Floats) =
+            ([[0.0; MOST]; MOST], [[0.0; MOST]; MOST], [[0.0; MOST]; MOST]);
+        floats(warp, (shape, Fragment::A, product.a), a, &mut of_a);
+        floats(warp, (shape, Fragment::B, product.b), b, &mut of_b);
+        floats(warp, (shape, Fragment::Accumulator, product.c), c, &mut sums);
         let k = shape.k.min(MOST_K);
-        for (sums, a) in sums.iter_mut().zip(&a).take(shape.m) {
+        for (sums, a) in sums.iter_mut().zip(&of_a).take(shape.m) {
             for first in (0..shape.n.min(MOST)).step_by(8) {
                 let mut of_row = [0.0; 8];
                 of_row.copy_from_slice(&sums[first..first + 8]);
-                for (a, b) in a.iter().zip(&b).take(k) {
+                for (a, b) in a.iter().zip(&of_b).take(k) {
                     for (sum, b) in of_row.iter_mut().zip(&b[first..first + 8]) {
                         // The product is exact, so it does not matter whether this is fused.
                         *sum += a * b;
