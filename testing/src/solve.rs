@@ -198,6 +198,8 @@ fn set(rules: &Rules<'_>, name: &str, wanted: i64, values: &mut Values) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::draw::random;
     use warpwright_build::manifest::{Headers, Kernel, Parameter};
@@ -209,7 +211,19 @@ mod tests {
         let rules = rules.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let (name, symbol) = ("k".to_owned(), "k".to_owned());
         let (arguments, documentation) = (Vec::new(), String::new());
-        Kernel { name, arguments, symbol, file: None, line: 1, documentation, parameters, rules, cluster: None }
+        let constants = BTreeMap::new();
+        Kernel {
+            name,
+            arguments,
+            symbol,
+            file: None,
+            line: 1,
+            documentation,
+            parameters,
+            rules,
+            constants,
+            cluster: None,
+        }
     }
 
     /// Draws many integers, solves, and says how many failed and which values `a` took.

@@ -284,7 +284,7 @@ impl Lanes<'_, '_> {
                     // with those that it stood for
                     let after = !repeated >> lane >> 1;
                     let count = after.trailing_zeros();
-                    unclear |= ((1u64 << (count + 1)) - 1 << lane) as u32;
+                    unclear |= (((1u64 << (count + 1)) - 1) << lane) as u32;
                 }
             }
         }
