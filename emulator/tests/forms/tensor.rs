@@ -32,7 +32,7 @@ fn element(random: &mut Random, warp: usize) -> u32 {
     let number = random.next() as u32;
     match warp {
         // infinities and NaN are rare, or nothing else would be left
-        0..8 if number % 16 == 0 => EDGES[number as usize / 16 % EDGES.len()],
+        0..8 if number.is_multiple_of(16) => EDGES[number as usize / 16 % EDGES.len()],
         8..16 => EDGES[number as usize % 9],
         _ => (number & 0x83ff) | (8 + number % 17) << 10,
     }
