@@ -282,7 +282,11 @@ impl<T: Pod> Buffer<T> {
 
     /// Copies the first `elements` of each row of another buffer, and waits for the copy. Both have `rows` rows of equal
     /// length, at least as long as that.
-    pub(crate) fn copy_rows_from(&mut self, from: &Self, rows: usize, elements: usize) -> Result<(), BufferError> {
+    ///
+    /// # Errors
+    /// [`BufferError::Range`] where a row is shorter, [`BufferError::Context`] for a buffer of another context; see
+    /// [`BufferError`].
+    pub fn copy_rows_from(&mut self, from: &Self, rows: usize, elements: usize) -> Result<(), BufferError> {
         let (stream, other) = (self.stream(), from.stream());
         let context = stream.context();
         if context != other.context() {
@@ -292,7 +296,7 @@ impl<T: Pod> Buffer<T> {
         if is_capturing(stream)? || is_capturing(other)? {
             return Err(BufferError::Capturing);
         }
-        let mut pieces = Vec::with_capacity(rows);
+        let mut pieces = Vec::new();
         for row in 0..rows {
             let piece = |buffer: &Self| {
                 let start = buffer.length / rows * row;
