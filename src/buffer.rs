@@ -9,7 +9,7 @@ use bytemuck::Pod;
 use cudarc::driver::{CudaStream, DriverError, result, sys};
 
 use crate::device::ends_context;
-use crate::launch::{Crossing, at_home, is_capturing, ordered};
+use crate::launch::{at_home, is_capturing};
 
 /// Elements of type `T` in device memory, or a part of such a buffer.
 ///
@@ -277,40 +277,6 @@ impl<T: Pod> Buffer<T> {
         let stream = self.stream();
         // SAFETY: both sides are as long, and stay until the copy is done, which is waited for. Any bits are a `T`.
         at_home(stream, || unsafe { result::memcpy_dtoh_async(elements, self.address(), stream.cu_stream()) })?;
-        Ok(stream.synchronize()?)
-    }
-
-    /// Copies the first `elements` of each row of another buffer, and waits for the copy. Both have `rows` rows of equal
-    /// length, at least as long as that.
-    ///
-    /// # Errors
-    /// [`BufferError::Range`] where a row is shorter, [`BufferError::Context`] for a buffer of another context; see
-    /// [`BufferError`].
-    pub fn copy_rows_from(&mut self, from: &Self, rows: usize, elements: usize) -> Result<(), BufferError> {
-        let (stream, other) = (self.stream(), from.stream());
-        let context = stream.context();
-        if context != other.context() {
-            return Err(BufferError::Context { from: other.context().ordinal(), to: context.ordinal() });
-        }
-        context.bind_to_thread()?;
-        if is_capturing(stream)? || is_capturing(other)? {
-            return Err(BufferError::Capturing);
-        }
-        let mut pieces = Vec::new();
-        for row in 0..rows {
-            let piece = |buffer: &Self| {
-                let start = buffer.length / rows * row;
-                buffer.slice(start..start.saturating_add(elements))
-            };
-            pieces.push((piece(self)?, piece(from)?));
-        }
-        ordered(&Crossing::new(context)?, stream, [stream, other].into_iter(), || {
-            for (to, from) in pieces.iter().filter(|(to, _)| !to.is_empty()) {
-                // SAFETY: both pieces are as long, in one context, and stay until the copy is done, which is waited for.
-                unsafe { result::memcpy_dtod_async(to.address(), from.address(), to.bytes(), stream.cu_stream()) }?;
-            }
-            Ok::<(), BufferError>(())
-        })?;
         Ok(stream.synchronize()?)
     }
 

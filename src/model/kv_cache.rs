@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytemuck::Pod;
-use cudarc::driver::CudaStream;
+use cudarc::driver::{CudaStream, result};
 use half::f16;
 
 use super::config::Config;
 use super::error::ModelError;
 use crate::buffer::{Buffer, BufferError};
+use crate::launch::{Crossing, is_capturing, ordered};
 
 /// What the elements of keys and values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -152,14 +153,44 @@ impl<T: Pod> Rows<T> {
         let (heads, scales) = (shape.kv_heads as usize, positions as usize);
         // No more than the elements of a head, which fit.
         let elements = scales * shape.head_dim as usize;
-        self.keys.copy_rows_from(&from.keys, heads, elements)?;
-        self.values.copy_rows_from(&from.values, heads, elements)?;
+        copy_rows(&from.keys, &self.keys, heads, elements)?;
+        copy_rows(&from.values, &self.values, heads, elements)?;
         let pairs = [(&mut self.key_scales, &from.key_scales), (&mut self.value_scales, &from.value_scales)];
         for (to, from) in pairs {
             if let (Some(to), Some(from)) = (to, from) {
-                to.copy_rows_from(from, heads, scales)?;
+                copy_rows(from, to, heads, scales)?;
             }
         }
         Ok(())
     }
+}
+
+/// Copies the first `elements` of each row of a buffer to another one, and waits for the copy. Both have `rows` rows of equal
+/// length, at least as long as that.
+fn copy_rows<T>(from: &Buffer<T>, to: &Buffer<T>, rows: usize, elements: usize) -> Result<(), BufferError> {
+    let (stream, other) = (to.stream(), from.stream());
+    let context = stream.context();
+    if context != other.context() {
+        return Err(BufferError::Context { from: other.context().ordinal(), to: context.ordinal() });
+    }
+    context.bind_to_thread()?;
+    if is_capturing(stream)? || is_capturing(other)? {
+        return Err(BufferError::Capturing);
+    }
+    let mut pieces = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let piece = |buffer: &Buffer<T>| {
+            let start = buffer.len() / rows * row;
+            buffer.slice(start..start.saturating_add(elements))
+        };
+        pieces.push((piece(to)?, piece(from)?));
+    }
+    ordered(&Crossing::new(context)?, stream, [stream, other].into_iter(), || {
+        for (to, from) in pieces.iter().filter(|(to, _)| !to.is_empty()) {
+            // SAFETY: both pieces are as long, in one context, and stay until the copy is done, which is waited for.
+            unsafe { result::memcpy_dtod_async(to.address(), from.address(), to.bytes(), stream.cu_stream()) }?;
+        }
+        Ok::<(), BufferError>(())
+    })?;
+    Ok(stream.synchronize()?)
 }
