@@ -20,7 +20,7 @@ use crate::model::{ModelOptions, Ready};
 )]
 pub(crate) struct Arguments {
     /// A model file (GGUF); without one, the model that ships.
-    #[arg(conflicts_with = "model")]
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
     positional: Option<PathBuf>,
     /// A model file (GGUF).
     #[arg(short = 'm', long = "model", value_name = "FILE")]

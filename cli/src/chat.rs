@@ -22,7 +22,7 @@ use crate::sampling::SamplingOptions;
 )]
 pub(crate) struct Arguments {
     /// A model file (GGUF) with a chat template.
-    #[arg(required_unless_present = "model")]
+    #[arg(value_name = "MODEL", required_unless_present = "model")]
     positional: Option<PathBuf>,
     /// A model file (GGUF) with a chat template.
     #[arg(short = 'm', long = "model", value_name = "FILE", conflicts_with = "positional")]
