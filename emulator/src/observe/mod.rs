@@ -194,8 +194,7 @@ impl Observer {
         self.warp = warp;
     }
 
-    // Order matters to races alone.
-
+    /// All lanes of the warp waited for one another. (This and what follows is about order, which matters to races alone.)
     pub(crate) fn warp_barrier(&mut self) {
         if self.races {
             self.order.warp_barrier(&self.tracker, self.warp);

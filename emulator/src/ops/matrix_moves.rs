@@ -8,7 +8,7 @@ use super::{Next, Operation, Variants};
 use crate::exec::Warp;
 use crate::fault::{Access, FaultKind};
 use crate::memory::Cell;
-use crate::program::{MemoryKind, MemoryUse, NO_SLOT, Op};
+use crate::program::{MemoryKind, MemoryUse, NO_SLOT, Op, Slot};
 use crate::ptx::ast::Space;
 
 // --- 8 by 8 matrices in shared memory ---
@@ -133,6 +133,9 @@ pub(crate) struct Move {
 
 const MOVE: usize = 7;
 
+/// For each lane, the address of the first element of its matrix, and the elements from one row (or column) to the next.
+type Places = ([u64; 32], [u32; 32]);
+
 impl Move {
     pub(crate) fn to_list(self) -> [u32; MOVE] {
         let Self { shape, which, element, by_column, registers } = self;
@@ -167,32 +170,31 @@ impl Move {
         (if self.by_column { rows } else { columns }) as u32
     }
 
+    /// The bytes of an element.
+    fn bytes(self) -> u64 {
+        self.element.bits() as u64 / 8
+    }
+
     /// For each lane, the address of one of its elements.
-    fn addresses(self, base: &[u64; 32], stride: &[u32; 32], register: usize, part: usize) -> [u64; 32] {
+    fn addresses(self, (base, stride): &Places, register: usize, part: usize) -> [u64; 32] {
         let mut addresses = [0; 32];
         for (lane, address) in addresses.iter_mut().enumerate() {
             let (row, column) = self.shape.place(self.which, self.element, register, part, lane);
             let (major, minor) = if self.by_column { (column, row) } else { (row, column) };
             let element = major as u64 * u64::from(stride[lane]) + minor as u64;
-            *address = base[lane].wrapping_add(element * (self.element.bits() as u64 / 8));
+            *address = base[lane].wrapping_add(element * self.bytes());
         }
         addresses
     }
 
     /// Checks and counts the access to all elements. Says `false`, and what is wrong, if something is.
     #[inline(never)]
-    fn observe<S: SpaceAccess>(
-        self,
-        warp: &mut Warp<'_>,
-        op: &Op,
-        (base, stride): (&[u64; 32], &[u32; 32]),
-        kind: MemoryKind,
-    ) -> bool {
-        let memory = MemoryUse::weak(S::SPACE, self.element.bits() as u32 / 8, kind);
+    fn observe<S: SpaceAccess>(self, warp: &mut Warp<'_>, op: &Op, places: &Places, kind: MemoryKind) -> bool {
+        let memory = MemoryUse::weak(S::SPACE, self.bytes() as u32, kind);
         let mut all = Vec::new();
         for register in 0..self.shape.registers(self.which, self.element) {
             for part in 0..self.element.packed() {
-                let addresses = self.addresses(base, stride, register, part);
+                let addresses = self.addresses(places, register, part);
                 if !warp.check(op, &memory, &addresses, u32::MAX) {
                     return false;
                 }
@@ -206,19 +208,55 @@ impl Move {
     }
 
     /// The first addresses and the strides, which have to be aligned to the size of a lane's fragment, of at most 16 bytes.
-    fn start(self, warp: &mut Warp<'_>, op: &Op, access: Access) -> Option<([u64; 32], [u32; 32])> {
+    fn start(self, warp: &mut Warp<'_>, op: &Op, access: Access) -> Option<Places> {
         let base = warp.addresses(op);
         let stride = if op.b == NO_SLOT { [self.tight(); 32] } else { warp.read::<u32>(op.b) };
         let bytes = (4 * self.registers as u32).min(16);
         for lane in 0..32u32 {
             let address = base[lane as usize];
-            let second = address.wrapping_add(u64::from(stride[lane as usize]) * (self.element.bits() as u64 / 8));
+            let second = address.wrapping_add(u64::from(stride[lane as usize]) * self.bytes());
             if let Some(address) = [address, second].into_iter().find(|address| address % u64::from(bytes) != 0) {
                 warp.fault(FaultKind::Misaligned { access, address, bytes }, lane);
                 return None;
             }
         }
         Some((base, stride))
+    }
+
+    /// What a load and a store do first: they wait for all lanes, and check what these are to access. Gives the registers of
+    /// the fragment, and where its elements are.
+    #[inline(always)]
+    fn begin<'a, S: SpaceAccess>(
+        warp: &mut Warp<'a>,
+        op: &Op,
+        mask: u32,
+        kind: MemoryKind,
+    ) -> Result<(Self, &'a [Slot], Places), Next> {
+        if mask != u32::MAX {
+            return Err(Next::ConvergeWarp);
+        }
+        let moved = Self::read(warp, op);
+        let slots = warp.list(op.d + MOVE as u32, moved.registers);
+        let access = if kind == MemoryKind::Store { S::STORE } else { S::LOAD };
+        let places = moved.start(warp, op, access).ok_or(Next::Fault)?;
+        if warp.is_observed() && !moved.observe::<S>(warp, op, &places, kind) {
+            return Err(Next::Fault);
+        }
+        Ok((moved, slots, places))
+    }
+
+    /// For each lane, where one of its elements is in host memory, aligned.
+    #[inline(always)]
+    fn resolve<S: SpaceAccess>(
+        self,
+        warp: &mut Warp<'_>,
+        op: &Op,
+        places: &Places,
+        (register, part): (usize, usize),
+        access: Access,
+    ) -> Option<[*mut u8; 32]> {
+        let addresses = self.addresses(places, register, part);
+        S::resolve(warp, op, &addresses, u32::MAX, Span { bytes: self.bytes(), access })
     }
 }
 
@@ -227,26 +265,20 @@ struct LoadFragment<S>(PhantomData<S>);
 impl<S: SpaceAccess> Operation for LoadFragment<S> {
     #[inline(always)]
     fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
-        if mask != u32::MAX {
-            return Next::ConvergeWarp;
-        }
-        let moved = Move::read(warp, op);
-        let slots = warp.list(op.d + MOVE as u32, moved.registers);
-        let Some((base, stride)) = moved.start(warp, op, S::LOAD) else { return Next::Fault };
-        if warp.is_observed() && !moved.observe::<S>(warp, op, (&base, &stride), MemoryKind::Load) {
-            return Next::Fault;
-        }
+        let (moved, slots, places) = match Move::begin::<S>(warp, op, mask, MemoryKind::Load) {
+            Ok(begun) => begun,
+            Err(next) => return next,
+        };
         let needed = moved.shape.registers(moved.which, moved.element);
         for register in 0..needed {
             let mut values = [0u32; 32];
             for part in 0..moved.element.packed() {
-                let addresses = moved.addresses(&base, &stride, register, part);
-                let span = Span { bytes: moved.element.bits() as u64 / 8, access: S::LOAD };
-                let Some(hosts) = S::resolve(warp, op, &addresses, mask, span) else { return Next::Fault };
+                let hosts = moved.resolve::<S>(warp, op, &places, (register, part), S::LOAD);
+                let Some(hosts) = hosts else { return Next::Fault };
                 for (value, host) in values.iter_mut().zip(hosts) {
                     // SAFETY: `resolve` found the bytes of an element for every lane, aligned.
                     let element = unsafe {
-                        match span.bytes {
+                        match moved.bytes() {
                             1 => u32::from(u8::load(host)),
                             2 => u32::from(u16::load(host)),
                             _ => u32::load(host),
@@ -268,25 +300,19 @@ struct StoreFragment<S>(PhantomData<S>);
 impl<S: SpaceAccess> Operation for StoreFragment<S> {
     #[inline(always)]
     fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
-        if mask != u32::MAX {
-            return Next::ConvergeWarp;
-        }
-        let moved = Move::read(warp, op);
-        let slots = warp.list(op.d + MOVE as u32, moved.registers);
-        let Some((base, stride)) = moved.start(warp, op, S::STORE) else { return Next::Fault };
-        if warp.is_observed() && !moved.observe::<S>(warp, op, (&base, &stride), MemoryKind::Store) {
-            return Next::Fault;
-        }
+        let (moved, slots, places) = match Move::begin::<S>(warp, op, mask, MemoryKind::Store) {
+            Ok(begun) => begun,
+            Err(next) => return next,
+        };
         for (register, &slot) in slots.iter().enumerate() {
             let values = warp.read_raw::<u32>(slot);
             for part in 0..moved.element.packed() {
-                let addresses = moved.addresses(&base, &stride, register, part);
-                let span = Span { bytes: moved.element.bits() as u64 / 8, access: S::STORE };
-                let Some(hosts) = S::resolve(warp, op, &addresses, mask, span) else { return Next::Fault };
+                let hosts = moved.resolve::<S>(warp, op, &places, (register, part), S::STORE);
+                let Some(hosts) = hosts else { return Next::Fault };
                 for (value, host) in values.iter().zip(hosts) {
                     // SAFETY: `resolve` found the bytes of an element for every lane, aligned.
                     unsafe {
-                        match span.bytes {
+                        match moved.bytes() {
                             2 => ((value >> (16 * part)) as u16).store(host),
                             _ => value.store(host),
                         }
