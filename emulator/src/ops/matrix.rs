@@ -170,21 +170,27 @@ const MOST: usize = 32;
 const MOST_K: usize = 32;
 const MOST_INTEGER_K: usize = 64;
 
-/// Takes a fragment apart: `put(row, column, bits)` for each of its elements.
+/// Takes a fragment apart: converts the bits of each element, and puts it where it is in the matrix.
 #[inline(always)]
-fn unpack(
+fn unpack<T: Copy + Default, const ROWS: usize, const COLUMNS: usize>(
     warp: &Warp<'_>,
     (shape, which, element): (Shape, Fragment, Element),
     slots: &[Slot],
-    mut put: impl FnMut(usize, usize, u32),
+    matrix: &mut [[T; COLUMNS]; ROWS],
+    convert: impl Fn(u32) -> T,
 ) {
     let (bits, packed) = (element.bits(), element.packed());
     for (register, &slot) in slots.iter().enumerate() {
         let row = warp.read_raw::<u32>(slot);
         for part in 0..packed {
-            for (lane, value) in row.iter().enumerate() {
+            // All lanes at once, which the compiler makes vectors of.
+            let mut converted = [T::default(); 32];
+            for (converted, value) in converted.iter_mut().zip(row) {
+                *converted = convert(value >> (bits * part));
+            }
+            for (lane, value) in converted.into_iter().enumerate() {
                 let (row, column) = shape.place(which, element, register, part, lane);
-                put(row, column, value >> (bits * part));
+                matrix[row % ROWS][column % COLUMNS] = value;
             }
         }
     }
@@ -283,24 +289,62 @@ fn float(element: Element, bits: u32) -> f64 {
     })
 }
 
-/// A matrix of at most 32 rows and columns of floating-point numbers.
-type Floats = [[f64; MOST]; MOST];
-
-/// Reads a fragment into a matrix. (A matrix that is returned would be copied, which takes longer than all else.)
+/// Reads a fragment of floating-point numbers into a matrix. (A matrix that is returned would be copied, which takes
+/// longer than all else.)
 #[inline(always)]
-fn floats(warp: &Warp<'_>, (shape, which, element): (Shape, Fragment, Element), slots: &[Slot], matrix: &mut Floats) {
+fn floats<const ROWS: usize, const COLUMNS: usize>(
+    warp: &Warp<'_>,
+    (shape, which, element): (Shape, Fragment, Element),
+    slots: &[Slot],
+    matrix: &mut [[f64; COLUMNS]; ROWS],
+) {
     // One loop a type: the type is not asked for each element.
     macro_rules! each {
         ($($element:ident)*) => {
             match element {
-                $(Element::$element => unpack(warp, (shape, which, Element::$element), slots, |row, column, bits| {
-                    matrix[row % MOST][column % MOST] = float(Element::$element, bits);
-                }),)*
+                $(Element::$element => {
+                    unpack(warp, (shape, which, Element::$element), slots, matrix, |bits| float(Element::$element, bits));
+                })*
                 _ => {}
             }
         };
     }
     each!(F16 Bf16 Tf32 E4m3 E5m2 F32);
+}
+
+/// Multiplies matrices of a shape; they have at most `M`, `N` and `K` rows and columns.
+#[inline(always)]
+fn multiply_floats<const M: usize, const N: usize, const K: usize>(
+    warp: &mut Warp<'_>,
+    op: &Op,
+    product: Product,
+    shape: Shape,
+) {
+    let [d, a, b, c] = product.slots(warp, op);
+    let (mut of_a, mut of_b, mut sums) = ([[0.0; K]; M], [[0.0; N]; K], [[0.0; N]; M]);
+    floats(warp, (shape, Fragment::A, product.a), a, &mut of_a);
+    floats(warp, (shape, Fragment::B, product.b), b, &mut of_b);
+    floats(warp, (shape, Fragment::Accumulator, product.c), c, &mut sums);
+    for (sums, a) in sums.iter_mut().zip(&of_a).take(shape.m) {
+        for first in (0..shape.n.min(N)).step_by(8) {
+            let mut of_row = [0.0; 8];
+            of_row.copy_from_slice(&sums[first..first + 8]);
+            for (a, b) in a.iter().zip(&of_b).take(shape.k) {
+                for (sum, b) in of_row.iter_mut().zip(&b[first..first + 8]) {
+                    // The product is exact, so it does not matter whether this is fused.
+                    *sum += a * b;
+                }
+            }
+            sums[first..first + 8].copy_from_slice(&of_row);
+        }
+    }
+    if product.d == Element::F16 {
+        let fragment = (shape, Fragment::Accumulator, Element::F16);
+        pack(warp, fragment, d, |row, column| u32::from(to_f16(odd(sums[row % M][column % N]))));
+    } else {
+        let fragment = (shape, Fragment::Accumulator, Element::F32);
+        pack(warp, fragment, d, |row, column| canonical(sums[row % M][column % N] as f32).to_bits());
+    }
 }
 
 /// `mma` of floating-point numbers.
@@ -313,31 +357,13 @@ impl Operation for MultiplyFloats {
             return Next::ConvergeWarp;
         }
         let product = Product::read(warp, op);
-        let (shape, [d, a, b, c]) = (product.shape, product.slots(warp, op));
-        let (mut of_a, mut of_b, mut sums): (Floats, Floats, Floats) =
-            ([[0.0; MOST]; MOST], [[0.0; MOST]; MOST], [[0.0; MOST]; MOST]);
-        floats(warp, (shape, Fragment::A, product.a), a, &mut of_a);
-        floats(warp, (shape, Fragment::B, product.b), b, &mut of_b);
-        floats(warp, (shape, Fragment::Accumulator, product.c), c, &mut sums);
-        let k = shape.k.min(MOST_K);
-        for (sums, a) in sums.iter_mut().zip(&of_a).take(shape.m) {
-            for first in (0..shape.n.min(MOST)).step_by(8) {
-                let mut of_row = [0.0; 8];
-                of_row.copy_from_slice(&sums[first..first + 8]);
-                for (a, b) in a.iter().zip(&of_b).take(k) {
-                    for (sum, b) in of_row.iter_mut().zip(&b[first..first + 8]) {
-                        // The product is exact, so it does not matter whether this is fused.
-                        *sum += a * b;
-                    }
-                }
-                sums[first..first + 8].copy_from_slice(&of_row);
+        // For the shapes that most kernels use, the compiler knows where each element is.
+        match product.shape {
+            Shape { m: 16, n: 8, k: 16 } => {
+                multiply_floats::<16, 8, 16>(warp, op, product, Shape { m: 16, n: 8, k: 16 });
             }
-        }
-        let fragment = (shape, Fragment::Accumulator, product.d);
-        if product.d == Element::F16 {
-            pack(warp, fragment, d, |row, column| u32::from(to_f16(odd(sums[row % MOST][column % MOST]))));
-        } else {
-            pack(warp, fragment, d, |row, column| canonical(sums[row % MOST][column % MOST] as f32).to_bits());
+            Shape { m: 16, n: 8, k: 8 } => multiply_floats::<16, 8, 8>(warp, op, product, Shape { m: 16, n: 8, k: 8 }),
+            shape => multiply_floats::<MOST, MOST, MOST_K>(warp, op, product, shape),
         }
         Next::Step
     }
@@ -366,18 +392,10 @@ impl Operation for MultiplyIntegers {
         }
         let product = Product::read(warp, op);
         let (shape, [d, a_slots, b_slots, c_slots]) = (product.shape, product.slots(warp, op));
-        let mut a = [[0i32; MOST_INTEGER_K]; MOST];
-        unpack(warp, (shape, Fragment::A, product.a), a_slots, |row, column, bits| {
-            a[row % MOST][column % MOST_INTEGER_K] = integer(product.a, bits);
-        });
-        let mut b = [[0i32; MOST]; MOST_INTEGER_K];
-        unpack(warp, (shape, Fragment::B, product.b), b_slots, |row, column, bits| {
-            b[row % MOST_INTEGER_K][column % MOST] = integer(product.b, bits);
-        });
-        let mut c = [[0i32; MOST]; MOST];
-        unpack(warp, (shape, Fragment::Accumulator, product.c), c_slots, |row, column, bits| {
-            c[row % MOST][column % MOST] = bits as i32;
-        });
+        let (mut a, mut b, mut c) = ([[0; MOST_INTEGER_K]; MOST], [[0; MOST]; MOST_INTEGER_K], [[0; MOST]; MOST]);
+        unpack(warp, (shape, Fragment::A, product.a), a_slots, &mut a, |bits| integer(product.a, bits));
+        unpack(warp, (shape, Fragment::B, product.b), b_slots, &mut b, |bits| integer(product.b, bits));
+        unpack(warp, (shape, Fragment::Accumulator, product.c), c_slots, &mut c, |bits| bits as i32);
         let k = shape.k.min(MOST_INTEGER_K);
         for (c, a) in c.iter_mut().zip(&a).take(shape.m) {
             for first in (0..shape.n.min(MOST)).step_by(8) {
