@@ -9,6 +9,9 @@ use common::{Device, adder, adder_tokens, data, device, held_out_sums, largest, 
 use serde::Deserialize;
 use warpwright::gguf::Gguf;
 use warpwright::model::{Model, ModelError, Session};
+use warpwright::quant::Format;
+use warpwright::quantize::Formats;
+use warpwright::random::RandomModel;
 
 /// The logits after each token of a sequence, as the pipeline gives them.
 fn logits(device: &Device, gguf: &Gguf, tokens: &[u32]) -> Vec<Vec<f32>> {
@@ -162,10 +165,11 @@ fn the_shipped_models_add() {
 }
 
 #[test]
-fn two_models_live_side_by_side() {
+fn two_models_of_different_shapes_and_formats_live_side_by_side() {
     let device = device();
-    let other_shape = Shape { head_dim: 128, tied: true, vocab: 40, ..SHAPE };
-    let other_file = Gguf::from_bytes(random_model(&other_shape, 7).bytes()).unwrap();
+    let shape = Shape { head_dim: 128, tied: true, vocab: 40, ..SHAPE };
+    let formats = Formats { embedding: Some(Format::Q8_0), ..Formats::all(Format::Tq2_0G128) };
+    let other_file = Gguf::from_bytes(RandomModel { shape, formats, seed: 7 }.to_bytes().unwrap()).unwrap();
     let adder = Gguf::open(adder()).unwrap();
     let load = |gguf: &Gguf| Model::load(gguf, &device.kernels, &device.stream).unwrap();
     let start = |model: &Model, tokens: &[u32]| {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use warpwright::model::{ModelError, Session};
 use warpwright::text::TextStream;
 
@@ -37,6 +38,25 @@ pub(crate) struct Answer {
     pub(crate) end: End,
     /// Tokens that were generated, without one that ends a text.
     pub(crate) tokens: usize,
+}
+
+/// Takes in a long prompt but for its last chunk, with progress where somebody sees it. Says `false` if Ctrl-C ended that.
+pub(crate) fn take_in_prompt(session: &mut Session) -> anyhow::Result<bool> {
+    INTERRUPTED.store(false, Ordering::Relaxed);
+    let (start, end) = (session.position(), session.len());
+    let chunk = session.options().chunk;
+    if end - start <= chunk {
+        return Ok(true);
+    }
+    let bar = ProgressBar::new((end - start) as u64);
+    bar.set_style(ProgressStyle::with_template("prompt {wide_bar} {pos}/{len} tokens {eta}")?);
+    while end - session.position() > chunk && !INTERRUPTED.load(Ordering::Relaxed) {
+        session.prefill_chunk()?;
+        session.stream().synchronize()?;
+        bar.set_position((session.position() - start) as u64);
+    }
+    bar.finish_and_clear();
+    Ok(!INTERRUPTED.load(Ordering::Relaxed))
 }
 
 /// Writes what the model says after all that the session knows.

@@ -12,6 +12,10 @@ use warpwright::model::{MemoryNeed, Sampling, Session, SessionOptions};
 
 use crate::model::{ModelOptions, Ready};
 
+/// The tokens of a prompt, and those that are generated, where nothing else is asked for.
+const PROMPT: usize = 512;
+const GENERATED: usize = 128;
+
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The memory floor is the time that a GPU needs to move the weights and the keys and values of a token \
@@ -25,12 +29,12 @@ pub(crate) struct Arguments {
     /// A model file (GGUF).
     #[arg(short = 'm', long = "model", value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Tokens of the prompt.
-    #[arg(short = 'p', long = "n-prompt", value_name = "N", default_value_t = 512)]
-    prompt: usize,
-    /// Tokens to generate.
-    #[arg(short = 'n', long = "n-gen", value_name = "N", default_value_t = 128)]
-    generate: usize,
+    /// Tokens of the prompt; by default 512, or the context of a model that has less.
+    #[arg(short = 'p', long = "n-prompt", value_name = "N")]
+    prompt: Option<usize>,
+    /// Tokens to generate; by default 128, or what fits in the context.
+    #[arg(short = 'n', long = "n-gen", value_name = "N")]
+    generate: Option<usize>,
     /// How often each is measured, after once that does not count.
     #[arg(short = 'r', long, value_name = "N", default_value_t = 5)]
     repetitions: usize,
@@ -85,13 +89,16 @@ fn bandwidth(ready: &Ready) -> anyhow::Result<f64> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let &Arguments { prompt, generate, repetitions, .. } = arguments;
+    let repetitions = arguments.repetitions;
     ensure!(repetitions > 0, "nothing is measured with 0 repetitions");
-    ensure!(prompt + generate > 0, "nothing is measured with 0 tokens");
     let path = arguments.model.as_ref().or(arguments.positional.as_ref());
-    let ready = arguments.options.open(path, Sampling::default(), |_| Ok((prompt + 1).max(generate + 1)))?;
+    let wanted = arguments.prompt.unwrap_or(PROMPT).max(arguments.generate.unwrap_or(GENERATED)).saturating_add(1);
+    let ready = arguments.options.open(path, Sampling::default(), |_| Ok(wanted))?;
     let mut session = ready.session()?;
     let room = session.context();
+    let prompt = arguments.prompt.unwrap_or(PROMPT.min(room));
+    let generate = arguments.generate.unwrap_or(GENERATED.min(room - 1));
+    ensure!(prompt > 0 || generate > 0, "nothing is measured with 0 tokens");
     ensure!(
         prompt <= room && generate < room,
         "{prompt} tokens of a prompt and {generate} generated ones do not fit in a context of {room}: see -p, -n, -c"

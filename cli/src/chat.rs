@@ -9,7 +9,7 @@ use rustyline::{Config, DefaultEditor};
 use warpwright::model::Session;
 use warpwright::text::{ChatTemplate, Message, TextStream};
 
-use crate::answer::{End, answer, watch_interrupts};
+use crate::answer::{End, answer, take_in_prompt, watch_interrupts};
 use crate::model::{ModelOptions, Ready};
 use crate::sampling::SamplingOptions;
 
@@ -73,6 +73,11 @@ impl Conversation<'_> {
             self.messages.pop();
             eprintln!("{error:#}");
             return Ok(false);
+        }
+        if !take_in_prompt(&mut self.session)? {
+            self.messages.pop();
+            eprintln!("(interrupted: the message is forgotten)");
+            return Ok(true);
         }
         let mut out = stdout().lock();
         let answered = answer(&mut self.session, TextStream::new(&self.ready.tokenizer), limit, &mut out)?;

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use warpwright::text::{StopStrings, TextStream};
 
-use crate::answer::{End, answer};
+use crate::answer::{End, answer, take_in_prompt};
 use crate::model::ModelOptions;
 use crate::sampling::SamplingOptions;
 
@@ -101,6 +101,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stream = TextStream::new(&ready.tokenizer).with_stop_strings(StopStrings::new(arguments.stop.iter().cloned())?);
     let mut out = stdout().lock();
     let start = Instant::now();
+    // Before anything is written: progress has a line of its own.
+    take_in_prompt(&mut session)?;
     let answered = if arguments.json {
         answer(&mut session, stream, arguments.tokens, &mut std::io::sink())?
     } else {

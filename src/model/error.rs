@@ -154,6 +154,20 @@ pub enum ModelError {
     Graph(#[from] GraphError),
 }
 
+impl ModelError {
+    /// Whether the context is lost, for whatever was asked: everything in it gives such an error from now on. A model and a
+    /// session in a new context work, once all that is of the lost one is dropped.
+    #[must_use]
+    pub fn is_context_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Buffer(BufferError::ContextLost(_))
+                | Self::Launch(LaunchError::ContextLost { .. })
+                | Self::Graph(GraphError::ContextLost(_))
+        )
+    }
+}
+
 /// What to do about too little memory.
 fn remedy(context: usize, fits: Option<u32>) -> String {
     match fits {

@@ -21,7 +21,7 @@ pub struct SessionOptions {
     pub context: usize,
     /// How keys and values are kept.
     pub kv_format: KvFormat,
-    /// Tokens of a prompt that are taken in at once, at most; from 1.
+    /// Tokens of a prompt that are taken in at once, at most; 0 is as 1.
     pub chunk: usize,
     /// How tokens are chosen. It can be [changed](Session::set_sampling) later.
     pub sampling: Sampling,
@@ -255,15 +255,23 @@ impl Session {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn prefill(&mut self) -> Result<(), ModelError> {
+        while self.prefill_chunk()? > 0 {}
+        Ok(())
+    }
+
+    /// Takes in the next chunk of what is known, and says how many tokens are left then: for a host that shows how far a
+    /// long prompt is. After the last chunk the next token is chosen.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn prefill_chunk(&mut self) -> Result<usize, ModelError> {
         self.check_next()?;
         let end = self.known;
-        while self.position < end {
-            match (end - self.position).min(self.options.rows()) {
-                1 => self.step()?,
-                count => self.take_in_chunk(count, |_, _| Ok(()))?,
-            }
+        match (end - self.position).min(self.options.rows()) {
+            1 => self.step()?,
+            count => self.take_in_chunk(count, |_, _| Ok(()))?,
         }
-        Ok(())
+        Ok(end - self.position)
     }
 
     /// Takes in all that is known, and gives the logits after each of these tokens, with the token's position.

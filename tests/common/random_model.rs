@@ -34,7 +34,7 @@ impl Value {
                 }
                 _ => Self::Texts(array.iter().map(|text| text.as_string().expect("a text").to_owned()).collect()),
             },
-            other => panic!("random models have no {other:?}"),
+            other => panic!("no test has {other:?}"),
         }
     }
 
@@ -60,6 +60,19 @@ pub struct File {
 }
 
 impl File {
+    /// What a file is made of that somebody else wrote.
+    pub fn read(gguf: &Gguf) -> Self {
+        Self {
+            keys: gguf.metadata().map(|(key, value)| (key.to_owned(), Value::read(&value))).collect(),
+            tensors: gguf
+                .tensors()
+                .map(|tensor| {
+                    (tensor.name.to_owned(), tensor.dimensions.to_vec(), tensor.ty.id(), tensor.data.to_vec())
+                })
+                .collect(),
+        }
+    }
+
     pub fn set(&mut self, key: &str, value: Value) {
         self.keys.retain(|(known, _)| known != key);
         self.keys.push((key.to_owned(), value));
@@ -101,12 +114,5 @@ pub const SHAPE: Shape = Shape {
 /// A model with random Q1_0 weights and random norms.
 pub fn random_model(shape: &Shape, seed: u64) -> File {
     let model = RandomModel { shape: *shape, formats: Formats::all(Format::Q1_0), seed };
-    let gguf = Gguf::from_bytes(model.to_bytes().expect("a model")).expect("a file");
-    File {
-        keys: gguf.metadata().map(|(key, value)| (key.to_owned(), Value::read(&value))).collect(),
-        tensors: gguf
-            .tensors()
-            .map(|tensor| (tensor.name.to_owned(), tensor.dimensions.to_vec(), tensor.ty.id(), tensor.data.to_vec()))
-            .collect(),
-    }
+    File::read(&Gguf::from_bytes(model.to_bytes().expect("a model")).expect("a file"))
 }
