@@ -6,10 +6,11 @@
 //
 //   TOKENS  Q1_0    T1    T2  Q8_0   F16  BF16   F32
 //        1   4.2   8.7   6.0   7.1   3.9   3.4   1.4
-//        8   1.6   2.1   1.8   1.9   1.5   1.5   1.2
+//        8                                 1.5   1.2
 //
-// TOKENS is 1 for decoding, where memory is what binds (a matrix is read once), and 8 for prompts, where the 32 sums of a
-// lane are as many as the lanes: the last step of a warp leaves one sum in each.
+// TOKENS is 1 for decoding, where memory is what binds (a matrix is read once). It is 8 for prompts in those layouts that
+// `matmul_prefill` does not have; there the 32 sums of a lane are as many as the lanes, and the last step of a warp leaves
+// one sum in each.
 //
 // The blocks of one group of rows are neighbours, whatever their tokens, so that they find its weights in the L2 cache.
 #include "warp.cuh"
@@ -90,16 +91,16 @@ matmul(const uint32_t* __restrict__ words, const __half* __restrict__ scales, co
     out = add ? out + sum : sum;
 }
 
-#define INSTANCES(W)                                                                                                   \
-    template __global__ void matmul<W, 1>(const uint32_t*, const __half*, const float*, float*, uint32_t, uint32_t,     \
-                                          uint32_t, uint32_t, uint32_t, bool);                                         \
-    template __global__ void matmul<W, 8>(const uint32_t*, const __half*, const float*, float*, uint32_t, uint32_t,     \
-                                          uint32_t, uint32_t, uint32_t, bool);
-INSTANCES(Q1_0)
-INSTANCES(T1)
-INSTANCES(T2)
-INSTANCES(T2Halves)
-INSTANCES(Q8_0)
-INSTANCES(F16)
-INSTANCES(BF16)
-INSTANCES(F32)
+#define INSTANCE(W, TOKENS)                                                                                            \
+    template __global__ void matmul<W, TOKENS>(const uint32_t*, const __half*, const float*, float*, uint32_t, uint32_t, \
+                                               uint32_t, uint32_t, uint32_t, bool);
+INSTANCE(Q1_0, 1)
+INSTANCE(T1, 1)
+INSTANCE(T2, 1)
+INSTANCE(T2Halves, 1)
+INSTANCE(Q8_0, 1)
+INSTANCE(F16, 1)
+INSTANCE(BF16, 1)
+INSTANCE(BF16, 8)
+INSTANCE(F32, 1)
+INSTANCE(F32, 8)

@@ -4,16 +4,17 @@ mod common;
 
 use common::blocks::{block, random, weights};
 use common::{Random, device};
-use warpwright::kernel::matmul::{MatmulQ1_0_1, MatmulQ1_0_8};
+use warpwright::kernel::matmul::MatmulQ1_0_1;
+use warpwright::kernel::matmul_prefill::MatmulPrefillQ1_0;
 use warpwright::launch::LaunchError;
 use warpwright::model::{Linear, ModelError};
 use warpwright::quant::{Format, Layout};
 use warpwright_emulator::Launch;
 use warpwright_emulator::checks::Checks;
 
-const ROWS: [usize; 9] = [1, 3, 4, 5, 15, 16, 17, 33, 100];
+const ROWS: [usize; 9] = [1, 3, 4, 5, 15, 16, 17, 65, 129];
 const CHUNKS: [usize; 4] = [1, 2, 3, 8];
-const TOKENS: [usize; 8] = [1, 2, 7, 8, 9, 16, 17, 33];
+const TOKENS: [usize; 9] = [1, 2, 7, 8, 9, 16, 17, 33, 65];
 
 /// The dot products of all tokens with all rows, and the sums of what they are sums of, without signs.
 fn products(weights: &[f64], x: &[f32], columns: usize) -> (Vec<f64>, Vec<f64>) {
@@ -215,14 +216,15 @@ fn nothing_beside_a_part_is_touched() {
                 .launch(&queue)
                 .unwrap();
         } else {
-            MatmulQ1_0_8 { words, scales, x, y: &mut *y, rows, chunks, tokens, stride, offset, add }
+            MatmulPrefillQ1_0 { words, scales, x, y: &mut *y, rows, chunks, tokens, stride, offset, add }
                 .launch(&queue)
                 .unwrap();
         }
         for row in y.read().unwrap().chunks_exact(8) {
             assert_eq!(row, [7.0, 7.0, 7.0, 7.0, 128.0, 128.0, 128.0, 7.0]);
         }
-        let error = MatmulQ1_0_8 { words, scales, x, y, rows, chunks, tokens, stride, offset: 6, add }.launch(&queue);
+        let error =
+            MatmulPrefillQ1_0 { words, scales, x, y, rows, chunks, tokens, stride, offset: 6, add }.launch(&queue);
         assert!(matches!(error, Err(LaunchError::Requirement { .. })), "{error:?}");
     }
 }
@@ -250,36 +252,47 @@ fn what_is_no_matrix_is_refused() {
     assert_eq!(load(Format::Q1_0, 0, 0, 256), Ok(()));
 }
 
-/// What a weight costs, in thread-instructions of PTX for each token: the figures of `kernels/matmul.cu`.
+/// What a weight costs, in thread-instructions of PTX for each token: the figures of `matmul.cu` and `matmul_prefill.cu`.
 #[test]
 fn costs_of_a_weight() {
-    // the layout in the kernel's name, its words and scales, the costs for one token and for eight
+    // the layout in the kernel's name, its words and scales, the costs for one token, for eight, and for 64
     let layouts = [
-        ("4Q1_0", 4, 1, 4.6, 1.7),
-        ("2T1", 7, 0, 9.1, 2.25),
-        ("2T2", 8, 1, 6.4, 1.95),
-        ("8T2Halves", 8, 2, 6.4, 1.95),
-        ("4Q8_0", 32, 4, 7.5, 2.05),
-        ("3F16", 64, 0, 4.3, 1.7),
-        ("4BF16", 64, 0, 3.8, 1.65),
-        ("3F32", 128, 0, 1.8, 1.4),
+        ("4Q1_0", 4, 1, 4.6, None, Some(0.31)),
+        ("2T1", 7, 0, 9.1, None, Some(0.34)),
+        ("2T2", 8, 1, 6.4, None, Some(0.33)),
+        ("8T2Halves", 8, 2, 6.4, None, Some(0.35)),
+        ("4Q8_0", 32, 4, 7.5, None, Some(0.39)),
+        ("3F16", 64, 0, 4.3, None, Some(0.31)),
+        ("4BF16", 64, 0, 3.8, Some(1.65), None),
+        ("3F32", 128, 0, 1.8, Some(1.4), None),
     ];
-    let (rows, chunks) = (64u32, 32u32);
+    let (rows, chunks) = (128u32, 32u32);
     let emulator = warpwright_emulator::Device::with_checks(1 << 30, 1, Checks::NONE);
-    let module = emulator.load(include_str!("../kernels/prebuilt/matmul.ptx")).unwrap();
-    for (layout, words, scales, one, eight) in layouts {
-        for (tokens, most) in [(1, one), (8, eight)] {
-            let name = format!("matmulI{layout}Lj{tokens}E");
+    let load = |ptx: &str| emulator.load(ptx).unwrap();
+    let few = load(include_str!("../kernels/prebuilt/matmul.ptx"));
+    let many = load(include_str!("../kernels/prebuilt/matmul_prefill.80.ptx"));
+    for (layout, words, scales, one, eight, sixty_four) in layouts {
+        for (tokens, most) in [(1, Some(one)), (8, eight), (64, sixty_four)] {
+            let Some(most) = most else { continue };
+            let (module, name, blocks) = match tokens {
+                64 => (&many, format!("matmul_prefillI{layout}E"), rows / 128),
+                _ => (&few, format!("matmulI{layout}Lj{tokens}E"), rows / 16),
+            };
             let kernel = module.kernels().find(|kernel| kernel.contains(&name)).unwrap().to_owned();
             let sizes =
                 [words * rows * chunks * 4, scales * rows * chunks * 2, tokens * chunks * 512, tokens * rows * 4];
             let buffers = sizes.map(|size| emulator.upload(&vec![0; size.max(1) as usize]).unwrap());
             let mut parameters: Vec<u8> = buffers.iter().flat_map(|address| address.to_le_bytes()).collect();
             parameters.extend([rows, chunks, tokens, rows, 0, 0].iter().flat_map(|number| number.to_le_bytes()));
-            let (blocks, threads) = ([rows / 16, 1, 1], [128, 1, 1]);
-            let launch = Launch { blocks, threads, dynamic_shared: 0, parameters: &parameters };
-            let statistics = emulator.launch(&module, &kernel, &launch).unwrap();
+            let launch = Launch {
+                blocks: [blocks, 1, 1],
+                threads: [if tokens == 64 { 256 } else { 128 }, 1, 1],
+                dynamic_shared: 0,
+                parameters: &parameters,
+            };
+            let statistics = emulator.launch(module, &kernel, &launch).unwrap();
             let cost = statistics.thread_instructions as f64 / f64::from(rows * chunks * 128 * tokens);
+            println!("{layout}, {tokens} tokens: {cost:.3}");
             assert!(cost <= most, "{layout}, {tokens} tokens: {cost:.2} and not {most}");
         }
     }

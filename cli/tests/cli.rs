@@ -83,7 +83,8 @@ fn profile_shows_what_kernels_do() {
         let line = shown.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {shown}"));
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
     };
-    let launches: Vec<u32> = ["matmul<Q1_0, 1>", "matmul<Q1_0, 8>"].map(|name| of(name)[1].parse().unwrap()).into();
+    let launches: Vec<u32> =
+        ["matmul<Q1_0, 1>", "matmul_prefill<Q1_0>"].map(|name| of(name)[1].parse().unwrap()).into();
     // of the prompt, only the last token has logits
     assert_eq!(launches, [3 * 4 + 2, 3 * 4], "{shown}");
     assert_eq!(of("advance")[1], "2", "{shown}");

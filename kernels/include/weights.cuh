@@ -15,12 +15,25 @@
 // Each struct stands for one lane, which takes weights 4 lane to 4 lane + 3 of every chunk. The caller brings pointers to
 // the chunk's words from FIRST WORD on, and to its scales from FIRST SCALE on (`first_word`, `first_scale`), so that these
 // offsets are paid once a row. Weights come with their scale and are exact: what the file's format says they are.
+//
+// For tensor cores, where four weights are two pairs of f16, most layouts have them without their scale as well: `codes`,
+// which are exact too, for RUN weights that share a scale (`scale`, of the chunk whose first word and scale are given).
 #pragma once
 
 #include <cstdint>
 #include <cuda_fp16.h>
 
 constexpr uint32_t CHUNK = 128;
+
+// Two numbers as a pair of f16, the first in the lower half: the integers 0 to 1023 in the halves of `bits`, less LESS.
+template <uint32_t LESS>
+__device__ inline uint32_t half_pair(uint32_t bits) {
+    // With the exponent of 1024 before it an integer is the number 1024 + integer.
+    const uint32_t numbers = bits | 0x64006400u;
+    const __half2 less = __half2half2(__ushort_as_half(0x6400 + LESS));
+    const __half2 pair = __hsub2(*reinterpret_cast<const __half2*>(&numbers), less);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+}
 
 // A float made of bits, without the moves between registers that the compiler writes into PTX for `__uint_as_float`:
 // (bits & MASK) ^ others.
@@ -54,6 +67,17 @@ struct Q1_0 {
         const auto signed_by = [&](uint32_t word) { return masked_xor<0x80000000>(word, scale); };
         return {signed_by(bits << 3), signed_by(bits << 2), signed_by(bits << 1), signed_by(bits)};
     }
+
+    static constexpr uint32_t RUN = 128;
+    __device__ static float scale(const uint32_t*, const __half* scales, uint32_t) { return __half2float(*scales); }
+    // 1 with the signs.
+    __device__ uint2 codes(const uint32_t* words) const {
+        const uint32_t bits = *words << up;
+        const auto pair = [](uint32_t first, uint32_t second) {
+            return (first & 0x8000u) | (second & 0x80000000u) | 0x3c003c00u;
+        };
+        return {pair(bits >> 13, bits << 2), pair(bits >> 15, bits)};
+    }
 };
 
 struct T1 {
@@ -81,6 +105,18 @@ struct T1 {
         const Codes value(__half2float(__ushort_as_half(words[last] >> 16)));
         return {value(first << 13), value(first >> 3), value(second << 13), value(second >> 3)};
     }
+
+    static constexpr uint32_t RUN = 128;
+    __device__ static float scale(const uint32_t* words, const __half*, uint32_t) {
+        return __half2float(__ushort_as_half(words[6] >> 16));
+    }
+    __device__ uint2 codes(const uint32_t* words) const {
+        const auto pair = [&](uint32_t bytes, uint32_t power) {
+            const uint32_t trits = ((__byte_perm(*words, 0, bytes) * power) & 0x00ff00ffu) * 3;
+            return half_pair<1>(trits >> 8 & 0x00030003u);
+        };
+        return {pair(0x4140, first_power), pair(second_bytes, second_power)};
+    }
 };
 
 // Four lanes share a word.
@@ -97,10 +133,18 @@ struct T2 {
         const Codes value(__half2float(*scales));
         return {value(codes << 21), value(codes << 19), value(codes << 17), value(codes << 15)};
     }
+
+    static constexpr uint32_t RUN = 128;
+    __device__ static float scale(const uint32_t*, const __half* scales, uint32_t run) { return __half2float(scales[run]); }
+    __device__ uint2 codes(const uint32_t* words) const {
+        const uint32_t bits = *words >> down;
+        const auto pair = [](uint32_t bits) { return half_pair<1>((bits & 0x3u) | (bits << 14 & 0x30000u)); };
+        return {pair(bits), pair(bits >> 4)};
+    }
 };
 
 struct T2Halves : T2 {
-    static constexpr uint32_t SCALES = 2;
+    static constexpr uint32_t SCALES = 2, RUN = 64;
     using T2::T2;
     __device__ static uint32_t first_scale(uint32_t lane) { return lane / 16; }
 };
@@ -121,6 +165,13 @@ struct Q8_0 {
         };
         return {value(0), value(1), value(2), value(3)};
     }
+
+    static constexpr uint32_t RUN = 32;
+    __device__ static float scale(const uint32_t*, const __half* scales, uint32_t run) { return __half2float(scales[run]); }
+    __device__ uint2 codes(const uint32_t* words) const {
+        const uint32_t bytes = *words ^ 0x80808080u;
+        return {half_pair<128>(__byte_perm(bytes, 0, 0x4140)), half_pair<128>(__byte_perm(bytes, 0, 0x4342))};
+    }
 };
 
 struct F16 {
@@ -135,6 +186,10 @@ struct F16 {
         const auto value = [](uint32_t half) { return __half2float(__ushort_as_half(half)); };
         return {value(pair.x & 0xffff), value(pair.x >> 16), value(pair.y & 0xffff), value(pair.y >> 16)};
     }
+
+    static constexpr uint32_t RUN = 128;
+    __device__ static float scale(const uint32_t*, const __half*, uint32_t) { return 1.0f; }
+    __device__ uint2 codes(const uint32_t* words) const { return *reinterpret_cast<const uint2*>(words); }
 };
 
 struct BF16 : F16 {

@@ -8,9 +8,7 @@ use half::f16;
 use super::error::ModelError;
 use super::upload::Upload;
 use crate::buffer::Buffer;
-use crate::kernel::Set;
-use crate::kernel::embedding as rows;
-use crate::kernel::matmul as product;
+use crate::kernel::{Set, embedding, matmul, matmul_prefill};
 use crate::launch::{LaunchError, Target};
 use crate::quant::{CHUNK, Format, Layout, Packed};
 
@@ -41,7 +39,7 @@ struct Part {
 
 /// Launches the kernel of a part's layout: of those named, with what all of them are given.
 macro_rules! launch {
-    ($onto:expr, $layout:expr, $module:ident, [$($of:ident: $kernel:ident),*], $arguments:tt) => {
+    ($onto:expr, $layout:expr, [$($of:ident: $module:ident::$kernel:ident),* $(,)?], $arguments:tt) => {
         match $layout {
             $(Layout::$of => { $module::$kernel $arguments.launch($onto)?; })*
         }
@@ -151,12 +149,15 @@ impl Linear {
         for Part { layout, words, scales, first, rows } in &*self.parts {
             let (y, rows, offset) = (&mut *y, *rows, *first);
             if tokens == 1 {
-                launch!(onto, layout, product, [Q1_0: MatmulQ1_0_1, T1: MatmulT1_1, T2: MatmulT2_1,
-                    T2Halves: MatmulT2Halves1, Q8_0: MatmulQ8_0_1, F16: MatmulF16_1, Bf16: MatmulBF16_1, F32: MatmulF32_1],
+                launch!(onto, layout, [Q1_0: matmul::MatmulQ1_0_1, T1: matmul::MatmulT1_1, T2: matmul::MatmulT2_1,
+                    T2Halves: matmul::MatmulT2Halves1, Q8_0: matmul::MatmulQ8_0_1, F16: matmul::MatmulF16_1,
+                    Bf16: matmul::MatmulBF16_1, F32: matmul::MatmulF32_1],
                     { words, scales, x, y, rows, chunks, tokens, stride, offset, add });
             } else {
-                launch!(onto, layout, product, [Q1_0: MatmulQ1_0_8, T1: MatmulT1_8, T2: MatmulT2_8,
-                    T2Halves: MatmulT2Halves8, Q8_0: MatmulQ8_0_8, F16: MatmulF16_8, Bf16: MatmulBF16_8, F32: MatmulF32_8],
+                launch!(onto, layout, [Q1_0: matmul_prefill::MatmulPrefillQ1_0, T1: matmul_prefill::MatmulPrefillT1,
+                    T2: matmul_prefill::MatmulPrefillT2, T2Halves: matmul_prefill::MatmulPrefillT2Halves,
+                    Q8_0: matmul_prefill::MatmulPrefillQ8_0, F16: matmul_prefill::MatmulPrefillF16,
+                    Bf16: matmul::MatmulBF16_8, F32: matmul::MatmulF32_8],
                     { words, scales, x, y, rows, chunks, tokens, stride, offset, add });
             }
         }
@@ -181,9 +182,10 @@ impl Linear {
         let chunks = self.chunks;
         if let Some(Part { layout, words, scales, rows: vocab, .. }) = self.parts.first() {
             let vocab = *vocab;
-            launch!(onto, layout, rows, [Q1_0: EmbeddingRowsQ1_0, T1: EmbeddingRowsT1, T2: EmbeddingRowsT2,
-                T2Halves: EmbeddingRowsT2Halves, Q8_0: EmbeddingRowsQ8_0, F16: EmbeddingRowsF16,
-                Bf16: EmbeddingRowsBF16, F32: EmbeddingRowsF32],
+            launch!(onto, layout, [Q1_0: embedding::EmbeddingRowsQ1_0, T1: embedding::EmbeddingRowsT1,
+                T2: embedding::EmbeddingRowsT2, T2Halves: embedding::EmbeddingRowsT2Halves,
+                Q8_0: embedding::EmbeddingRowsQ8_0, F16: embedding::EmbeddingRowsF16,
+                Bf16: embedding::EmbeddingRowsBF16, F32: embedding::EmbeddingRowsF32],
                 { tokens, position, words, scales, out, context, vocab, chunks, rows });
         }
         Ok(())

@@ -24,6 +24,7 @@ keeps_its_contract! {
     attention_prefill
     embedding_rows
     matmul
+    matmul_prefill
     qkv_rope_store
     rms_norm
     sample
