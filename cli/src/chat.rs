@@ -116,9 +116,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    watch_interrupts()?;
     eprintln!("on {}; Ctrl-D ends, /clear begins anew", ready.device.name);
     let mut editor = DefaultEditor::with_config(Config::builder().auto_add_history(true).build())?;
+    // After the editor is made, which handles Ctrl-C too.
+    watch_interrupts()?;
     loop {
         match editor.readline("> ") {
             Ok(line) if line.trim().is_empty() => {}

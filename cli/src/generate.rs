@@ -1,34 +1,24 @@
 //! Goes on with a text.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde::Serialize;
 use warpwright::text::{StopStrings, TextStream};
 
 use crate::answer::{End, answer, take_in_prompt};
 use crate::model::ModelOptions;
+use crate::prompt::Prompted;
 use crate::sampling::SamplingOptions;
-
-/// Without a prompt the model is asked this.
-const PROMPT: &str = "47+58=";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  warpwright generate\n  warpwright generate models/adder-q1_0.gguf 123+456=\n  \
                         warpwright generate -m Bonsai-8B-Q1_0.gguf -p \"The capital of France is\" -n 32\n  \
                         warpwright generate -m Bonsai-8B-Q1_0.gguf -f notes.txt --temp 0.7 --top-p 0.9 --seed 1")]
 pub(crate) struct Arguments {
-    /// A model file (GGUF) and the text to go on with; without a model, the one that ships, which adds two numbers of up to
-    /// three digits.
-    #[arg(value_names = ["MODEL", "PROMPT"], num_args = 0..=2)]
-    positional: Vec<String>,
-    /// A model file (GGUF).
-    #[arg(short = 'm', long = "model", value_name = "FILE")]
-    model: Option<PathBuf>,
     #[command(flatten)]
-    prompt: PromptOptions,
+    prompted: Prompted,
     /// The most tokens to generate.
     #[arg(short = 'n', long = "predict", visible_alias = "tokens", value_name = "N", default_value_t = 128)]
     tokens: usize,
@@ -44,18 +34,6 @@ pub(crate) struct Arguments {
     options: ModelOptions,
 }
 
-/// Where a prompt comes from.
-#[derive(Debug, clap::Args)]
-#[group(multiple = false)]
-struct PromptOptions {
-    /// The text to go on with.
-    #[arg(short = 'p', long, value_name = "TEXT")]
-    prompt: Option<String>,
-    /// A file with the text to go on with.
-    #[arg(short = 'f', long, value_name = "FILE")]
-    file: Option<PathBuf>,
-}
-
 /// What `--json` writes.
 #[derive(Serialize)]
 struct Output<'a> {
@@ -67,28 +45,8 @@ struct Output<'a> {
     seconds: f64,
 }
 
-impl Arguments {
-    /// The model, if one is named, and the prompt.
-    fn model_and_prompt(&self) -> anyhow::Result<(Option<PathBuf>, String)> {
-        let mut positional = self.positional.iter();
-        let model = self.model.clone().or_else(|| positional.next().map(PathBuf::from));
-        let given = match &self.prompt {
-            PromptOptions { prompt: Some(prompt), .. } => Some(prompt.clone()),
-            PromptOptions { file: Some(file), .. } => {
-                Some(std::fs::read_to_string(file).with_context(|| file.display().to_string())?)
-            }
-            PromptOptions { .. } => None,
-        };
-        match (given, positional.next()) {
-            (Some(_), Some(second)) => bail!("there are two prompts: the option, and {second:?}"),
-            (None, Some(_)) if positional.next().is_some() => bail!("there are two prompts"),
-            (given, second) => Ok((model, given.or(second.cloned()).unwrap_or_else(|| PROMPT.to_owned()))),
-        }
-    }
-}
-
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let (path, prompt) = arguments.model_and_prompt()?;
+    let (path, prompt) = arguments.prompted.model_and_prompt()?;
     let mut tokens = Vec::new();
     let ready = arguments.options.open(path.as_ref(), arguments.sampling.sampling(), |tokenizer| {
         tokens = tokenizer.prompt(&prompt).context("the prompt")?;

@@ -14,6 +14,7 @@ mod model;
 mod output;
 mod perplexity;
 mod profile;
+mod prompt;
 mod quantize;
 mod random;
 mod sampling;

@@ -101,6 +101,21 @@ fn profile_shows_what_kernels_do() {
 }
 
 #[test]
+fn profile_and_bench_take_models_and_prompts_as_generate_does() {
+    let output = run(&["profile", "-m", &adder(), "-p", "1+1=", "-n", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("4 tokens of \"1+1=\" and 1 generated ones\n"), "{}", stdout(&output));
+    // Without lengths, those that the model has room for.
+    let output = run(&["bench", "--device", "emulator", "-m", &adder(), "-r", "1", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let results: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    let tests: Vec<&str> = results.as_array().unwrap().iter().map(|result| result["test"].as_str().unwrap()).collect();
+    assert_eq!(tests, ["pp64", "tg63"]);
+    assert!(results[0]["tokens_per_second"].as_f64().unwrap() > 0.0 && results[0]["memory_floor"].is_null());
+    assert!(error(&["bench", "--device", "emulator", "-p", "65"]).contains("do not fit in a context of 64"));
+}
+
+#[test]
 fn logits_are_json() {
     let output = run(&["logits", &adder(), "--tokens", "4,7,10,5,8,11"]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -159,6 +174,31 @@ fn bad_files_are_named() {
             assert!(shown.starts_with(name), "{length} bytes: {shown}");
         }
     }
+}
+
+#[test]
+fn too_little_memory_is_an_error_before_anything_is_loaded() {
+    // A device of 1 MiB.
+    let small = |arguments: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .env("WARPWRIGHT_EMULATOR_DEVICES", "sm_90:1")
+            .args(["generate", "--device", "emulator"])
+            .args(arguments);
+        command.output().unwrap()
+    };
+    let output = small(&[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let shown = stderr(&output);
+    let fits =
+        shown.split("one of ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_else(|| panic!("{shown}"));
+    assert!(
+        shown.contains("would be needed, which is") && shown.contains(" of device memory that are free"),
+        "{shown}"
+    );
+    // What is said to fit does.
+    let output = small(&["-c", fits]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "47+58=105\n"), "{}", stderr(&output));
 }
 
 #[test]

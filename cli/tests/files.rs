@@ -115,6 +115,25 @@ fn quantize_changes_formats() {
     assert!(fail(folder, "quantize in.gguf x.gguf --format q1_0 --tensor-format ffn").contains("no `=`"));
 }
 
+#[test]
+fn number_42_runs_in_all_its_layouts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let shape = "--layers 1 --hidden 256 --ffn 256 --heads 2 --kv-heads 1 --head-dim 64 --vocab 400 --context 64";
+    succeed(folder, &format!("random {shape} --yarn none --format bf16 -o in.gguf"));
+    let generate = |arguments: &str| run(folder, &format!("generate --device emulator -n 8 -p abc -m {arguments}"));
+    for (format, other) in [("q2_0", "q2_0_g128"), ("q2_0_g128", "q2_0"), ("tq2_0_g128", "q2_0")] {
+        succeed(folder, &format!("quantize in.gguf {format}.gguf --format {format}"));
+        let told = generate(&format!("{format}.gguf"));
+        assert!(told.status.success() && told.stdout.starts_with(b"abc"), "{format}: {}", stderr(&told));
+        let said = generate(&format!("{format}.gguf --q2-layout {format}"));
+        assert_eq!(told.stdout, said.stdout, "{format}");
+        let wrong = generate(&format!("{format}.gguf --q2-layout {other}"));
+        assert_eq!(wrong.status.code(), Some(1), "{format}");
+        assert!(stderr(&wrong).contains("of type 42"), "{format}: {}", stderr(&wrong));
+    }
+}
+
 /// The name that Hugging Face has for a tensor.
 fn their_name(name: &str) -> String {
     let parts = [
