@@ -58,7 +58,7 @@ fn a_terminal_has_history_and_answers_that_end() {
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let output = Command::new("python3")
-        .arg(root().join("cli/tests/chat_at_a_terminal.py"))
+        .arg(root().join("tests/data/chat_at_a_terminal.py"))
         .args([program(), root().join("models/adder-q1_0.gguf"), endless])
         .output()
         .unwrap();
