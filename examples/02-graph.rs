@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // with the graph; here it is the node of the norm.
     let graph = Graph::record(&kernels, |graph| {
         let node = norm(graph, &x, &ones, &mut normed)?;
-        SiluMul { gate_up: &normed, out: &mut gated, dim: DIM }.launch(graph)?;
+        SiluMul { gate_up: &normed, out: &mut gated, rows: 1, dim: DIM }.launch(graph)?;
         Ok(node)
     })?;
 
@@ -69,8 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let forked = Graph::record(&kernels, |graph| {
         graph.upload(&[0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0], &mut both)?;
         graph.fork(
-            |graph| Ok(SiluMul { gate_up: &normed, out: &mut a, dim: DIM }.launch(graph)?),
-            |graph| Ok(SiluMul { gate_up: &both, out: &mut b, dim: DIM }.launch(graph)?),
+            |graph| Ok(SiluMul { gate_up: &normed, out: &mut a, rows: 1, dim: DIM }.launch(graph)?),
+            |graph| Ok(SiluMul { gate_up: &both, out: &mut b, rows: 1, dim: DIM }.launch(graph)?),
         )?;
         // After both.
         graph.copy(&a, &mut both.slice(..4)?)?;
@@ -84,8 +84,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut same = a.clone();
     let refused = Graph::record(&kernels, |graph| {
         graph.fork(
-            |graph| Ok(SiluMul { gate_up: &normed, out: &mut a, dim: DIM }.launch(graph)?),
-            |graph| Ok(SiluMul { gate_up: &both, out: &mut same, dim: DIM }.launch(graph)?),
+            |graph| Ok(SiluMul { gate_up: &normed, out: &mut a, rows: 1, dim: DIM }.launch(graph)?),
+            |graph| Ok(SiluMul { gate_up: &both, out: &mut same, rows: 1, dim: DIM }.launch(graph)?),
         )
     });
     println!("{}", refused.expect_err("both write the same"));

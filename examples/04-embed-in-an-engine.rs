@@ -10,10 +10,10 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, CudaView, CudaViewMut, sys};
 use warpwright::Buffer;
 use warpwright::kernel::Kernels;
-use warpwright::kernel::q1_0_gemv::Q1_0Gemv;
+use warpwright::kernel::matmul::MatmulQ1_0_1;
 use warpwright::launch::LaunchError;
-use warpwright::quant::q1_0::{self, BLOCK};
-use warpwright::types::{Uint4, f16};
+use warpwright::quant::{CHUNK, Format};
+use warpwright::types::f16;
 use warpwright_emulator::driver::{Choice, select};
 
 const HIDDEN: usize = 256;
@@ -44,17 +44,17 @@ impl Engine {
 /// The replacement: it has cudarc's types in its signatures, and keeps weights and kernels to itself.
 struct Projection {
     kernels: Kernels,
-    signs: Buffer<Uint4>,
+    words: Buffer<u32>,
     scales: Buffer<f16>,
 }
 
 impl Projection {
     /// Uploads a matrix of Q1_0 blocks, to belong to the engine's stream.
     fn load(stream: &Arc<CudaStream>, blocks: &[u8]) -> Result<Self, Box<dyn Error>> {
-        let packed = q1_0::pack_for_device(blocks);
+        let packed = Format::Q1_0.pack(blocks)?;
         Ok(Self {
             kernels: Kernels::load(stream.context())?,
-            signs: Buffer::from_host(stream, &packed.signs)?,
+            words: Buffer::from_host(stream, &packed.words)?,
             scales: Buffer::from_host(stream, &packed.scales)?,
         })
     }
@@ -66,9 +66,12 @@ impl Projection {
         x: &CudaView<'_, f32>,
         mut y: CudaViewMut<'_, f32>,
     ) -> Result<(), LaunchError> {
-        let (signs, scales, blocks) = (&self.signs, &self.scales, (HIDDEN / BLOCK) as u32);
+        let (words, scales, y) = (&self.words, &self.scales, &mut y);
+        let (rows, chunks, tokens) = (ROWS as u32, (HIDDEN / CHUNK) as u32, 1);
+        // all of `y`, and stored
+        let (stride, offset, add) = (rows, 0, false);
         let queue = self.kernels.on(stream);
-        Q1_0Gemv { signs, scales, x, y: &mut y, rows: ROWS as u32, blocks }.launch(&queue)
+        MatmulQ1_0_1 { words, scales, x, y, rows, chunks, tokens, stride, offset, add }.launch(&queue)
     }
 }
 
@@ -127,10 +130,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut engine = Engine::new(&context)?;
 
     // A matrix of Q1_0 blocks, 18 bytes for 128 weights: all scales 0.5, and signs that vary.
-    let blocks: Vec<u8> = (0..ROWS * HIDDEN / BLOCK)
+    let blocks: Vec<u8> = (0..ROWS * HIDDEN / CHUNK)
         .flat_map(|n| f16::from_f32(0.5).to_le_bytes().into_iter().chain((0..16).map(move |i| (31 * n + 7 * i) as u8)))
         .collect();
-    let expected = engine.project_on_the_host(&q1_0::dequantize(&blocks).collect::<Vec<_>>())?;
+    let expected = engine.project_on_the_host(&Format::Q1_0.dequantize(&blocks)?)?;
     let projection = Projection::load(&engine.stream, &blocks)?;
 
     // The engine's own slices and views.

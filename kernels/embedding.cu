@@ -1,35 +1,56 @@
-// Embedding lookup: dequantizes the row of one token.
+// Embedding lookup: the rows of some tokens, as numbers.
 //
-// One thread a weight. Moves blocks * 18 bytes of weights in and blocks * 512 bytes out.
-#include "q1_0.cuh"
+// A warp makes a chunk of 128 weights, four a lane, as the matrix product does. Moves the row's words in, and four bytes a
+// weight out.
+#include "warp.cuh"
+#include "weights.cuh"
 
-/// Dequantizes the Q1_0 embedding row of the current token, `out[i] = embedding[tokens[position], i]`.
+/// The embeddings of the tokens from `position` on, `out[t, i] = W[tokens[position + t], i]`.
 ///
-/// `tokens` is `[context]` and `position` selects one of it, both in device memory, so that a recorded graph
-/// serves every token. `signs` and `scales` are `[vocab, blocks]`, `out` is `[blocks * 128]`.
-/// A position outside `context` or a token outside `vocab` gives NaN.
+/// `tokens` is `[context]` and `position` says where in it to begin, both in device memory, so that a recorded graph
+/// serves every token. `words` is `[vocab, chunks, W::WORDS]`, `scales` is `[vocab, chunks, W::SCALES]`, and `out` is
+/// `[rows, chunks * 128]`. A position outside `context` or a token outside `vocab` gives NaN.
 ///
-/// @grid    blocks
+/// @grid    rows, div_ceil(chunks, 4)
 /// @block   128
 /// @len     tokens   == context
 /// @len     position == 1
-/// @len     signs    == vocab * blocks
-/// @len     scales   == vocab * blocks
-/// @len     out      == blocks * 128
+/// @len     words    == vocab * chunks * W::WORDS
+/// @len     scales   == vocab * chunks * W::SCALES
+/// @len     out      == rows * chunks * 128
+/// @align   words 16
+/// @align   out 16
 /// @out     out
 /// @safe
+template <class W>
 __global__ void __launch_bounds__(128)
-q1_0_embedding_row(const uint32_t* __restrict__ tokens, const uint32_t* __restrict__ position,
-                   const uint4* __restrict__ signs, const __half* __restrict__ scales, float* __restrict__ out,
-                   uint32_t context, uint32_t vocab, uint32_t blocks) {
-    const size_t i = size_t(blockIdx.x) * Q1_0_BLOCK + threadIdx.x;
-    const uint32_t at = *position;
+embedding_rows(const uint32_t* __restrict__ tokens, const uint32_t* __restrict__ position,
+               const uint32_t* __restrict__ words, const __half* __restrict__ scales, float* __restrict__ out,
+               uint32_t context, uint32_t vocab, uint32_t chunks, uint32_t rows) {
+    const uint32_t lane = threadIdx.x % WARP;
+    const size_t chunk = size_t(blockIdx.y) * 4 + threadIdx.x / WARP;
+    if (chunk >= chunks) return;
+
+    float4& to = reinterpret_cast<float4*>(out)[(size_t(blockIdx.x) * chunks + chunk) * WARP + lane];
+    const size_t at = size_t(*position) + blockIdx.x;
     const uint32_t token = at < context ? tokens[at] : vocab;
     if (token >= vocab) {
-        out[i] = __int_as_float(0x7fffffff);
+        const float nan = __int_as_float(0x7fffffff);
+        to = {nan, nan, nan, nan};
         return;
     }
-    const size_t block = size_t(token) * blocks + blockIdx.x;
-    const uint32_t word = reinterpret_cast<const uint32_t*>(signs)[block * Q1_0_WORDS + threadIdx.x / 32];
-    out[i] = flip_sign(__half2float(scales[block]), word, threadIdx.x % 32);
+    const size_t from = size_t(token) * chunks + chunk;
+    to = W(lane)(words + from * W::WORDS + W::first_word(lane), scales + from * W::SCALES + W::first_scale(lane));
 }
+
+#define INSTANCE(W)                                                                                                    \
+    template __global__ void embedding_rows<W>(const uint32_t*, const uint32_t*, const uint32_t*, const __half*, float*, \
+                                               uint32_t, uint32_t, uint32_t, uint32_t);
+INSTANCE(Q1_0)
+INSTANCE(T1)
+INSTANCE(T2)
+INSTANCE(T2Halves)
+INSTANCE(Q8_0)
+INSTANCE(F16)
+INSTANCE(BF16)
+INSTANCE(F32)

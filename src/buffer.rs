@@ -68,6 +68,14 @@ pub enum BufferError {
         /// The elements of the buffer.
         length: usize,
     },
+    /// The buffers of a copy are of different contexts.
+    #[error("a copy from a buffer of device {from} to one of another context (device {to})")]
+    Context {
+        /// The device of the buffer to copy.
+        from: usize,
+        /// The device of the buffer that is written.
+        to: usize,
+    },
     /// The home stream is being captured: the graph would hold pointers that nobody keeps.
     #[error("a buffer cannot be made or copied while its stream is being captured")]
     Capturing,
@@ -202,7 +210,8 @@ impl<T> Buffer<T> {
 }
 
 impl<T: Pod> Buffer<T> {
-    fn allocate(stream: &Arc<CudaStream>, elements: usize) -> Result<Self, BufferError> {
+    /// A buffer that holds nothing yet. It has to be written before anything of others can read it.
+    pub(crate) fn allocate(stream: &Arc<CudaStream>, elements: usize) -> Result<Self, BufferError> {
         let size = size_of::<T>();
         let bytes = elements.checked_mul(size).filter(|bytes| isize::try_from(*bytes).is_ok());
         let bytes = bytes.ok_or(BufferError::TooLarge { elements, size })?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, DriverError, sys};
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 /// Why a device cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,4 +65,14 @@ pub fn open(ordinal: usize) -> Result<Arc<CudaContext>, DeviceError> {
         return Err(DeviceError::NoDevice { ordinal, count });
     }
     Ok(CudaContext::new(ordinal)?)
+}
+
+/// The bytes of memory that the device of a stream has free.
+///
+/// # Errors
+/// What the driver says.
+pub fn free_memory(stream: &CudaStream) -> Result<u64, DriverError> {
+    stream.context().bind_to_thread()?;
+    let (free, _) = result::mem_get_info()?;
+    Ok(free as u64)
 }

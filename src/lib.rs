@@ -31,6 +31,7 @@
 //! - [`Buffer`] is device memory; cudarc's slices, views, streams and contexts can be used beside it.
 //! - [`gguf`], [`quant`] and [`model`] run language models of the Qwen3 architecture with 1-bit weights. These and
 //!   [`kernel`] are the feature `models`, which is on by default.
+//! - `text` (a feature of its own) has the tokenizer and the chat template of a model's file.
 //!
 //! Everything works on a context and streams that an engine has already; nothing is kept for the whole process.
 //!
@@ -69,6 +70,12 @@ pub mod launch;
 pub mod model;
 #[cfg(feature = "models")]
 pub mod quant;
+#[cfg(feature = "models")]
+pub mod quantize;
+#[cfg(feature = "models")]
+pub mod random;
+#[cfg(feature = "text")]
+pub mod text;
 pub mod types;
 
 /// A CUDA context, counted: [`cudarc::driver::CudaContext`].

@@ -6,10 +6,13 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::random_model::{Shape, random_model};
+use common::random_model::{SHAPE, Shape, random_model};
 use common::{adder, adder_tokens, device, driver};
 use warpwright::gguf::Gguf;
-use warpwright::model::{Model, Session};
+use warpwright::model::{KvFormat, Model, Session, SessionOptions};
+use warpwright::quant::Format;
+use warpwright::quantize::Formats;
+use warpwright::random::RandomModel;
 use warpwright_emulator::driver::Driver;
 
 /// Where a child writes what it computed.
@@ -19,16 +22,15 @@ const OUTPUT: &str = "WARPWRIGHT_TEST_OUTPUT";
 fn compute() -> Vec<f32> {
     let device = device();
     let shape = Shape {
-        layers: 2,
         hidden: 384,
         ffn: 640,
         heads: 6,
-        kv_heads: 2,
         head_dim: 128,
         vocab: 333,
         context: 64,
         tied: true,
         yarn: Some((4.0, 16)),
+        ..SHAPE
     };
     let random = Gguf::from_bytes(random_model(&shape, 3).bytes()).unwrap();
     let adder = Gguf::open(adder()).unwrap();
@@ -41,6 +43,18 @@ fn compute() -> Vec<f32> {
             session.step().unwrap();
             all.extend(session.logits().unwrap());
         }
+    }
+    // a prompt at once, with keys and values in 8 bits, and every format
+    for format in Format::ALL {
+        let shape = Shape { layers: 1, ffn: 512, vocab: 130, ..SHAPE };
+        let model = RandomModel { shape, formats: Formats::all(format), seed: 5 }.to_bytes().unwrap();
+        let model = Model::load(&Gguf::from_bytes(model).unwrap(), &device.kernels, &device.stream).unwrap();
+        let options = SessionOptions { kv_format: KvFormat::Q8, ..SessionOptions::new(20) };
+        let mut session = Session::new(&model, &device.stream, options).unwrap();
+        session.extend(&(0..18).map(|n| n * 7).collect::<Vec<_>>()).unwrap();
+        session.evaluate(|_, logits| all.extend(logits)).unwrap();
+        session.step().unwrap();
+        all.extend(session.logits().unwrap());
     }
     all
 }
@@ -70,7 +84,7 @@ fn in_child(folder: &Path, name: &str, environment: &[(&str, &str)]) -> Vec<f32>
 fn drivers_agree() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = in_child(folder.path(), "emulator", &[("WARPWRIGHT_DEVICE", "emulator")]);
-    assert!(emulator.len() == 12 * 16 + 40 * 333 && emulator.iter().all(|x| x.is_finite()));
+    assert!(emulator.len() == 12 * 16 + 40 * 333 + 12 * 19 * 130 && emulator.iter().all(|x| x.is_finite()));
 
     let baseline = [("WARPWRIGHT_DEVICE", "emulator"), ("WARPWRIGHT_EMULATOR_ISA", "baseline")];
     let baseline = in_child(folder.path(), "baseline", &baseline);

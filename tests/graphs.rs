@@ -9,10 +9,10 @@ use common::{Device, device};
 use cudarc::driver::{DriverError, result};
 use warpwright::Buffer;
 use warpwright::kernel::Set;
-use warpwright::kernel::q1_0_gemv::Q1_0GemvAdd;
+use warpwright::kernel::matmul::MatmulQ1_0_1;
 use warpwright::kernel::silu_mul::SiluMul;
 use warpwright::launch::{Graph, GraphError, LaunchError, Target};
-use warpwright::types::{Uint4, f16};
+use warpwright::types::f16;
 use warpwright_authoring::hopper::TwiceAfter;
 
 const DIM: usize = 1000;
@@ -39,7 +39,7 @@ fn gate<Q: Target<Set = Set>>(
     gate_up: &Buffer<f32>,
     out: &mut Buffer<f32>,
 ) -> Result<Q::Launched, LaunchError> {
-    SiluMul { gate_up, out, dim: DIM as u32 }.launch(onto)
+    SiluMul { gate_up, out, rows: 1, dim: DIM as u32 }.launch(onto)
 }
 
 #[track_caller]
@@ -50,20 +50,21 @@ fn assert_all(out: &Buffer<f32>, expected: f32) {
 
 /// One row of `+1` in 128 columns, which adds 128 times the number that all of `x` are.
 struct Adder {
-    signs: Buffer<Uint4>,
+    words: Buffer<u32>,
     scales: Buffer<f16>,
     x: Buffer<f32>,
 }
 
 impl Adder {
     fn new(device: &Device, x: f32) -> Self {
-        let (signs, scales) = (buffer(device, &[Uint4([0; 4])]), buffer(device, &[f16::ONE]));
-        Self { signs, scales, x: buffer(device, &[x; 128]) }
+        let (words, scales) = (buffer(device, &[0; 4]), buffer(device, &[f16::ONE]));
+        Self { words, scales, x: buffer(device, &[x; 128]) }
     }
 
     fn add<Q: Target<Set = Set>>(&self, onto: &Q, y: &mut Buffer<f32>) -> Result<Q::Launched, LaunchError> {
-        let Self { signs, scales, x } = self;
-        Q1_0GemvAdd { signs, scales, x, y, rows: 1, blocks: 1 }.launch(onto)
+        let Self { words, scales, x } = self;
+        MatmulQ1_0_1 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
+            .launch(onto)
     }
 }
 
@@ -154,7 +155,7 @@ fn forks() {
         graph.launch(&device.stream).unwrap();
         assert_eq!(all.read().unwrap(), [6.0, 2.0, 2.0, 5.0]);
     }
-    assert_eq!(graph.nodes()[0].kernel().name, "q1_0_gemv_add");
+    assert_eq!(graph.nodes()[0].kernel().name, "matmul<Q1_0, 1>");
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn numbers_and_buffers_change_between_replays() {
     let half = DIM / 2;
     let shorter = buffer(&device, &[vec![3.0f32; half], vec![1.0; half]].concat());
     let mut out = out.slice(half..).unwrap();
-    SiluMul { gate_up: &shorter, out: &mut out, dim: half as u32 }.launch(&graph.update(gated)).unwrap();
+    SiluMul { gate_up: &shorter, out: &mut out, rows: 1, dim: half as u32 }.launch(&graph.update(gated)).unwrap();
     graph.launch(&device.stream).unwrap();
     assert_all(&out, silu(3.0, 1.0));
     assert_eq!(graph.launches(), 2);
@@ -235,12 +236,12 @@ fn an_update_is_checked_as_a_launch_is() {
     let record = |out: &mut Buffer<f32>| Graph::record(&device.kernels, |graph| Ok(gate(graph, &x, out)?)).unwrap();
     let (graph, other) = (record(&mut out), record(&mut out));
     let update = graph.update(graph.nodes());
-    let failed = SiluMul { gate_up: &y, out: &mut out, dim: 7 }.launch(&update);
+    let failed = SiluMul { gate_up: &y, out: &mut out, rows: 1, dim: 7 }.launch(&update);
     assert!(matches!(failed, Err(LaunchError::Length { parameter: "gate_up", .. })));
     let failed = gate(&graph.update(other.nodes()), &y, &mut out);
     assert_eq!(failed, Err(LaunchError::OtherGraph { kernel: "silu_mul" }));
     let failed = Adder::new(&device, 1.0).add(&update, &mut out.slice(..1).unwrap());
-    let (kernel, recorded) = ("q1_0_gemv_add", "silu_mul");
+    let (kernel, recorded) = ("matmul<Q1_0, 1>", "silu_mul");
     assert_eq!(failed, Err(LaunchError::OtherKernel { kernel, recorded }));
     // None of these has changed anything.
     graph.launch(&device.stream).unwrap();
@@ -262,7 +263,7 @@ fn a_launch_of_nothing_is_left_out() {
     let mut out = zeros(&device);
     let graph = Graph::record(&device.kernels, |graph| {
         graph.fill(&mut out, 7.0)?;
-        let nothing = SiluMul { gate_up: &none, out: &mut empty, dim: 0 }.launch(graph)?;
+        let nothing = SiluMul { gate_up: &none, out: &mut empty, rows: 1, dim: 0 }.launch(graph)?;
         Ok((nothing, gate(graph, &x, &mut out)?))
     })
     .unwrap();
@@ -271,7 +272,7 @@ fn a_launch_of_nothing_is_left_out() {
     let failed = gate(&graph.update(nothing), &x, &mut out);
     assert_eq!(failed, Err(LaunchError::NotRecorded { kernel: "silu_mul" }));
 
-    SiluMul { gate_up: &none, out: &mut empty, dim: 0 }.launch(&graph.update(node)).unwrap();
+    SiluMul { gate_up: &none, out: &mut empty, rows: 1, dim: 0 }.launch(&graph.update(node)).unwrap();
     graph.launch(&device.stream).unwrap();
     assert_all(&out, 7.0);
     gate(&graph.update(node), &x, &mut out).unwrap();

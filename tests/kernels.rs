@@ -1,58 +1,13 @@
-//! Every kernel against plain loops in f64, over edge shapes, with outputs poisoned first.
+//! Kernels against plain loops in f64, over edge shapes, with outputs poisoned first. Those of weights, of attention and of
+//! sampling are in files of their own.
 
 mod common;
 
-use common::{Device, Random, device, largest, largest_difference};
-use half::f16;
-use warpwright::Buffer;
+use common::{Random, assert_close, device};
 use warpwright::kernel::advance::Advance;
 use warpwright::kernel::argmax::Argmax;
-use warpwright::kernel::attention::AttentionDecode;
-use warpwright::kernel::embedding::Q1_0EmbeddingRow;
-use warpwright::kernel::kv_store::KvStore;
-use warpwright::kernel::q1_0_gemv::{Q1_0Gemv, Q1_0GemvAdd};
 use warpwright::kernel::rms_norm::RmsNorm;
-use warpwright::kernel::rope::HeadNormRope;
 use warpwright::kernel::silu_mul::SiluMul;
-use warpwright::quant::q1_0::pack_for_device;
-use warpwright::types::Uint4;
-
-impl Device {
-    fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Buffer<T> {
-        Buffer::from_host(&self.stream, values).unwrap()
-    }
-
-    /// A buffer of NaN.
-    fn poisoned(&self, elements: usize) -> Buffer<f32> {
-        self.upload(&vec![f32::NAN; elements])
-    }
-}
-
-/// A random Q1_0 matrix: as the kernels read it, and its weights row by row.
-struct Matrix {
-    signs: Buffer<Uint4>,
-    scales: Buffer<f16>,
-    weights: Vec<f64>,
-}
-
-fn random_matrix(device: &Device, random: &mut Random, rows: usize, blocks: usize) -> Matrix {
-    let mut bytes = Vec::new();
-    for _ in 0..rows * blocks {
-        bytes.extend(f16::from_f32(random.normal()).to_le_bytes());
-        bytes.extend(random.bytes(16));
-    }
-    let packed = pack_for_device(&bytes);
-    Matrix {
-        signs: device.upload(&packed.signs),
-        scales: device.upload(&packed.scales),
-        weights: common::reference::q1_0(&bytes),
-    }
-}
-
-fn assert_close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
-    let error = largest_difference(found, expected);
-    assert!(error <= tolerance * largest(expected).max(1e-30), "{what}: off by {error:.3e}");
-}
 
 #[test]
 fn rms_norm() {
@@ -82,239 +37,27 @@ fn rms_norm() {
 }
 
 #[test]
-fn q1_0_gemv() {
-    let device = device();
-    let queue = device.kernels.on(&device.stream);
-    let mut random = Random::new(2);
-    for rows in [1, 2, 3, 4, 5, 15, 16, 17, 33, 100] {
-        for blocks in [1, 2, 3, 8, 33] {
-            let Matrix { signs, scales, weights } = random_matrix(&device, &mut random, rows, blocks);
-            let x = random.normals(blocks * 128);
-            let product = |row: &[f64]| row.iter().zip(&x).map(|(w, x)| w * f64::from(*x)).sum::<f64>();
-            let expected: Vec<f64> = weights.chunks_exact(blocks * 128).map(product).collect();
-            let x = device.upload(&x);
-            let (rows, blocks) = (rows as u32, blocks as u32);
-            let mut y = device.poisoned(rows as usize);
-            Q1_0Gemv { signs: &signs, scales: &scales, x: &x, y: &mut y, rows, blocks }.launch(&queue).unwrap();
-            // sums of k terms of size about 1, rounded at each: a few ulp of the square root of k
-            let tolerance = 1e-6 * (f64::from(blocks) * 128.0).sqrt() / largest(&expected) * 3.0;
-            assert_close(&format!("{rows} rows, {blocks} blocks"), &y.read().unwrap(), &expected, tolerance);
-
-            let before = random.normals(rows as usize);
-            let mut y = device.upload(&before);
-            Q1_0GemvAdd { signs: &signs, scales: &scales, x: &x, y: &mut y, rows, blocks }.launch(&queue).unwrap();
-            let expected: Vec<f64> = expected.iter().zip(&before).map(|(dot, y)| dot + f64::from(*y)).collect();
-            assert_close(
-                &format!("{rows} rows, {blocks} blocks, added"),
-                &y.read().unwrap(),
-                &expected,
-                2.0 * tolerance,
-            );
-        }
-    }
-}
-
-#[test]
-fn q1_0_embedding_row() {
-    let device = device();
-    let queue = device.kernels.on(&device.stream);
-    let mut random = Random::new(3);
-    let (vocab, blocks) = (5, 3);
-    let Matrix { signs, scales, weights } = random_matrix(&device, &mut random, vocab, blocks);
-    let tokens = [4, 0, 5, 2, u32::MAX];
-    // a position, and the row that it should give: none where position or token is out of range
-    for (position, row) in [(0, Some(4)), (1, Some(0)), (2, None), (3, Some(2)), (4, None), (5, None), (u32::MAX, None)]
-    {
-        let mut out = device.upload(&vec![7.0f32; blocks * 128]);
-        Q1_0EmbeddingRow {
-            tokens: &device.upload(&tokens),
-            position: &device.upload(&[position]),
-            signs: &signs,
-            scales: &scales,
-            out: &mut out,
-            context: tokens.len() as u32,
-            vocab: vocab as u32,
-            blocks: blocks as u32,
-        }
-        .launch(&queue)
-        .unwrap();
-        let found = out.read().unwrap();
-        match row {
-            Some(row) => {
-                let expected = &weights[row * blocks * 128..][..blocks * 128];
-                assert!(found.iter().zip(expected).all(|(a, b)| f64::from(*a) == *b), "position {position}");
-            }
-            None => assert!(found.iter().all(|x| x.is_nan()), "position {position}"),
-        }
-    }
-}
-
-/// Heads, KV heads, and elements of a head: groups of 1, 3 and 4, and sizes that are no multiple of a warp.
-const HEADS: [(usize, usize, usize); 6] = [(1, 1, 64), (6, 2, 128), (4, 4, 64), (8, 2, 2), (3, 1, 256), (2, 2, 94)];
-
-#[test]
-fn head_norm_rope() {
-    let device = device();
-    let queue = device.kernels.on(&device.stream);
-    let mut random = Random::new(4);
-    for (heads, kv_heads, head_dim) in HEADS {
-        let qkv = random.normals((heads + 2 * kv_heads) * head_dim);
-        let (q_norm, k_norm) = (random.normals(head_dim), random.normals(head_dim));
-        let half = head_dim / 2;
-        let turns: Vec<f64> =
-            (0..half).map(|i| 1e6f64.powf(-2.0 * i as f64 / head_dim as f64) / std::f64::consts::TAU).collect();
-        for position in [0u32, 1, 17, 65_535, u32::MAX] {
-            let mut rotated = device.upload(&qkv);
-            HeadNormRope {
-                qkv: &mut rotated,
-                q_norm: &device.upload(&q_norm),
-                k_norm: &device.upload(&k_norm),
-                turns: &device.upload(&turns),
-                position: &device.upload(&[position]),
-                heads: heads as u32,
-                kv_heads: kv_heads as u32,
-                head_dim: head_dim as u32,
-                eps: 1e-6,
-                magnitude: 1.25,
-            }
-            .launch(&queue)
-            .unwrap();
-            let mut expected = Vec::new();
-            for (n, head) in qkv.chunks_exact(head_dim).enumerate() {
-                if n >= heads + kv_heads {
-                    expected.extend(head.iter().map(|x| f64::from(*x)));
-                    continue;
-                }
-                let norm = if n < heads { &q_norm } else { &k_norm };
-                let mean = head.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / head_dim as f64;
-                let normed = |i: usize| f64::from(head[i]) / (mean + 1e-6).sqrt() * f64::from(norm[i]);
-                let at = |i: usize| {
-                    // whole turns are taken away first: an angle of 2^32 radians would lose its own fraction
-                    let (sin, cos) =
-                        ((f64::from(position) * turns[i % half]).fract() * std::f64::consts::TAU).sin_cos();
-                    let (a, b) = (normed(i % half), normed(i % half + half));
-                    1.25 * if i < half { a * cos - b * sin } else { b * cos + a * sin }
-                };
-                expected.extend((0..head_dim).map(at));
-            }
-            let what = format!("{heads}/{kv_heads} heads of {head_dim} at {position}");
-            assert_close(&what, &rotated.read().unwrap(), &expected, 2e-6);
-        }
-    }
-}
-
-#[test]
-fn kv_store() {
-    let device = device();
-    let queue = device.kernels.on(&device.stream);
-    let mut random = Random::new(5);
-    let context = 5;
-    for (heads, kv_heads, head_dim) in HEADS {
-        let qkv = random.normals((heads + 2 * kv_heads) * head_dim);
-        for position in [0, 4, 5, u32::MAX] {
-            let before = vec![f16::from_f32(9.0); kv_heads * context * head_dim];
-            let (mut k_cache, mut v_cache) = (device.upload(&before), device.upload(&before));
-            KvStore {
-                qkv: &device.upload(&qkv),
-                position: &device.upload(&[position]),
-                k_cache: &mut k_cache,
-                v_cache: &mut v_cache,
-                heads: heads as u32,
-                kv_heads: kv_heads as u32,
-                head_dim: head_dim as u32,
-                context: context as u32,
-            }
-            .launch(&queue)
-            .unwrap();
-            for (cache, first) in [(k_cache, heads), (v_cache, heads + kv_heads)] {
-                let mut expected = before.clone();
-                if (position as usize) < context {
-                    for head in 0..kv_heads {
-                        for i in 0..head_dim {
-                            let value = f16::from_f32(qkv[(first + head) * head_dim + i]);
-                            expected[(head * context + position as usize) * head_dim + i] = value;
-                        }
-                    }
-                }
-                assert_eq!(cache.read().unwrap(), expected, "{heads}/{kv_heads} heads of {head_dim} at {position}");
-            }
-        }
-    }
-}
-
-#[test]
-fn attention_decode() {
-    let device = device();
-    let queue = device.kernels.on(&device.stream);
-    let mut random = Random::new(6);
-    for (heads, kv_heads, head_dim) in HEADS {
-        // the last: a position outside the context attends to all of it
-        for (position, context) in [(0, 1), (6, 9), (7, 8), (8, 9), (16, 40), (129, 131), (256, 257), (u32::MAX, 3)] {
-            let context = context as usize;
-            let qkv = random.normals((heads + 2 * kv_heads) * head_dim);
-            let cache = |random: &mut Random| -> Vec<f16> {
-                random.normals(kv_heads * context * head_dim).into_iter().map(f16::from_f32).collect()
-            };
-            let (keys, values) = (cache(&mut random), cache(&mut random));
-            let scale = 1.0 / (head_dim as f32).sqrt();
-            let mut out = device.poisoned(heads * head_dim);
-            AttentionDecode {
-                qkv: &device.upload(&qkv),
-                k_cache: &device.upload(&keys),
-                v_cache: &device.upload(&values),
-                position: &device.upload(&[position]),
-                out: &mut out,
-                heads: heads as u32,
-                kv_heads: kv_heads as u32,
-                head_dim: head_dim as u32,
-                context: context as u32,
-                scale,
-            }
-            .launch(&queue)
-            .unwrap();
-            let length = (position as usize).min(context - 1) + 1;
-            let mut expected = Vec::new();
-            for head in 0..heads {
-                let q = &qkv[head * head_dim..][..head_dim];
-                let row = |cache: &[f16], at: usize| -> Vec<f64> {
-                    let start = (head / (heads / kv_heads) * context + at) * head_dim;
-                    cache[start..][..head_dim].iter().map(|x| x.to_f64()).collect()
-                };
-                let score = |at: usize| -> f64 {
-                    row(&keys, at).iter().zip(q).map(|(k, q)| k * f64::from(*q)).sum::<f64>() * f64::from(scale)
-                };
-                let scores: Vec<f64> = (0..length).map(score).collect();
-                let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
-                let sum: f64 = weights.iter().sum();
-                let mixed = |i: usize| (0..length).map(|at| weights[at] / sum * row(&values, at)[i]).sum::<f64>();
-                expected.extend((0..head_dim).map(mixed));
-            }
-            let what = format!("{heads}/{kv_heads} heads of {head_dim} at {position} of {context}");
-            assert_close(&what, &out.read().unwrap(), &expected, 5e-6);
-        }
-    }
-}
-
-#[test]
 fn silu_mul() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
     let mut random = Random::new(7);
-    for dim in [1, 31, 255, 256, 257, 1000] {
-        let mut gate_up = random.normals(2 * dim);
+    for (rows, dim) in [(1, 1), (1, 31), (1, 255), (1, 256), (3, 257), (17, 1000), (9, 1), (33, 128)] {
+        let mut gate_up = random.normals(rows * 2 * dim);
         if dim > 1 {
             // where e^-g overflows, and where it vanishes
             (gate_up[0], gate_up[1]) = (-200.0, 200.0);
         }
-        let mut out = device.poisoned(dim);
-        SiluMul { gate_up: &device.upload(&gate_up), out: &mut out, dim: dim as u32 }.launch(&queue).unwrap();
-        let value = |i: usize| {
-            let (gate, up) = (f64::from(gate_up[i]), f64::from(gate_up[dim + i]));
-            gate / (1.0 + (-gate).exp()) * up
+        let mut out = device.poisoned(rows * dim);
+        let (rows_, dim_) = (rows as u32, dim as u32);
+        SiluMul { gate_up: &device.upload(&gate_up), out: &mut out, rows: rows_, dim: dim_ }.launch(&queue).unwrap();
+        let row = |row: &[f32]| -> Vec<f64> {
+            let (gates, ups) = row.split_at(dim);
+            let gated =
+                |(gate, up): (&f32, &f32)| f64::from(*gate) / (1.0 + (-f64::from(*gate)).exp()) * f64::from(*up);
+            gates.iter().zip(ups).map(gated).collect()
         };
-        let expected: Vec<f64> = (0..dim).map(value).collect();
-        assert_close(&format!("{dim}"), &out.read().unwrap(), &expected, 1e-6);
+        let expected: Vec<f64> = gate_up.chunks_exact(2 * dim).flat_map(row).collect();
+        assert_close(&format!("{rows} x {dim}"), &out.read().unwrap(), &expected, 1e-6);
     }
 }
 
@@ -351,18 +94,24 @@ fn argmax() {
 fn advance() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
-    // position, known -> position, known, and the token written where
+    // position, known, count -> position, known, and the token written where
     let cases = [
-        ((0, 1), (1, 2, Some(1))),
-        ((0, 3), (1, 3, None)),
-        ((2, 3), (3, 4, Some(3))),
-        ((3, 4), (4, 4, None)),
-        ((4, 4), (4, 4, None)),
-        ((u32::MAX, 4), (u32::MAX, 4, None)),
-        ((1, 0), (2, 3, Some(2))),
-        ((1, u32::MAX), (2, u32::MAX, None)),
+        ((0, 1, 1), (1, 2, Some(1))),
+        ((0, 3, 1), (1, 3, None)),
+        ((2, 3, 1), (3, 4, Some(3))),
+        ((3, 4, 1), (4, 4, None)),
+        ((4, 4, 1), (4, 4, None)),
+        ((u32::MAX, 4, 1), (u32::MAX, 4, None)),
+        ((1, 0, 1), (2, 3, Some(2))),
+        ((1, u32::MAX, 1), (2, u32::MAX, None)),
+        ((0, 2, 2), (2, 3, Some(2))),
+        ((0, 3, 2), (2, 3, None)),
+        ((1, 2, 2), (3, 4, Some(3))),
+        ((0, 4, 4), (4, 4, None)),
+        ((2, 4, 3), (4, 4, None)),
+        ((1, 1, u32::MAX), (4, 1, None)),
     ];
-    for ((position, known), (new_position, new_known, written)) in cases {
+    for ((position, known, count), (new_position, new_known, written)) in cases {
         let mut tokens = device.upload(&[10u32, 11, 12, 13]);
         let (mut position_device, mut known_device) = (device.upload(&[position]), device.upload(&[known]));
         Advance {
@@ -370,6 +119,7 @@ fn advance() {
             position: &mut position_device,
             known: &mut known_device,
             next: &device.upload(&[99u32]),
+            count,
             context: 4,
         }
         .launch(&queue)
@@ -378,8 +128,8 @@ fn advance() {
         if let Some(at) = written {
             expected[at] = 99;
         }
-        assert_eq!(tokens.read().unwrap(), expected, "position {position}, known {known}");
+        assert_eq!(tokens.read().unwrap(), expected, "position {position}, known {known}, {count} tokens");
         let found = (position_device.read().unwrap()[0], known_device.read().unwrap()[0]);
-        assert_eq!(found, (new_position, new_known), "position {position}, known {known}");
+        assert_eq!(found, (new_position, new_known), "position {position}, known {known}, {count} tokens");
     }
 }

@@ -1,11 +1,15 @@
-"""Trains models/adder-q1_0.gguf: a Qwen3-shaped 1-bit model that adds two numbers of up to three digits.
+"""Trains models/adder-q1_0.gguf or models/adder-tq2_0.gguf: a Qwen3-shaped model of 1-bit or ternary weights that adds
+two numbers of up to three digits.
 
     python3 -m venv venv && venv/bin/pip install -r tools/requirements.txt
-    venv/bin/python tools/train_adder.py            # about an hour on 2 CPU cores
+    venv/bin/python tools/train_adder.py --format q1_0      # about an hour on 2 CPU cores
 
-Every linear layer and the embedding train through a straight-through estimator: the forward pass sees
-sign(w) * mean|w| per 128 inputs, which is exactly what Q1_0 stores, and the gradient passes to w as if it were w.
-One in twenty pairs of operands is never trained on; 1,000 of those go to models/adder-heldout.txt.
+Every linear layer and the embedding train through a straight-through estimator: the forward pass sees just what the
+format stores, and the gradient passes to the weight as if it were not quantized.
+    q1_0     sign(w) * mean|w|, the mean over 128 inputs
+    tq2_0    mean|w| * (-1, 0 or 1, whichever is nearest to w / mean|w|), the mean over 256 inputs
+The scales are rounded to f16 as in the file. One in twenty pairs of operands is never trained on; 1,000 of those go to
+models/adder-heldout.txt.
 """
 
 import argparse
@@ -18,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gguf_writer import Q1_0_BLOCK, write_gguf
+from gguf_writer import FORMATS, write_gguf
 
 LAYERS, HIDDEN, FFN, HEADS, KV_HEADS, HEAD_DIM = 3, 256, 512, 4, 2, 64
 ROPE_THETA, RMS_EPS, CONTEXT = 1e6, 1e-6, 64
@@ -86,14 +90,26 @@ def initial_weights(rng):
     return weights | {"output_norm.weight": ones(HIDDEN), "output.weight": linear(len(TOKENS), HIDDEN)}
 
 
-def one_bit(w):
-    """What Q1_0 makes of `w`, with the gradient of the identity."""
-    blocks = w.reshape(w.shape[0], -1, Q1_0_BLOCK)
-    scale = jnp.abs(blocks).mean(-1, keepdims=True)
-    # the scale is stored as f16
-    scale = scale.astype(jnp.float16).astype(jnp.float32)
-    quantized = jnp.where(blocks >= 0, scale, -scale).reshape(w.shape)
-    return w + jax.lax.stop_gradient(quantized - w)
+def quantized(weights, form):
+    """The weights that the file holds; vectors stay as they are."""
+    def quantize(w):
+        if w.ndim == 1:
+            return w
+        blocks = w.reshape(w.shape[0], -1, FORMATS[form].block)
+        mean = jnp.abs(blocks).mean(-1, keepdims=True)
+        # f16's digits; the compiler is free to drop a conversion to f16 and back
+        scale = jax.lax.reduce_precision(mean, exponent_bits=5, mantissa_bits=10)
+        if form == "q1_0":
+            return jnp.where(blocks >= 0, scale, -scale).reshape(w.shape)
+        return (jnp.sign(blocks) * jnp.where(jnp.abs(blocks) > 0.5 * mean, scale, 0)).reshape(w.shape)
+
+    return {name: quantize(w) for name, w in weights.items()}
+
+
+def straight_through(weights, form):
+    """`quantized` to the last bit, with the gradient of the identity."""
+    rounded = jax.lax.stop_gradient(quantized(weights, form))
+    return {name: rounded[name] + (w - jax.lax.stop_gradient(w)) for name, w in weights.items()}
 
 
 def rms_norm(x, weight):
@@ -109,9 +125,8 @@ def rope(x):
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-def logits(weights, ids):
-    """Logits `[batch, position, vocab]` of token ids `[batch, position]`."""
-    w = {name: one_bit(value) if value.ndim == 2 else value for name, value in weights.items()}
+def logits(w, ids):
+    """Logits `[batch, position, vocab]` of token ids `[batch, position]`, of weights by their names."""
     batch, length = ids.shape
     causal = jnp.tril(jnp.ones((length, length), bool))
     h = w["token_embd.weight"][ids]
@@ -134,7 +149,8 @@ def logits(weights, ids):
 
 # --- training -------------------------------------------------------------------------------------------------------
 
-def train(steps, batch, seed):
+def train(form, steps, stop, batch, seed):
+    """The weights after `stop` steps of a schedule of `steps`, as the file holds them."""
     rng = np.random.default_rng(seed)
     weights = initial_weights(rng)
     schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, min(200, steps // 4), steps)
@@ -145,7 +161,9 @@ def train(steps, batch, seed):
     @jax.jit
     def step(weights, state, ids, mask):
         def loss(weights):
-            each = optax.softmax_cross_entropy_with_integer_labels(logits(weights, ids[:, :-1]), ids[:, 1:])
+            each = optax.softmax_cross_entropy_with_integer_labels(
+                logits(straight_through(weights, form), ids[:, :-1]), ids[:, 1:]
+            )
             return (each * mask[:, 1:]).sum() / mask[:, 1:].sum()
 
         value, gradient = jax.value_and_grad(loss)(weights)
@@ -153,13 +171,13 @@ def train(steps, batch, seed):
         return optax.apply_updates(weights, updates), state, value
 
     start = time.time()
-    for n in range(1, steps + 1):
+    for n in range(1, stop + 1):
         ids, mask = encode(sums(rng, batch, held_out=False))
         weights, state, value = step(weights, state, ids, mask)
-        if n % 250 == 0 or n == steps:
-            right = accuracy(weights, sums(rng, 500, held_out=True))
+        if n % 250 == 0 or n == stop:
+            right = accuracy(quantized(weights, form), sums(rng, 500, held_out=True))
             print(f"step {n:6}  loss {value:.5f}  held out {right:.1%}  {time.time() - start:.0f} s", flush=True)
-    return weights
+    return quantized(weights, form)
 
 
 @jax.jit
@@ -174,7 +192,7 @@ def accuracy(weights, pairs):
     return float(((predicted == ids[:, 1:]) | (mask[:, 1:] == 0)).all(1).mean())
 
 
-def metadata():
+def metadata(form):
     """The keys that a Bonsai (Qwen3) GGUF file carries."""
     kinds = [3 if token.startswith("<|") else 1 for token in TOKENS]
     return {
@@ -183,7 +201,7 @@ def metadata():
         "general.name": "Warpwright adder",
         "general.license": "MIT OR Apache-2.0",
         "general.alignment": 32,
-        "general.file_type": 41,
+        "general.file_type": FORMATS[form].file_type,
         "general.quantization_version": 2,
         "qwen3.block_count": LAYERS,
         "qwen3.context_length": CONTEXT,
@@ -210,17 +228,20 @@ def metadata():
 def main():
     models = pathlib.Path(__file__).resolve().parent.parent / "models"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--format", choices=FORMATS, required=True)
+    parser.add_argument("--steps", type=int, default=12_000, help="length of the learning rate's schedule")
+    parser.add_argument("--stop", type=int, help="steps taken, if not all of the schedule")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=pathlib.Path, default=models, help="folder for the model and its held-out sums")
     args = parser.parse_args()
 
-    weights = train(args.steps, args.batch, args.seed)
+    weights = train(args.format, args.steps, args.stop or args.steps, args.batch, args.seed)
     held_out = list(dict.fromkeys(sums(np.random.default_rng(args.seed + 1), 4_000, held_out=True)))[:1_000]
     print(f"{accuracy(weights, held_out):.2%} of {len(held_out):,} held-out sums right")
     args.out.mkdir(parents=True, exist_ok=True)
-    write_gguf(args.out / "adder-q1_0.gguf", metadata(), {name: np.asarray(value) for name, value in weights.items()})
+    tensors = {name: np.asarray(value) for name, value in weights.items()}
+    write_gguf(args.out / f"adder-{args.format}.gguf", metadata(args.format), tensors, FORMATS[args.format])
     (args.out / "adder-heldout.txt").write_text("".join(f"{a}+{b}={a + b}\n" for a, b in held_out))
 
 

@@ -146,8 +146,8 @@ impl Compiler<'_> {
             files.retain(|file| *file != compiled);
             files.push(path.to_owned());
             module.inputs.extend(inputs_of(&files, of.kernels, self.toolkit).map_err(failed)?);
-            let code = ptx::portable(&raw, of.root, self.toolkit.root(), &self.toolkit.include());
-            let entries = ptx::entries(&code);
+            let portable = |ptx: &str| ptx::portable(ptx, of.root, self.toolkit.root(), &self.toolkit.include());
+            let entries = ptx::entries(&portable(&raw));
             let instances = additions(entries.iter().map(|entry| entry.symbol.as_str()));
             let entries: Vec<Entry> = entries.into_iter().filter(|entry| !entry.symbol.contains(ADDED)).collect();
             let context = Context {
@@ -170,7 +170,8 @@ impl Compiler<'_> {
                 }
             };
             waits(&file, kernels, &entries, target)?;
-            let mut code = ptx::without(&code, ADDED);
+            // First without what was added, so that the file where that was is not named.
+            let mut code = portable(&ptx::without(&raw, ADDED));
             for (kernel, contract) in kernels {
                 if let Some(block) = contract.block.as_ref().and_then(|block| block.constant()) {
                     code = ptx::require_block(&code, &kernel.symbol, block);

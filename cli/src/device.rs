@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use warpwright::kernel::Kernels;
 use warpwright::{Context as Cuda, Stream};
-use warpwright_emulator::driver::{Choice, select};
+use warpwright_emulator::driver::{Choice, Driver, select};
 
 /// What to run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,6 +28,7 @@ pub(crate) struct DeviceOption {
 /// An open device.
 pub(crate) struct Open {
     pub(crate) name: String,
+    pub(crate) is_emulator: bool,
     pub(crate) stream: Stream,
     pub(crate) kernels: Kernels,
 }
@@ -47,6 +48,7 @@ impl DeviceOption {
         let context: Cuda = warpwright::device::open(0)?;
         let kernels = Kernels::load(&context).context("the kernels")?;
         let stream = context.new_stream().context("a stream")?;
-        Ok(Open { name: context.name().context("the name of the device")?, stream, kernels })
+        let is_emulator = selected.driver == Driver::Emulator;
+        Ok(Open { name: context.name().context("the name of the device")?, is_emulator, stream, kernels })
     }
 }

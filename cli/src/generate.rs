@@ -1,79 +1,92 @@
 //! Goes on with a text.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, ensure};
-use warpwright::model::{Model, ModelError, Session};
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use warpwright::text::{StopStrings, TextStream};
 
-use crate::device::DeviceOption;
-use crate::source;
-use crate::tokenizer::ModelTokenizer;
-
-/// Without a prompt the model is asked this.
-const PROMPT: &str = "47+58=";
-
-/// A context is no longer than this unless the text needs it: memory for it is taken at the start.
-const CONTEXT: usize = 4096;
+use crate::answer::{End, answer, take_in_prompt};
+use crate::model::ModelOptions;
+use crate::prompt::Prompted;
+use crate::sampling::SamplingOptions;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  warpwright generate\n  warpwright generate models/adder-q1_0.gguf 123+456=")]
+#[command(after_help = "Examples:\n  warpwright generate\n  warpwright generate models/adder-q1_0.gguf 123+456=\n  \
+                        warpwright generate -m Bonsai-8B-Q1_0.gguf -p \"The capital of France is\" -n 32\n  \
+                        warpwright generate -m Bonsai-8B-Q1_0.gguf -f notes.txt --temp 0.7 --top-p 0.9 --seed 1")]
 pub(crate) struct Arguments {
-    /// A model file (GGUF); without one, the model that ships, which adds two numbers of up to three digits.
-    model: Option<PathBuf>,
-    /// The text to go on with.
-    #[arg(default_value = PROMPT)]
-    prompt: String,
-    /// The most tokens to generate.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
-    tokens: usize,
     #[command(flatten)]
-    device: DeviceOption,
+    prompted: Prompted,
+    /// The most tokens to generate.
+    #[arg(short = 'n', long = "predict", visible_alias = "tokens", value_name = "N", default_value_t = 128)]
+    tokens: usize,
+    /// Ends the text where this would come. May be given several times.
+    #[arg(short = 'r', long = "stop", value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Writes the answer as JSON, when it is whole.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: SamplingOptions,
+    #[command(flatten)]
+    options: ModelOptions,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Output<'a> {
+    prompt: &'a str,
+    text: &'a str,
+    prompt_tokens: usize,
+    tokens: usize,
+    end: &'static str,
+    seconds: f64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let gguf = source::open(arguments.model.as_ref())?;
-    let device = arguments.device.open()?;
-    let model = Model::load(&gguf, &device.kernels, &device.stream)?;
-    let config = model.config();
-    let tokenizer = ModelTokenizer::read(&gguf, config.vocab)?;
-    let prompt = tokenizer.encode(&arguments.prompt).context("the prompt")?;
-    ensure!(!prompt.is_empty(), "the prompt is empty");
+    let (path, prompt) = arguments.prompted.model_and_prompt()?;
+    let mut tokens = Vec::new();
+    let ready = arguments.options.open(path.as_ref(), arguments.sampling.sampling(), |tokenizer| {
+        tokens = tokenizer.prompt(&prompt).context("the prompt")?;
+        ensure!(!tokens.is_empty(), "the prompt is empty");
+        Ok(tokens.len().saturating_add(arguments.tokens))
+    })?;
+    let mut session = ready.session()?;
+    session.extend(&tokens).context("the prompt")?;
 
-    let wanted = prompt.len().saturating_add(arguments.tokens);
-    let context = wanted.max(CONTEXT).min(config.context as usize);
-    let mut session = Session::new(&model, &device.stream, context)?;
-    session.extend(&prompt).context("the prompt")?;
-
+    let stream = TextStream::new(&ready.tokenizer).with_stop_strings(StopStrings::new(arguments.stop.iter().cloned())?);
     let mut out = stdout().lock();
-    write!(out, "{}", arguments.prompt)?;
-    out.flush()?;
-    let mut text = tokenizer.tokenizer.decode_stream(true);
-    let mut full = false;
     let start = Instant::now();
-    for _ in 0..arguments.tokens {
-        let token = match session.next_token() {
-            Err(ModelError::Context { .. }) => {
-                full = true;
-                break;
-            }
-            token => token?,
-        };
-        if Some(token) == tokenizer.end {
-            break;
-        }
-        if let Some(piece) = text.step(token).map_err(|error| anyhow!("token {token}: {error}"))? {
-            write!(out, "{piece}")?;
-            out.flush()?;
-        }
-    }
+    // Before anything is written: progress has a line of its own.
+    take_in_prompt(&mut session)?;
+    let answered = if arguments.json {
+        answer(&mut session, stream, arguments.tokens, &mut std::io::sink())?
+    } else {
+        write!(out, "{prompt}")?;
+        out.flush()?;
+        let answered = answer(&mut session, stream, arguments.tokens, &mut out)?;
+        writeln!(out)?;
+        answered
+    };
     let seconds = start.elapsed().as_secs_f64();
-    writeln!(out)?;
-    if full {
-        eprintln!("the context of {context} tokens is full");
+    if arguments.json {
+        let end = match answered.end {
+            End::Stopped => "stop",
+            End::Length => "length",
+            End::Context => "context",
+            End::Interrupted => "interrupt",
+        };
+        let (prompt_tokens, generated) = (tokens.len(), answered.tokens);
+        let output = Output { prompt: &prompt, text: &answered.text, prompt_tokens, tokens: generated, end, seconds };
+        serde_json::to_writer(&mut out, &output)?;
+        writeln!(out)?;
+    }
+    if answered.end == End::Context {
+        eprintln!("the context of {} tokens is full", session.context());
     }
     let steps = session.position();
-    eprintln!("{steps} tokens in {seconds:.3} s, {:.0} tokens/s, on {}", steps as f64 / seconds, device.name);
+    eprintln!("{steps} tokens in {seconds:.3} s, {:.0} tokens/s, on {}", steps as f64 / seconds, ready.device.name);
     Ok(())
 }

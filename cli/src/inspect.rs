@@ -12,13 +12,15 @@ use crate::source;
 pub(crate) struct Arguments {
     /// A model file (GGUF).
     model: PathBuf,
+    #[command(flatten)]
+    file: source::FileOptions,
 }
 
 /// The longest value that is shown in full.
 const LONGEST: usize = 80;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let gguf = source::open_file(&arguments.model)?;
+    let gguf = arguments.file.open(&arguments.model)?;
     let mut out = stdout().lock();
     writeln!(out, "{}: GGUF version {}, {} bytes", arguments.model.display(), gguf.version(), gguf.size())?;
 

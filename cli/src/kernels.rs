@@ -16,7 +16,7 @@ use warpwright_build::target::Target;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  warpwright kernels\n  warpwright kernels my-crate/kernels/prebuilt --json\n  \
-                        warpwright kernels --ptx rms_norm\n  warpwright kernels --sass q1_0_gemv --target 75")]
+                        warpwright kernels --ptx rms_norm\n  warpwright kernels --sass matmul --target 75")]
 pub(crate) struct Arguments {
     /// A folder with a manifest: a crate's `kernels/prebuilt`, or what its build left in `OUT_DIR/warpwright`. Without
     /// one, the kernels of this program.

@@ -1,13 +1,24 @@
 //! `warpwright`: runs 1-bit language models, and looks into their files and into kernels.
 
+mod answer;
+mod bench;
+mod chat;
 mod device;
+mod formats;
 mod generate;
+mod hugging_face;
 mod inspect;
 mod kernels;
 mod logits;
+mod model;
+mod output;
+mod perplexity;
 mod profile;
+mod prompt;
+mod quantize;
+mod random;
+mod sampling;
 mod source;
-mod tokenizer;
 
 use std::io;
 use std::process::ExitCode;
@@ -26,6 +37,12 @@ struct Arguments {
 enum Command {
     /// Goes on with a text.
     Generate(generate::Arguments),
+    /// Talks with a model.
+    Chat(chat::Arguments),
+    /// Measures how fast a model runs.
+    Bench(bench::Arguments),
+    /// Measures how well a model predicts a text.
+    Perplexity(perplexity::Arguments),
     /// Writes the logits of a sequence of tokens as JSON.
     Logits(logits::Arguments),
     /// Shows what the kernels do while text is generated, and the least time that a GPU needs for it.
@@ -36,6 +53,10 @@ enum Command {
     Profile(profile::Arguments),
     /// Shows what is in a model file.
     Inspect(inspect::Arguments),
+    /// Writes a model with its weights in another format.
+    Quantize(quantize::Arguments),
+    /// Writes a model with random weights, exact in structure, for tests and benchmarks.
+    Random(random::Arguments),
     /// Shows kernels: their signatures and contracts, what they take, their PTX and machine code.
     Kernels(kernels::Arguments),
 }
@@ -43,9 +64,14 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Chat(arguments) => chat::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Perplexity(arguments) => perplexity::run(&arguments),
         Command::Logits(arguments) => logits::run(&arguments),
         Command::Profile(arguments) => profile::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
+        Command::Random(arguments) => random::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
     };
     match result {

@@ -1,31 +1,25 @@
 //! Shows what kernels do while a model generates text: the emulator's counters, and the least time a GPU needs.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use warpwright::kernel::Kernels;
 use warpwright::model::{Model, Session};
+use warpwright::text::Tokenizer;
 use warpwright_emulator::driver::{Choice, select};
 use warpwright_emulator::profile::Profile;
 
+use crate::prompt::Prompted;
 use crate::source;
-use crate::tokenizer::ModelTokenizer;
-
-/// Without a prompt the model is asked this.
-const PROMPT: &str = "47+58=";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  warpwright profile\n  warpwright profile --device sm_86 --details\n  \
                   warpwright profile models/adder-q1_0.gguf 123+456= -n 4")]
 pub(crate) struct Arguments {
-    /// A model file (GGUF); without one, the model that ships, which adds two numbers of up to three digits.
-    model: Option<PathBuf>,
-    /// The text to go on with.
-    #[arg(default_value = PROMPT)]
-    prompt: String,
+    #[command(flatten)]
+    prompted: Prompted,
     /// The most tokens to generate.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 4)]
+    #[arg(short = 'n', long = "predict", visible_alias = "tokens", value_name = "N", default_value_t = 4)]
     tokens: usize,
     /// The GPU that the emulator stands for, and that the least times are of: sm_75 (T4), sm_80 (A100), sm_86 (RTX 3090),
     /// sm_89 (RTX 4090) or sm_90 (H100).
@@ -35,6 +29,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     details: bool,
 }
+
+/// Characters of the prompt that the output repeats.
+const SHOWN: usize = 60;
 
 /// Names the profiles of the emulator's devices.
 const DEVICES: &str = "WARPWRIGHT_EMULATOR_DEVICES";
@@ -51,13 +48,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         unsafe { std::env::set_var(DEVICES, &arguments.device) };
     }
     let selected = select(Choice::Emulator)?;
-    let gguf = source::open(arguments.model.as_ref())?;
+    let (path, text) = arguments.prompted.model_and_prompt()?;
+    let gguf = source::open(path.as_ref())?;
     let context = warpwright::device::open(0)?;
     let kernels = Kernels::load(&context).context("the kernels")?;
     let stream = context.new_stream().context("a stream")?;
     let model = Model::load(&gguf, &kernels, &stream)?;
-    let tokenizer = ModelTokenizer::read(&gguf, model.config().vocab)?;
-    let prompt = tokenizer.encode(&arguments.prompt).context("the prompt")?;
+    let tokenizer = Tokenizer::from_gguf(&gguf, model.config().vocab)?;
+    let prompt = tokenizer.prompt(&text).context("the prompt")?;
     ensure!(!prompt.is_empty(), "the prompt is empty");
     let length = prompt.len().saturating_add(arguments.tokens).min(model.config().context as usize);
     let mut session = Session::new(&model, &stream, length)?;
@@ -70,12 +68,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     while generated < wanted {
         let token = session.next_token()?;
         generated += 1;
-        if Some(token) == tokenizer.end {
+        if tokenizer.end_tokens().contains(&token) {
             break;
         }
     }
     let counters = selected.counters(arguments.details).context("the counters")?;
     let mut out = stdout().lock();
-    writeln!(out, "{} tokens of {:?} and {generated} generated ones\n", prompt.len(), arguments.prompt)?;
+    let shown: String = text.chars().take(SHOWN).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    writeln!(out, "{} tokens of {shown:?}{more} and {generated} generated ones\n", prompt.len())?;
     Ok(write!(out, "{counters}")?)
 }

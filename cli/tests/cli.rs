@@ -78,15 +78,16 @@ fn profile_shows_what_kernels_do() {
     assert!(output.status.success(), "{}", stderr(&output));
     let shown = stdout(&output);
     assert!(shown.starts_with("6 tokens of \"47+58=\" and 2 generated ones\n"), "{shown}");
-    // the prompt and the token after it are seven launches of one graph; 3 layers have 4 matrices each, and there are the logits
+    // the prompt is taken in at once, and then a token; 3 layers have 4 matrices each, and there are the logits
     let of = |name: &str| -> Vec<&str> {
         let line = shown.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {shown}"));
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
     };
-    let rows = shown.lines().filter(|line| line.contains("gemv"));
-    let launches = rows.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u32>().unwrap());
-    assert_eq!(launches.sum::<u32>(), 7 * (3 * 4 + 1), "{shown}");
-    assert_eq!(of("advance")[1], "7", "{shown}");
+    let launches: Vec<u32> =
+        ["matmul<Q1_0, 1>", "matmul_prefill<Q1_0>"].map(|name| of(name)[1].parse().unwrap()).into();
+    // of the prompt, only the last token has logits
+    assert_eq!(launches, [3 * 4 + 2, 3 * 4], "{shown}");
+    assert_eq!(of("advance")[1], "2", "{shown}");
     assert!(shown.contains("On NVIDIA H100 80GB HBM3 (sm_90)") && !shown.contains("hottest"), "{shown}");
     // the same work on another device: only the bounds differ
     let details = run(&["profile", "-n", "2", "--device", "sm_86", "--details"]);
@@ -97,6 +98,21 @@ fn profile_shows_what_kernels_do() {
     assert!(error(&["profile", "--device", "gpu"]).contains("the counters are the emulator's"));
     assert!(error(&["profile", "--device", "sm_42"]).contains("`sm_42` is no device"));
     assert!(error(&["profile", &adder(), ""]).contains("the prompt is empty"));
+}
+
+#[test]
+fn profile_and_bench_take_models_and_prompts_as_generate_does() {
+    let output = run(&["profile", "-m", &adder(), "-p", "1+1=", "-n", "1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("4 tokens of \"1+1=\" and 1 generated ones\n"), "{}", stdout(&output));
+    // Without lengths, those that the model has room for.
+    let output = run(&["bench", "--device", "emulator", "-m", &adder(), "-r", "1", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let results: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    let tests: Vec<&str> = results.as_array().unwrap().iter().map(|result| result["test"].as_str().unwrap()).collect();
+    assert_eq!(tests, ["pp64", "tg63"]);
+    assert!(results[0]["tokens_per_second"].as_f64().unwrap() > 0.0 && results[0]["memory_floor"].is_null());
+    assert!(error(&["bench", "--device", "emulator", "-p", "65"]).contains("do not fit in a context of 64"));
 }
 
 #[test]
@@ -158,6 +174,31 @@ fn bad_files_are_named() {
             assert!(shown.starts_with(name), "{length} bytes: {shown}");
         }
     }
+}
+
+#[test]
+fn too_little_memory_is_an_error_before_anything_is_loaded() {
+    // A device of 1 MiB.
+    let small = |arguments: &[&str]| {
+        let mut command = Command::new(program());
+        command
+            .env("WARPWRIGHT_EMULATOR_DEVICES", "sm_90:1")
+            .args(["generate", "--device", "emulator"])
+            .args(arguments);
+        command.output().unwrap()
+    };
+    let output = small(&[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let shown = stderr(&output);
+    let fits =
+        shown.split("one of ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_else(|| panic!("{shown}"));
+    assert!(
+        shown.contains("would be needed, which is") && shown.contains(" of device memory that are free"),
+        "{shown}"
+    );
+    // What is said to fit does.
+    let output = small(&["-c", fits]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "47+58=105\n"), "{}", stderr(&output));
 }
 
 #[test]

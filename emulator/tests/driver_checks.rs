@@ -199,6 +199,10 @@ fn source_here() {
 const SLOW: &str = ".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k(.param .u64 p0, .param .u64 p1)\n{\n\
     .reg .pred %p<2>;\n.reg .b32 %r<9>;\n.reg .b64 %rd<9>;\nld.param.u64 %rd1, [p0];\nld.param.u32 %r1, [p1];\n\
     L:\nst.global.u32 [%rd1], %r1;\nsub.u32 %r1, %r1, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra L;\nret;\n}\n";
+/// Kernel `k(p0, p1)`: ends when the word at `p0` is not 0.
+const UNTIL: &str = ".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k(.param .u64 p0, .param .u64 p1)\n{\n\
+    .reg .pred %p<2>;\n.reg .b32 %r<9>;\n.reg .b64 %rd<9>;\nld.param.u64 %rd1, [p0];\n\
+    L:\nld.volatile.global.u32 %r1, [%rd1];\nsetp.eq.u32 %p1, %r1, 0;\n@%p1 bra L;\nret;\n}\n";
 
 #[test]
 fn pinned_memory_that_is_freed_too_early_is_found() {
@@ -328,6 +332,15 @@ fn pools_here() {
     ok(cuMemsetD32_v2(memory, 1, 4));
     settle();
     assert_eq!((cuMemFreeAsync(memory, blocking), cuCtxSynchronize()), (0, 0));
+    // Two integers side by side make no address, whatever they are.
+    let pair = kernel(
+        ".version 8.0\n.target sm_75\n.address_size 64\n.visible .entry k(.param .u32 a, .param .u32 b) { ret; }",
+    );
+    let (a, b) = (stream(), stream());
+    let memory = made(|address| cuMemAllocAsync(address, 64, a));
+    assert_eq!(launch(pair, 1, b, &[memory & 0xffff_ffff, memory >> 32]), 0);
+    settle();
+    assert_eq!((cuMemFreeAsync(memory, a), cuCtxSynchronize()), (0, 0));
     // Memory that is not of a pool is for all streams at once.
     let plain = upload(&[0]);
     assert_eq!((cuMemsetD32Async(plain, 1, 1, a), cuMemFree_v2(plain)), (0, 0));
@@ -351,16 +364,26 @@ fn result_here() {
     let (data, slow) = (upload(&[1; 4096]), kernel(SLOW));
     let busy = || ok(launch(slow, 32, stream, &[data + 16000, 20_000]));
     let settled = || ok(cuStreamSynchronize(stream));
+    // The stream is busy until the host says that it is not. (What waits for the host guards nothing.)
+    let (until, said) = (kernel(UNTIL), pinned(1).as_mut_ptr());
+    let shut = || {
+        // SAFETY: there is a word, and no kernel is using it.
+        unsafe { said.write_volatile(0) };
+        ok(launch(until, 1, stream, &[said as u64, 0]));
+        // SAFETY: there is a word, which the kernel only reads.
+        move || unsafe { said.write_volatile(1) }
+    };
     // a word, the pages of a large allocation, managed memory
     let small = pinned(1).as_mut_ptr();
     let large = pinned(4096).as_mut_ptr();
     let managed = made(|address| cuMemAllocManaged(address, 4, 1)) as *mut u32;
     for (memory, count) in [(small, 1), (large, 4000), (managed, 1)] {
         for write in [false, true] {
-            busy();
+            let open = shut();
             ok(cuMemcpyDtoHAsync_v2(memory.cast(), data, 4 * count, stream));
             // SAFETY: there is a word, which the device writes at the same time: that is the mistake.
             unsafe { if write { memory.write_volatile(2) } else { assert_eq!(memory.read_volatile() & !3, 0) } };
+            open();
             settled();
             let found = report();
             assert_eq!(kinds(&found), [FindingKind::HostAccess], "{found}");
@@ -375,11 +398,12 @@ fn result_here() {
         }
     }
     // A fill is a write too, and one in a thread of its own is found as well.
-    busy();
+    let open = shut();
     ok(cuMemsetD32Async(small as u64, 1, 1, stream));
     let address = small as usize;
     // SAFETY: there is a word.
     std::thread::spawn(move || unsafe { (address as *const u32).read_volatile() }).join().unwrap();
+    open();
     settled();
     assert_eq!(kinds(&report()), [FindingKind::HostAccess]);
     // No mistake: what the copy does not write, also in its last page; reading the source of a copy; memory that a kernel

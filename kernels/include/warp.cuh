@@ -13,15 +13,30 @@ __device__ inline float warp_sum(float value) {
     return value;
 }
 
-// The sums of four values over a warp: that of `values[n]` in the lanes whose number is n modulo 4. Lanes swap what the
-// other keeps, so this takes 6 shuffles instead of 20.
-__device__ inline float warp_sum_of_four(const float (&values)[4]) {
-    const bool odd = threadIdx.x & 1, upper = threadIdx.x & 2;
-    const float low = (odd ? values[1] : values[0]) + __shfl_xor_sync(FULL_WARP, odd ? values[0] : values[1], 1);
-    const float high = (odd ? values[3] : values[2]) + __shfl_xor_sync(FULL_WARP, odd ? values[2] : values[3], 1);
-    float sum = (upper ? high : low) + __shfl_xor_sync(FULL_WARP, upper ? low : high, 2);
-    for (unsigned offset = 4; offset < WARP; offset *= 2) sum += __shfl_xor_sync(FULL_WARP, sum, offset);
-    return sum;
+// The largest `value` over the 32 lanes of a warp, in every lane.
+__device__ inline float warp_max(float value) {
+    for (unsigned offset = WARP / 2; offset > 0; offset /= 2)
+        value = fmaxf(value, __shfl_xor_sync(FULL_WARP, value, offset));
+    return value;
+}
+
+// The sums of COUNT values over a warp: that of `values[n]` in the lanes whose number is n modulo COUNT. Lanes swap what
+// the other keeps, so that 4 values take 6 shuffles instead of 20, and 32 take 31 instead of 160.
+template <unsigned COUNT>
+__device__ inline float warp_sums(const float (&values)[COUNT]) {
+    static_assert(COUNT <= WARP && (COUNT & (COUNT - 1)) == 0);
+    if constexpr (COUNT == 1) {
+        return values[0];
+    } else {
+        constexpr unsigned HALF = COUNT / 2;
+        const bool upper = threadIdx.x & HALF;
+        float kept[HALF];
+#pragma unroll
+        for (unsigned n = 0; n < HALF; ++n)
+            kept[n] = (upper ? values[n + HALF] : values[n]) +
+                      __shfl_xor_sync(FULL_WARP, upper ? values[n] : values[n + HALF], HALF);
+        return warp_sums(kept);
+    }
 }
 
 // The sum of `value` over a block of `THREADS` threads, in every thread.

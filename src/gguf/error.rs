@@ -2,6 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::tensor_type::Q2Layout;
+
+fn join(layouts: &[Q2Layout]) -> String {
+    layouts.iter().map(Q2Layout::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// Why a GGUF file cannot be read, or has not what is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -15,7 +21,7 @@ pub enum GgufError {
         message: String,
     },
     /// It does not start as a GGUF file does.
-    #[error("this is not a GGUF file")]
+    #[error("this is not a GGUF file: it does not begin with the magic number `GGUF`")]
     NotGguf,
     /// It is of a version that is not read. (Files of big-endian machines show as such.)
     #[error("GGUF version {version} is not supported, only 2 and 3")]
@@ -58,6 +64,16 @@ pub enum GgufError {
         what: &'static str,
         /// Where.
         at: u64,
+    },
+    /// Something is wrong within a key or the description of a tensor.
+    #[error("the {what} `{name}`: {error}")]
+    Within {
+        /// Key or tensor.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        error: Box<GgufError>,
     },
     /// A name stands twice.
     #[error("the {what} `{name}` stands twice")]
@@ -117,6 +133,39 @@ pub enum GgufError {
         /// The number of the type.
         id: u32,
     },
+    /// A tensor has a type whose number has meant two things, and neither is supported.
+    #[error(
+        "the tensor `{tensor}` has the type 40: that is NVFP4 today, and was a Q1_0 of blocks of 32 in early Prism files; \
+         neither is supported: convert the model to Q1_0 (41) or another format"
+    )]
+    Type40 {
+        /// The tensor.
+        tensor: String,
+    },
+    /// Nothing tells which of the layouts of number 42 the file has.
+    #[error(
+        "the tensor `{tensor}` has the type 42, under which different layouts have been shipped, and neither sizes nor \
+         `general.quantization_version` tell which it is: {} are possible; say which (`OpenOptions::q2_0`, `--q2-layout`)",
+        join(choices)
+    )]
+    Q2Ambiguous {
+        /// The first tensor with the number 42.
+        tensor: String,
+        /// What the file can have.
+        choices: Vec<Q2Layout>,
+    },
+    /// A tensor's bytes are not those of the layout that other tensors, a key or the caller say.
+    #[error("the tensor `{tensor}` of type 42 has {available} bytes, which is not {layout}, and {says}")]
+    Q2Contradicted {
+        /// The tensor.
+        tensor: String,
+        /// The bytes up to the next tensor or to the end.
+        available: u64,
+        /// The layout.
+        layout: Q2Layout,
+        /// Who says that it is this layout.
+        says: String,
+    },
     /// Something else is wrong with a tensor.
     #[error("the tensor `{tensor}`: {problem}")]
     Tensor {
@@ -155,4 +204,16 @@ pub enum GgufError {
         /// The one before.
         other: String,
     },
+}
+
+impl GgufError {
+    /// Says in which key or tensor something is wrong, unless the error does.
+    pub(super) fn within(self, what: &'static str, name: &str) -> Self {
+        match self {
+            Self::Truncated { .. } | Self::Count { .. } | Self::Utf8 { .. } => {
+                Self::Within { what, name: name.to_owned(), error: Box::new(self) }
+            }
+            named => named,
+        }
+    }
 }

@@ -4,18 +4,23 @@
 //! lengths, UTF-8, types, offsets, overlaps), before anything of that size is allocated; nothing is copied out of it but
 //! a short record of each key and tensor. What is wrong comes as a [`GgufError`] that names it.
 
+mod array;
 mod error;
+mod q2;
 mod reader;
 mod tensor_type;
 mod value;
+mod writer;
 
 use std::fs::File;
 use std::ops::{Deref, Range};
 use std::path::Path;
 
+pub use array::{Array, ArrayBuf};
 pub use error::GgufError;
-pub use tensor_type::TensorType;
-pub use value::{Array, Value};
+pub use tensor_type::{Q2Layout, TensorType};
+pub use value::Value;
+pub use writer::{Header, WriteError, Writer};
 
 use reader::Reader;
 
@@ -48,6 +53,13 @@ impl Deref for Bytes {
     }
 }
 
+/// How a file is to be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenOptions {
+    /// What the number 42 means, for files that do not tell it.
+    pub q2_0: Option<Q2Layout>,
+}
+
 /// What is kept of a tensor.
 #[derive(Debug, Clone, Copy)]
 struct Record {
@@ -77,7 +89,7 @@ pub struct Tensor<'a> {
 const MAX_NAME: u64 = 65535;
 /// Fewer bytes than these no key and no tensor can have.
 const MIN_KEY: u64 = 13;
-const MIN_TENSOR: u64 = 24;
+const MIN_TENSOR: u64 = 32;
 /// What data is aligned to if the file does not say.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -89,6 +101,14 @@ impl Gguf {
     /// # Errors
     /// See [`GgufError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GgufError> {
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// Opens a file as [`Gguf::open`] does, with options.
+    ///
+    /// # Errors
+    /// See [`GgufError`].
+    pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self, GgufError> {
         let path = path.as_ref();
         let failed = |error: std::io::Error| GgufError::File { path: path.to_owned(), message: error.to_string() };
         let file = File::open(path).map_err(failed)?;
@@ -98,7 +118,7 @@ impl Gguf {
         // SAFETY: the file is only read. That nobody changes it meanwhile is the condition above, which every program
         // that maps a file has.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
-        Self::read(Bytes::Mapped(map))
+        Self::read(Bytes::Mapped(map), options)
     }
 
     /// Reads a file that is in memory.
@@ -106,10 +126,18 @@ impl Gguf {
     /// # Errors
     /// See [`GgufError`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, GgufError> {
-        Self::read(Bytes::Owned(bytes))
+        Self::from_bytes_with(bytes, &OpenOptions::default())
     }
 
-    fn read(bytes: Bytes) -> Result<Self, GgufError> {
+    /// Reads a file that is in memory, with options.
+    ///
+    /// # Errors
+    /// See [`GgufError`].
+    pub fn from_bytes_with(bytes: Vec<u8>, options: &OpenOptions) -> Result<Self, GgufError> {
+        Self::read(Bytes::Owned(bytes), options)
+    }
+
+    fn read(bytes: Bytes, options: &OpenOptions) -> Result<Self, GgufError> {
         let mut reader = Reader::new(&bytes);
         if reader.take(4, "the magic number").ok() != Some(&b"GGUF"[..]) {
             return Err(GgufError::NotGguf);
@@ -131,8 +159,8 @@ impl Gguf {
         for _ in 0..key_count {
             keys.push(reader.position());
             let name = reader.name("a key", MAX_NAME)?;
-            let ty = reader.u32("the type of a value")?;
-            Value::skip(&mut reader, name, ty, 0)?;
+            let skipped = reader.u32("the type of the value").and_then(|ty| Value::skip(&mut reader, name, ty, 0));
+            skipped.map_err(|error| error.within("key", name))?;
         }
         let key_at = |at: u64| Reader::at(&bytes, at).name("a key", MAX_NAME);
         keys.sort_unstable_by(|a, b| key_at(*a).unwrap_or("").cmp(key_at(*b).unwrap_or("")));
@@ -149,12 +177,12 @@ impl Gguf {
         }
         let end_of_head = reader.position();
         let mut gguf = Self { version, keys, tensors, data: 0, bytes };
-        gguf.lay_out(end_of_head)?;
+        gguf.lay_out(end_of_head, options)?;
         Ok(gguf)
     }
 
     /// Finds the data, and checks that every tensor is in it and none overlaps another.
-    fn lay_out(&mut self, end_of_head: u64) -> Result<(), GgufError> {
+    fn lay_out(&mut self, end_of_head: u64, options: &OpenOptions) -> Result<(), GgufError> {
         let alignment = match self.value("general.alignment") {
             Ok(_) => self.integer("general.alignment")?,
             Err(_) => DEFAULT_ALIGNMENT,
@@ -167,6 +195,7 @@ impl Gguf {
         self.data = end_of_head.checked_next_multiple_of(alignment).unwrap_or(length).min(length);
         let available = length - self.data;
         self.tensors.sort_unstable_by_key(|tensor| tensor.offset);
+        self.tell_q2(alignment, available, options)?;
         let mut end = 0;
         for (n, record) in self.tensors.iter().enumerate() {
             let name = || self.name_of(record).to_owned();
@@ -190,6 +219,35 @@ impl Gguf {
             if self.name_of(&pair[0]) == self.name_of(&pair[1]) {
                 return Err(GgufError::Duplicate { what: "tensor", name: self.name_of(&pair[0]).to_owned() });
             }
+        }
+        Ok(())
+    }
+
+    /// Finds what the number 42 means, if there are tensors of it. Tensors are sorted by offset.
+    fn tell_q2(&mut self, alignment: u64, available: u64, options: &OpenOptions) -> Result<(), GgufError> {
+        let is_q2 = |record: &Record| record.ty == TensorType::Q2_0;
+        if !self.tensors.iter().any(is_q2) {
+            return Ok(());
+        }
+        let tensors = self.tensors.iter().enumerate().filter(|(_, record)| is_q2(record));
+        let tensors = tensors.map(|(n, record)| {
+            let next = self.tensors.get(n + 1);
+            let end = next.map_or(available, |next| next.offset.min(available));
+            q2::Q2Tensor {
+                name: self.name_of(record),
+                elements: record.dimensions.iter().product(),
+                row: record.dimensions[0],
+                available: end.saturating_sub(record.offset),
+                last: next.is_none(),
+                alignment,
+            }
+        });
+        let ty = q2::layout(&tensors, self.value(q2::KEY).ok(), options.q2_0)?.tensor_type();
+        for record in self.tensors.iter_mut().filter(|record| is_q2(record)) {
+            record.ty = ty;
+            let (block, block_bytes) = ty.block();
+            // Blocks of 128 take fewer bytes than those of 64, so nothing overflows.
+            record.size = record.dimensions.iter().product::<u64>() / block * block_bytes;
         }
         Ok(())
     }
@@ -219,7 +277,7 @@ impl Gguf {
     fn entry(&self, at: u64) -> Result<(&str, Value<'_>), GgufError> {
         let mut reader = Reader::at(&self.bytes, at);
         let key = reader.name("a key", MAX_NAME)?;
-        let ty = reader.u32("the type of a value")?;
+        let ty = reader.u32("the type of the value")?;
         Ok((key, Value::read(&mut reader, key, ty)?))
     }
 
@@ -318,11 +376,12 @@ fn text(bytes: &[u8], (start, length): (u64, u16)) -> &str {
     std::str::from_utf8(bytes.get(range).unwrap_or_default()).unwrap_or_default()
 }
 
-/// Reads the record of one tensor.
+/// Reads the record of one tensor. What has the number 42 is taken for ggml's layout until all is known.
 fn tensor(reader: &mut Reader<'_>) -> Result<Record, GgufError> {
     let start = reader.position() + 8;
     let name = reader.name("the name of a tensor", MAX_NAME)?;
-    let dimension_count = reader.u32("the number of dimensions")?;
+    let within = |error: GgufError| error.within("tensor", name);
+    let dimension_count = reader.u32("the number of dimensions").map_err(within)?;
     let failed = |problem: String| GgufError::Tensor { tensor: name.to_owned(), problem };
     if !(1..=4).contains(&dimension_count) {
         return Err(failed(format!("it has {dimension_count} dimensions, and may have 1 to 4")));
@@ -330,11 +389,15 @@ fn tensor(reader: &mut Reader<'_>) -> Result<Record, GgufError> {
     let mut dimensions = [1; 4];
     let mut elements = Some(1u64);
     for dimension in &mut dimensions[..dimension_count as usize] {
-        *dimension = reader.u64("a dimension")?;
+        *dimension = reader.u64("a dimension").map_err(within)?;
         elements = elements.and_then(|elements| elements.checked_mul(*dimension));
     }
-    let id = reader.u32("the type of a tensor")?;
-    let ty = TensorType::from_id(id).ok_or_else(|| GgufError::TensorType { tensor: name.to_owned(), id })?;
+    let id = reader.u32("the type").map_err(within)?;
+    let ty = match id {
+        tensor_type::Q2 => TensorType::Q2_0,
+        tensor_type::NVFP4 => return Err(GgufError::Type40 { tensor: name.to_owned() }),
+        _ => TensorType::from_id(id).ok_or_else(|| GgufError::TensorType { tensor: name.to_owned(), id })?,
+    };
     let (block, block_bytes) = ty.block();
     let elements = elements.filter(|elements| *elements > 0);
     let elements =
@@ -343,7 +406,7 @@ fn tensor(reader: &mut Reader<'_>) -> Result<Record, GgufError> {
         return Err(failed(format!("its rows of {} elements are no whole blocks of {block} ({ty})", dimensions[0])));
     }
     let size = (elements / block).checked_mul(block_bytes).ok_or_else(|| failed("it is too large".to_owned()))?;
-    let offset = reader.u64("the offset of a tensor")?;
+    let offset = reader.u64("the offset").map_err(within)?;
     let name = (start, name.len() as u16);
     Ok(Record { name, dimensions, dimension_count: dimension_count as u8, ty, offset, size })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::array::Array;
 use super::error::GgufError;
 use super::reader::Reader;
 
@@ -24,22 +25,14 @@ pub enum Value<'a> {
     F64(f64),
 }
 
-/// An array of values of one type, which is read as it is iterated.
-#[derive(Clone, Copy)]
-pub struct Array<'a> {
-    ty: u32,
-    length: u64,
-    bytes: &'a [u8],
-}
-
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
+pub(super) const STRING: u32 = 8;
+pub(super) const ARRAY: u32 = 9;
 
 /// Arrays may be nested this deep.
-const MAX_DEPTH: u32 = 8;
+pub(super) const MAX_DEPTH: u32 = 8;
 
 /// What values are called in errors about their bytes.
-const WHAT: &str = "the value of a key";
+pub(super) const WHAT: &str = "the value";
 
 /// The size of a value that has always the same.
 fn fixed_size(ty: u32) -> Option<u64> {
@@ -64,17 +57,23 @@ impl<'a> Value<'a> {
             ARRAY => {
                 let ty = reader.u32("the type of an array")?;
                 let length = reader.u64("the length of an array")?;
-                // The least that an element can take: a string has a length, an array a type and a length.
-                let least = fixed_size(ty).unwrap_or(if ty == ARRAY { 12 } else { 8 });
-                if length > reader.left() / least {
-                    return Err(GgufError::Count { what: "array elements", count: length, bytes: reader.left() });
-                }
-                if let Some(size) = fixed_size(ty) {
-                    return reader.take(size * length, WHAT).map(|_| ());
-                }
-                (0..length).try_for_each(|_| Self::skip(reader, key, ty, depth + 1))
+                Self::skip_elements(reader, key, ty, length, depth)
             }
             _ => Err(GgufError::ValueType { key: key.to_owned(), ty }),
+        }
+    }
+
+    /// Checks the elements of an array, and moves past them.
+    fn skip_elements(reader: &mut Reader<'a>, key: &str, ty: u32, length: u64, depth: u32) -> Result<(), GgufError> {
+        // The least that an element can take: a string has a length, an array a type and a length.
+        let least = fixed_size(ty).unwrap_or(if ty == ARRAY { 12 } else { 8 });
+        if length > reader.left() / least {
+            return Err(GgufError::Count { what: "array elements", count: length, bytes: reader.left() });
+        }
+        match fixed_size(ty) {
+            Some(size) => reader.take(size * length, WHAT).map(|_| ()),
+            None if ty != STRING && ty != ARRAY => Err(GgufError::ValueType { key: key.to_owned(), ty }),
+            None => (0..length).try_for_each(|_| Self::skip(reader, key, ty, depth + 1)),
         }
     }
 
@@ -93,15 +92,60 @@ impl<'a> Value<'a> {
             ARRAY => {
                 let ty = reader.u32("the type of an array")?;
                 let length = reader.u64("the length of an array")?;
-                let bytes = reader.clone().take(reader.left(), WHAT)?;
-                (0..length).try_for_each(|_| Self::skip(reader, key, ty, 1))?;
-                Self::Array(Array { ty, length, bytes })
+                let (mut from, start) = (reader.clone(), reader.position());
+                Self::skip_elements(reader, key, ty, length, 0)?;
+                Self::Array(Array { ty, length, bytes: from.take(reader.position() - start, WHAT)? })
             }
             10 => Self::U64(u64::from_le_bytes(reader.array(WHAT)?)),
             11 => Self::I64(i64::from_le_bytes(reader.array(WHAT)?)),
             12 => Self::F64(f64::from_le_bytes(reader.array(WHAT)?)),
             _ => return Err(GgufError::ValueType { key: key.to_owned(), ty }),
         })
+    }
+
+    /// The number of its type.
+    pub(super) fn type_id(&self) -> u32 {
+        match self {
+            Self::U8(_) => 0,
+            Self::I8(_) => 1,
+            Self::U16(_) => 2,
+            Self::I16(_) => 3,
+            Self::U32(_) => 4,
+            Self::I32(_) => 5,
+            Self::F32(_) => 6,
+            Self::Bool(_) => 7,
+            Self::String(_) => STRING,
+            Self::Array(_) => ARRAY,
+            Self::U64(_) => 10,
+            Self::I64(_) => 11,
+            Self::F64(_) => 12,
+        }
+    }
+
+    /// Appends its bytes, as they stand after the type.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match *self {
+            Self::U8(value) => out.push(value),
+            Self::I8(value) => out.extend(value.to_le_bytes()),
+            Self::U16(value) => out.extend(value.to_le_bytes()),
+            Self::I16(value) => out.extend(value.to_le_bytes()),
+            Self::U32(value) => out.extend(value.to_le_bytes()),
+            Self::I32(value) => out.extend(value.to_le_bytes()),
+            Self::F32(value) => out.extend(value.to_le_bytes()),
+            Self::Bool(value) => out.push(value.into()),
+            Self::String(value) => {
+                out.extend((value.len() as u64).to_le_bytes());
+                out.extend(value.as_bytes());
+            }
+            Self::Array(Array { ty, length, bytes }) => {
+                out.extend(ty.to_le_bytes());
+                out.extend(length.to_le_bytes());
+                out.extend(bytes);
+            }
+            Self::U64(value) => out.extend(value.to_le_bytes()),
+            Self::I64(value) => out.extend(value.to_le_bytes()),
+            Self::F64(value) => out.extend(value.to_le_bytes()),
+        }
     }
 
     /// What it is, for messages.
@@ -178,28 +222,6 @@ impl<'a> Value<'a> {
     }
 }
 
-impl<'a> Array<'a> {
-    /// How many elements it has.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.length
-    }
-
-    /// Whether it has none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// Its elements.
-    pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let mut reader = Reader::new(self.bytes);
-        let ty = self.ty;
-        // They were checked when the file was opened, so none is missing.
-        (0..self.length).map_while(move |_| Value::read(&mut reader, "", ty).ok())
-    }
-}
-
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,27 +239,5 @@ impl fmt::Display for Value<'_> {
             Self::I64(value) => value.fmt(f),
             Self::F64(value) => value.fmt(f),
         }
-    }
-}
-
-impl fmt::Display for Array<'_> {
-    /// The first elements, and how many there are.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 4;
-        f.write_str("[")?;
-        for (n, value) in self.iter().take(SHOWN).enumerate() {
-            let comma = if n > 0 { ", " } else { "" };
-            write!(f, "{comma}{value}")?;
-        }
-        if self.length > SHOWN as u64 {
-            write!(f, ", … {} in all", self.length)?;
-        }
-        f.write_str("]")
-    }
-}
-
-impl fmt::Debug for Array<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

@@ -32,6 +32,8 @@ pub use contract::{Contract, Geometry, Relation, div_ceil};
 pub use error::{Failure, GraphError, LaunchError, LoadError, Values};
 pub use graph::Graph;
 pub use kernels::{Image, Kernel, KernelSet, Kernels, Module, Reach, Symbol};
+#[cfg(feature = "models")]
+pub(crate) use order::{Crossing, ordered};
 pub(crate) use order::{at_home, is_capturing};
 pub use queue::Queue;
 pub use recording::Recording;

@@ -1,56 +1,30 @@
-//! Attention with grouped-query heads, over a cache of keys and values.
-
-use std::sync::Arc;
-
-use cudarc::driver::CudaStream;
-use half::f16;
+//! Attention with grouped-query heads.
 
 use super::config::Config;
 use super::error::ModelError;
+use super::kv_cache::{KvCache, with_rows};
 use super::linear::Linear;
+use super::load::Loader;
 use super::rope::Rope;
-use super::{Activations, load_vector, normalise};
+use super::{Activations, first, normalise};
 use crate::buffer::Buffer;
-use crate::gguf::Gguf;
 use crate::kernel::Set;
 use crate::kernel::attention::AttentionDecode;
-use crate::kernel::kv_store::KvStore;
-use crate::kernel::rope::HeadNormRope;
+use crate::kernel::attention_prefill::AttentionPrefill;
+use crate::kernel::qkv_rope_store::QkvRopeStore;
 use crate::launch::{LaunchError, Target};
 
-/// The keys and values of one layer, for every position of a context.
-#[derive(Debug)]
-pub struct KvCache {
-    /// `[kv_heads, context, head_dim]`
-    keys: Buffer<f16>,
-    /// `[kv_heads, context, head_dim]`
-    values: Buffer<f16>,
-    context: u32,
-}
-
-impl KvCache {
-    /// Memory for the keys and values of a layer.
-    ///
-    /// # Errors
-    /// [`ModelError::Buffer`]
-    pub fn new(stream: &Arc<CudaStream>, config: &Config, context: u32) -> Result<Self, ModelError> {
-        let heads = (config.kv_heads * config.head_dim) as usize;
-        // What does not fit in an address is too large for a buffer as well.
-        let elements = heads.saturating_mul(context as usize);
-        let (keys, values) = (Buffer::zeroed(stream, elements)?, Buffer::zeroed(stream, elements)?);
-        Ok(Self { keys, values, context })
-    }
-}
-
-/// The attention of a layer: `hidden += Wo · attention(rope(norm(Wq x)), rope(norm(Wk x)), Wv x)` with
-/// `x = rms_norm(hidden)`.
+/// The attention of a layer: `hidden += Wo · attention(rope(norm(Wq x + b)), rope(norm(Wk x + b)), Wv x + b)` with
+/// `x = rms_norm(hidden)`. Not every model has the biases `b`, and the norms of heads.
 #[derive(Debug, Clone)]
 pub struct Attention {
     norm: Buffer<f32>,
     /// Queries, keys and values in one matrix.
     qkv: Linear,
-    q_norm: Buffer<f32>,
-    k_norm: Buffer<f32>,
+    /// That of queries, keys and values.
+    bias: Option<Buffer<f32>>,
+    q_norm: Option<Buffer<f32>>,
+    k_norm: Option<Buffer<f32>>,
     rope: Rope,
     output: Linear,
     heads: u32,
@@ -64,25 +38,24 @@ impl Attention {
     ///
     /// # Errors
     /// What is missing in the file or has another shape; or what the driver says.
-    pub fn load(
-        stream: &Arc<CudaStream>,
-        gguf: &Gguf,
-        layer: u32,
-        config: &Config,
-        rope: &Rope,
-    ) -> Result<Self, ModelError> {
-        let &Config { hidden, heads, kv_heads, head_dim, eps, .. } = config;
-        let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        let (q_rows, kv_rows) = (heads * head_dim, kv_heads * head_dim);
-        let qkv = [(name("attn_q"), q_rows), (name("attn_k"), kv_rows), (name("attn_v"), kv_rows)];
-        let qkv = qkv.each_ref().map(|(name, rows)| (name.as_str(), *rows));
+    pub fn load(loader: &mut Loader<'_, '_>, layer: u32, config: &Config, rope: &Rope) -> Result<Self, ModelError> {
+        let &Config { hidden, heads, kv_heads, head_dim, eps, head_norms, qkv_bias, .. } = config;
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let (q_rows, kv_rows) = (config.query_width(), config.kv_width());
+        let qkv = |kind: &str| {
+            [("q", q_rows), ("k", kv_rows), ("v", kv_rows)].map(|(n, rows)| (name(&format!("attn_{n}.{kind}")), rows))
+        };
+        let head_norm = |loader: &mut Loader<'_, '_>, part: &str| {
+            head_norms.then(|| loader.vector(&name(part), head_dim)).transpose()
+        };
         Ok(Self {
-            norm: load_vector(stream, gguf, &name("attn_norm"), hidden)?,
-            qkv: Linear::load(stream, gguf, &qkv, hidden)?,
-            q_norm: load_vector(stream, gguf, &name("attn_q_norm"), head_dim)?,
-            k_norm: load_vector(stream, gguf, &name("attn_k_norm"), head_dim)?,
+            norm: loader.vector(&name("attn_norm.weight"), hidden)?,
+            qkv: loader.linear(&qkv("weight"), hidden)?,
+            bias: qkv_bias.then(|| loader.vectors(&qkv("bias"))).transpose()?,
+            q_norm: head_norm(loader, "attn_q_norm.weight")?,
+            k_norm: head_norm(loader, "attn_k_norm.weight")?,
             rope: rope.clone(),
-            output: Linear::load(stream, gguf, &[(&name("attn_output"), hidden)], q_rows)?,
+            output: loader.linear(&[(name("attn_output.weight"), hidden)], q_rows)?,
             heads,
             kv_heads,
             head_dim,
@@ -90,60 +63,96 @@ impl Attention {
         })
     }
 
-    /// Adds the attention of the token at `position` to `hidden`, `[hidden]`, and its keys and values to the cache.
+    /// The bytes of its weights.
+    pub(super) fn bytes(&self) -> u64 {
+        let vectors = [Some(&self.norm), self.bias.as_ref(), self.q_norm.as_ref(), self.k_norm.as_ref()];
+        let vectors: usize = vectors.into_iter().flatten().map(Buffer::bytes).sum();
+        (self.qkv.bytes() + self.output.bytes() + vectors) as u64
+    }
+
+    /// Adds the attention of `tokens` tokens, the first of which is at `position[0]`, to `hidden`, `[tokens, hidden]`, and
+    /// their keys and values to the cache. One token is a step of decoding, several are a prompt, or a part of one.
     ///
     /// # Errors
-    /// See [`LaunchError`].
+    /// Activations for fewer tokens, and what else [`LaunchError`] has.
     pub fn forward<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
         hidden: &mut Buffer<f32>,
         position: &Buffer<u32>,
+        tokens: u32,
         cache: &mut KvCache,
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
         let &Self { heads, kv_heads, head_dim, eps, .. } = self;
-        let Activations { normed, qkv, mixed, .. } = activations;
-        let context = cache.context;
+        let rows = tokens as usize;
+        let normed = &mut first(&activations.normed, rows * self.qkv.columns() as usize);
+        let qkv = &mut first(&activations.qkv, rows * self.qkv.rows() as usize);
+        let mixed = &mut first(&activations.mixed, rows * self.output.columns() as usize);
+        let context = cache.shape().context;
         normalise(onto, hidden, &self.norm, normed, eps)?;
-        self.qkv.forward(onto, normed, qkv)?;
-        HeadNormRope {
-            qkv: &mut *qkv,
-            q_norm: &self.q_norm,
-            k_norm: &self.k_norm,
-            turns: &self.rope.turns,
-            position,
-            heads,
-            kv_heads,
-            head_dim,
-            eps,
-            magnitude: self.rope.magnitude,
-        }
-        .launch(onto)?;
-        KvStore {
-            qkv: &*qkv,
-            position,
-            k_cache: &mut cache.keys,
-            v_cache: &mut cache.values,
-            heads,
-            kv_heads,
-            head_dim,
-            context,
-        }
-        .launch(onto)?;
-        AttentionDecode {
-            qkv: &*qkv,
-            k_cache: &cache.keys,
-            v_cache: &cache.values,
-            position,
-            out: &mut *mixed,
-            heads,
-            kv_heads,
-            head_dim,
-            context,
-            scale: (f64::from(head_dim).sqrt().recip()) as f32,
-        }
-        .launch(onto)?;
-        self.output.forward_add(onto, mixed, hidden)
+        self.qkv.forward(onto, normed, qkv, tokens)?;
+        with_rows!(cache, |rows| {
+            QkvRopeStore {
+                qkv: &mut *qkv,
+                bias: self.bias.as_ref(),
+                q_norm: self.q_norm.as_ref(),
+                k_norm: self.k_norm.as_ref(),
+                turns: &self.rope.turns,
+                position,
+                k_cache: &mut rows.keys,
+                v_cache: &mut rows.values,
+                k_scales: rows.key_scales.as_mut(),
+                v_scales: rows.value_scales.as_mut(),
+                tokens,
+                heads,
+                kv_heads,
+                head_dim,
+                rotary_dim: self.rope.rotary_dim(),
+                context,
+                interleaved: self.rope.interleaved,
+                eps,
+                magnitude: self.rope.magnitude,
+            }
+            .launch(onto)?;
+            let (qkv, k_cache, v_cache) = (&*qkv, &rows.keys, &rows.values);
+            let (k_scales, v_scales) = (rows.key_scales.as_ref(), rows.value_scales.as_ref());
+            let (out, scale) = (&mut *mixed, f64::from(head_dim).sqrt().recip() as f32);
+            if tokens == 1 {
+                AttentionDecode {
+                    qkv,
+                    k_cache,
+                    v_cache,
+                    k_scales,
+                    v_scales,
+                    position,
+                    out,
+                    heads,
+                    kv_heads,
+                    head_dim,
+                    context,
+                    scale,
+                }
+                .launch(onto)?;
+            } else {
+                AttentionPrefill {
+                    qkv,
+                    k_cache,
+                    v_cache,
+                    k_scales,
+                    v_scales,
+                    position,
+                    out,
+                    tokens,
+                    heads,
+                    kv_heads,
+                    head_dim,
+                    context,
+                    scale,
+                }
+                .launch(onto)?;
+            }
+        });
+        self.output.forward_add(onto, mixed, hidden, tokens)
     }
 }

@@ -1,11 +1,16 @@
 //! What can be wrong with a model, or with what it is asked.
 
+use super::config::Architecture;
+use super::memory::{Bytes, MemoryNeed};
+use super::sampling::SamplingError;
 use crate::buffer::BufferError;
 use crate::gguf::{GgufError, Tensor, TensorType};
 use crate::launch::{GraphError, LaunchError};
+use crate::model::KvShape;
+use crate::quant::{Format, QuantError};
 
 /// Why a model was not loaded, or did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// Something is wrong with the file, or missing in it.
@@ -20,6 +25,14 @@ pub enum ModelError {
         found: String,
         /// What is supported.
         supported: &'static str,
+    },
+    /// A tensor that no model of this architecture has: without it the model would compute something else.
+    #[error("the tensor `{tensor}` belongs to nothing that is supported of `{architecture}`")]
+    UnknownTensor {
+        /// The tensor.
+        tensor: String,
+        /// The architecture.
+        architecture: Architecture,
     },
     /// A tensor has another shape than the configuration says.
     #[error("the tensor `{tensor}` is {found:?}, and the configuration makes it {expected:?}")]
@@ -39,8 +52,39 @@ pub enum ModelError {
         /// Its format.
         found: TensorType,
         /// What is supported.
-        supported: TensorType,
+        supported: String,
     },
+    /// A row of a matrix is no whole number of blocks, or of the chunks that kernels take.
+    #[error("a matrix of {format} has rows of {columns}: they have to be multiples of 128, and of {}", format.block())]
+    Columns {
+        /// The format.
+        format: Format,
+        /// The weights of a row.
+        columns: u32,
+    },
+    /// A matrix has other bytes than its shape says.
+    #[error("a matrix of {format} with {rows} rows of {columns} is {expected} bytes, and these are {found}")]
+    Blocks {
+        /// The format.
+        format: Format,
+        /// The rows.
+        rows: u32,
+        /// The weights of a row.
+        columns: u32,
+        /// The bytes that it should have.
+        expected: u64,
+        /// Those that it has.
+        found: usize,
+    },
+    /// Matrices that are to be one have too many rows.
+    #[error("{rows} rows are too many for one matrix: there can be {}", u32::MAX)]
+    Rows {
+        /// How many there are.
+        rows: u64,
+    },
+    /// Weights.
+    #[error(transparent)]
+    Quant(#[from] QuantError),
     /// A token that the model has not.
     #[error("there is no token {token}: the model has {vocab}")]
     Token {
@@ -65,6 +109,37 @@ pub enum ModelError {
         /// The most that it can be.
         limit: u32,
     },
+    /// There is too little memory.
+    #[error(
+        "{need} would be needed, which is {} more than the {} of device memory that are free: {}",
+        Bytes(need.total().saturating_sub(*free)), Bytes(*free), remedy(*context, *fits)
+    )]
+    Memory {
+        /// What is needed.
+        need: MemoryNeed,
+        /// Bytes that are free.
+        free: u64,
+        /// The context that was asked for.
+        context: usize,
+        /// The longest context that fits, if any does.
+        fits: Option<u32>,
+    },
+    /// A setting of [`Sampling`](super::Sampling).
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// Keys and values cannot be copied from one cache to the other.
+    #[error(
+        "{positions} positions cannot be copied from a cache of {from} to one of {to}: they may differ in nothing but \
+             their positions, and both need as many"
+    )]
+    Caches {
+        /// How many positions were to be copied.
+        positions: u32,
+        /// The cache that has them.
+        from: KvShape,
+        /// The cache that was to get them.
+        to: KvShape,
+    },
     /// There is nothing to go on from.
     #[error("there is no token to go on from: give the sequence at least one")]
     Empty,
@@ -79,14 +154,33 @@ pub enum ModelError {
     Graph(#[from] GraphError),
 }
 
-/// Checks that a tensor has a type and dimensions.
-pub(super) fn check_tensor(tensor: &Tensor<'_>, ty: TensorType, dimensions: &[u64]) -> Result<(), ModelError> {
-    if tensor.dimensions != dimensions {
-        let (found, expected) = (tensor.dimensions.to_vec(), dimensions.to_vec());
-        return Err(ModelError::Shape { tensor: tensor.name.to_owned(), found, expected });
+impl ModelError {
+    /// Whether the context is lost, for whatever was asked: everything in it gives such an error from now on. A model and a
+    /// session in a new context work, once all that is of the lost one is dropped.
+    #[must_use]
+    pub fn is_context_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Buffer(BufferError::ContextLost(_))
+                | Self::Launch(LaunchError::ContextLost { .. })
+                | Self::Graph(GraphError::ContextLost(_))
+        )
     }
-    if tensor.ty != ty {
-        return Err(ModelError::Format { tensor: tensor.name.to_owned(), found: tensor.ty, supported: ty });
+}
+
+/// What to do about too little memory.
+fn remedy(context: usize, fits: Option<u32>) -> String {
+    match fits {
+        Some(fits) => format!("instead of a context of {context} tokens, one of {fits} would fit"),
+        None => "the weights alone are too large".to_owned(),
     }
-    Ok(())
+}
+
+/// Checks that a tensor has dimensions.
+pub(super) fn check_shape(tensor: &Tensor<'_>, dimensions: &[u64]) -> Result<(), ModelError> {
+    if tensor.dimensions == dimensions {
+        return Ok(());
+    }
+    let (found, expected) = (tensor.dimensions.to_vec(), dimensions.to_vec());
+    Err(ModelError::Shape { tensor: tensor.name.to_owned(), found, expected })
 }

@@ -1,15 +1,11 @@
 //! The feed-forward network of a layer.
 
-use std::sync::Arc;
-
-use cudarc::driver::CudaStream;
-
 use super::config::Config;
 use super::error::ModelError;
 use super::linear::Linear;
-use super::{Activations, load_vector, normalise};
+use super::load::Loader;
+use super::{Activations, first, normalise};
 use crate::buffer::Buffer;
-use crate::gguf::Gguf;
 use crate::kernel::Set;
 use crate::kernel::silu_mul::SiluMul;
 use crate::launch::{LaunchError, Target};
@@ -30,34 +26,41 @@ impl FeedForward {
     ///
     /// # Errors
     /// What is missing in the file or has another shape; or what the driver says.
-    pub fn load(stream: &Arc<CudaStream>, gguf: &Gguf, layer: u32, config: &Config) -> Result<Self, ModelError> {
+    pub fn load(loader: &mut Loader<'_, '_>, layer: u32, config: &Config) -> Result<Self, ModelError> {
         let &Config { hidden, ffn, eps, .. } = config;
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        let gate_up = [(name("ffn_gate"), ffn), (name("ffn_up"), ffn)];
-        let gate_up = gate_up.each_ref().map(|(name, rows)| (name.as_str(), *rows));
         Ok(Self {
-            norm: load_vector(stream, gguf, &name("ffn_norm"), hidden)?,
-            gate_up: Linear::load(stream, gguf, &gate_up, hidden)?,
-            down: Linear::load(stream, gguf, &[(&name("ffn_down"), hidden)], ffn)?,
+            norm: loader.vector(&name("ffn_norm"), hidden)?,
+            gate_up: loader.linear(&[(name("ffn_gate"), ffn), (name("ffn_up"), ffn)], hidden)?,
+            down: loader.linear(&[(name("ffn_down"), hidden)], ffn)?,
             ffn,
             eps,
         })
     }
 
-    /// Adds what the network makes of `hidden`, `[hidden]`, to it.
+    /// The bytes of its weights.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.gate_up.bytes() + self.down.bytes() + self.norm.bytes()) as u64
+    }
+
+    /// Adds what the network makes of `hidden`, `[tokens, hidden]`, to it.
     ///
     /// # Errors
-    /// See [`LaunchError`].
+    /// Activations for fewer tokens, and what else [`LaunchError`] has.
     pub fn forward<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
         hidden: &mut Buffer<f32>,
+        tokens: u32,
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
-        let Activations { normed, gate_up, gated, .. } = activations;
+        let rows = tokens as usize;
+        let normed = &mut first(&activations.normed, rows * self.gate_up.columns() as usize);
+        let gate_up = &mut first(&activations.gate_up, rows * self.gate_up.rows() as usize);
+        let gated = &mut first(&activations.gated, rows * self.down.columns() as usize);
         normalise(onto, hidden, &self.norm, normed, self.eps)?;
-        self.gate_up.forward(onto, normed, gate_up)?;
-        SiluMul { gate_up: &*gate_up, out: &mut *gated, dim: self.ffn }.launch(onto)?;
-        self.down.forward_add(onto, gated, hidden)
+        self.gate_up.forward(onto, normed, gate_up, tokens)?;
+        SiluMul { gate_up: &*gate_up, out: &mut *gated, rows: tokens, dim: self.ffn }.launch(onto)?;
+        self.down.forward_add(onto, gated, hidden, tokens)
     }
 }

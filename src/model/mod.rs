@@ -1,4 +1,4 @@
-//! Transformers of the Qwen3 architecture with Q1_0 weights.
+//! Decoders of the Qwen3, Qwen2 and Llama architectures, with weights in any [format](crate::quant::Format).
 //!
 //! A [`Model`] is weights on a device, made of public pieces: [`Linear`], [`Attention`] and [`FeedForward`], which make a
 //! [`Layer`]. Each launches its kernels onto a queue, or into a graph, so an engine may take a whole model or one
@@ -9,25 +9,33 @@ mod attention;
 mod config;
 mod error;
 mod feed_forward;
+mod kv_cache;
 mod linear;
+mod load;
+mod memory;
 mod rope;
+mod sampling;
 mod session;
+mod upload;
 
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
-pub use attention::{Attention, KvCache};
-pub use config::{Config, Yarn};
+pub use attention::Attention;
+pub use config::{Architecture, Config, RopeScaling, Yarn};
 pub use error::ModelError;
 pub use feed_forward::FeedForward;
+pub use kv_cache::{KvCache, KvFormat, KvShape};
 pub use linear::Linear;
+pub use load::Loader;
+pub use memory::MemoryNeed;
 pub use rope::Rope;
-pub use session::Session;
+pub use sampling::{Sampling, SamplingError};
+pub use session::{Chosen, Session, SessionOptions};
 
 use crate::buffer::Buffer;
 use crate::gguf::Gguf;
-use crate::kernel::embedding::Q1_0EmbeddingRow;
 use crate::kernel::rms_norm::RmsNorm;
 use crate::kernel::{Kernels, Set};
 use crate::launch::{LaunchError, Target};
@@ -41,28 +49,29 @@ pub struct Layer {
     pub feed_forward: FeedForward,
 }
 
-/// Where a layer keeps what it computes on the way. Layers share one of these.
+/// Where a layer keeps what it computes on the way, for as many tokens as it takes in at once. Layers share one of these.
 #[derive(Debug)]
 pub struct Activations {
-    /// The hidden state, normalised: `[hidden]`.
+    /// The hidden state, normalised: `[tokens, hidden]`.
     normed: Buffer<f32>,
-    /// Queries, keys and values: `[heads + 2 * kv_heads, head_dim]`.
+    /// Queries, keys and values: `[tokens, heads + 2 * kv_heads, head_dim]`.
     qkv: Buffer<f32>,
-    /// What attention mixed: `[heads, head_dim]`.
+    /// What attention mixed: `[tokens, heads, head_dim]`.
     mixed: Buffer<f32>,
-    /// Gate and what it gates: `[2, ffn]`.
+    /// Gate and what it gates: `[tokens, 2, ffn]`.
     gate_up: Buffer<f32>,
-    /// The gated: `[ffn]`.
+    /// The gated: `[tokens, ffn]`.
     gated: Buffer<f32>,
 }
 
 impl Activations {
-    /// Memory for the layers of a model.
+    /// Memory for the layers of a model, and up to `tokens` tokens at once.
     ///
     /// # Errors
     /// [`ModelError::Buffer`]
-    pub fn new(stream: &Arc<CudaStream>, config: &Config) -> Result<Self, ModelError> {
-        let zeroed = |elements: u32| Buffer::zeroed(stream, elements as usize);
+    pub fn new(stream: &Arc<CudaStream>, config: &Config, tokens: u32) -> Result<Self, ModelError> {
+        // What does not fit in an address is too large for a buffer as well.
+        let zeroed = |row: u32| Buffer::zeroed(stream, (row as usize).saturating_mul(tokens as usize));
         Ok(Self {
             normed: zeroed(config.hidden)?,
             qkv: zeroed(config.qkv_rows())?,
@@ -74,20 +83,22 @@ impl Activations {
 }
 
 impl Layer {
-    /// Adds what the layer makes of the token at `position` to `hidden`, `[hidden]`.
+    /// Adds what the layer makes of `tokens` tokens, the first of which is at `position[0]`, to `hidden`,
+    /// `[tokens, hidden]`.
     ///
     /// # Errors
-    /// See [`LaunchError`].
+    /// Activations for fewer tokens, and what else [`LaunchError`] has.
     pub fn forward<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
         hidden: &mut Buffer<f32>,
         position: &Buffer<u32>,
+        tokens: u32,
         cache: &mut KvCache,
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
-        self.attention.forward(onto, hidden, position, cache, activations)?;
-        self.feed_forward.forward(onto, hidden, activations)
+        self.attention.forward(onto, hidden, position, tokens, cache, activations)?;
+        self.feed_forward.forward(onto, hidden, tokens, activations)
     }
 }
 
@@ -110,23 +121,31 @@ impl Model {
     /// # Errors
     /// What is wrong with the file, or missing in it; or what the driver says.
     pub fn load(gguf: &Gguf, kernels: &Kernels, stream: &Arc<CudaStream>) -> Result<Self, ModelError> {
-        let config = Config::read(gguf)?;
+        Self::from_loader(&mut Loader::new(gguf, stream, &mut |_| {}), kernels)
+    }
+
+    /// Uploads the weights of a loader's file.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_loader(loader: &mut Loader<'_, '_>, kernels: &Kernels) -> Result<Self, ModelError> {
+        let config = Config::read(loader.gguf())?;
         let (hidden, vocab) = (config.hidden, config.vocab);
-        let rope = Rope::new(stream, &config)?;
-        let embedding = Linear::load(stream, gguf, &[("token_embd.weight", vocab)], hidden)?;
+        let rope = Rope::load(loader, &config)?;
+        let embedding = loader.linear(&[("token_embd.weight".to_owned(), vocab)], hidden)?;
         let layer = |n: u32| -> Result<Layer, ModelError> {
             Ok(Layer {
-                attention: Attention::load(stream, gguf, n, &config, &rope)?,
-                feed_forward: FeedForward::load(stream, gguf, n, &config)?,
+                attention: Attention::load(loader, n, &config, &rope)?,
+                feed_forward: FeedForward::load(loader, n, &config)?,
             })
         };
         let layers = (0..config.layers).map(layer).collect::<Result<Vec<_>, _>>()?;
-        // Without an output matrix of its own the model uses that of the embedding.
-        let output = match gguf.tensor("output.weight") {
-            Ok(_) => Linear::load(stream, gguf, &[("output.weight", vocab)], hidden)?,
-            Err(_) => embedding.clone(),
+        let output = if config.tied {
+            embedding.clone()
+        } else {
+            loader.linear(&[("output.weight".to_owned(), vocab)], hidden)?
         };
-        let output_norm = load_vector(stream, gguf, "output_norm.weight", hidden)?;
+        let output_norm = loader.vector("output_norm.weight", hidden)?;
         let kernels = kernels.clone();
         Ok(Self { config, kernels, embedding, layers: layers.into(), output_norm, output })
     }
@@ -149,7 +168,7 @@ impl Model {
         &self.layers
     }
 
-    /// The embedding of the token at `position` of `tokens`, `[context]`, into `hidden`, `[hidden]`.
+    /// The embeddings of the `rows` tokens from `position` on of `tokens`, `[context]`, into `hidden`, `[rows, hidden]`.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -159,23 +178,12 @@ impl Model {
         tokens: &Buffer<u32>,
         position: &Buffer<u32>,
         hidden: &mut Buffer<f32>,
+        rows: u32,
     ) -> Result<(), LaunchError> {
-        Q1_0EmbeddingRow {
-            tokens,
-            position,
-            signs: self.embedding.signs(),
-            scales: self.embedding.scales(),
-            out: hidden,
-            // A buffer longer than 2^32 fails the check of its length.
-            context: tokens.len().try_into().unwrap_or(u32::MAX),
-            vocab: self.config.vocab,
-            blocks: self.embedding.blocks(),
-        }
-        .launch(onto)?;
-        Ok(())
+        self.embedding.embed(onto, tokens, position, hidden, rows)
     }
 
-    /// The logits, `[vocab]`, of a hidden state, `[hidden]`.
+    /// The logits, `[rows, vocab]`, of hidden states, `[rows, hidden]`.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -184,14 +192,29 @@ impl Model {
         onto: &Q,
         hidden: &Buffer<f32>,
         logits: &mut Buffer<f32>,
+        rows: u32,
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
-        normalise(onto, hidden, &self.output_norm, &mut activations.normed, self.config.eps)?;
-        self.output.forward(onto, &activations.normed, logits)
+        let normed = &mut first(&activations.normed, rows as usize * self.config.hidden as usize);
+        normalise(onto, hidden, &self.output_norm, normed, self.config.eps)?;
+        self.output.forward(onto, normed, logits, rows)
+    }
+
+    /// The bytes of weights that one token takes in: all matrices and norms, and of the embedding one row.
+    #[must_use]
+    pub fn bytes_per_token(&self) -> u64 {
+        let layers = self.layers.iter().map(|layer| layer.attention.bytes() + layer.feed_forward.bytes());
+        let row = self.embedding.bytes() / (self.config.vocab as usize).max(1);
+        layers.sum::<u64>() + (self.output.bytes() + self.output_norm.bytes() + row) as u64
     }
 }
 
-/// RMS norm of one row.
+/// The first elements of a buffer. Where it has fewer it is all of them, and a launch fails the check of their number.
+fn first(buffer: &Buffer<f32>, elements: usize) -> Buffer<f32> {
+    buffer.slice(..elements).unwrap_or_else(|_| buffer.clone())
+}
+
+/// RMS norm of each row.
 fn normalise<Q: Target<Set = Set>>(
     onto: &Q,
     x: &Buffer<f32>,
@@ -199,17 +222,10 @@ fn normalise<Q: Target<Set = Set>>(
     out: &mut Buffer<f32>,
     eps: f32,
 ) -> Result<(), LaunchError> {
-    // A weight longer than 2^32 fails the check of its length.
-    let dim = weight.len().try_into().unwrap_or(u32::MAX);
-    RmsNorm { x, weight, out, rows: 1, dim, eps }.launch(onto)?;
+    // A weight longer than 2^32, or that many rows, fail the check of lengths.
+    let dim = u32::try_from(weight.len()).unwrap_or(u32::MAX);
+    let rows = out.len().checked_div(weight.len()).unwrap_or(0);
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+    RmsNorm { x, weight, out, rows, dim, eps }.launch(onto)?;
     Ok(())
-}
-
-/// Uploads a vector, which has to be of 32-bit floating-point numbers.
-fn load_vector(stream: &Arc<CudaStream>, gguf: &Gguf, name: &str, length: u32) -> Result<Buffer<f32>, ModelError> {
-    let tensor = gguf.tensor(name)?;
-    error::check_tensor(&tensor, crate::gguf::TensorType::F32, &[u64::from(length)])?;
-    let (numbers, _) = tensor.data.as_chunks::<4>();
-    let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    Ok(Buffer::from_host(stream, &numbers)?)
 }

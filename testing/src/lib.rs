@@ -65,6 +65,9 @@ use solve::{Budget, solve};
 /// What the emulator looks for besides what it always does.
 const CHECKS: Checks = Checks { initialised: true, races: true, ..Checks::NONE };
 
+/// How often the bytes and threads of a launch are halved at most.
+const MOST_HALVINGS: u32 = 6;
+
 /// The compute capability from which a kernel may begin before the one before it has ended.
 const OVERLAP: u32 = 90;
 
@@ -80,7 +83,8 @@ pub struct Settings {
     /// What a block may execute, each instruction counted once a thread. A block that goes on after that counts as one
     /// that does not end.
     pub instruction_limit: u64,
-    /// What all launches may execute together, but for large ones. When it is spent, no more are drawn.
+    /// What all launches may execute together, but for large ones, each instruction counted once a thread. Launches are
+    /// kept as small as it takes to have all cases for that; if it is spent nevertheless, no more are drawn.
     pub instructions: u64,
     /// Whether large buffers are tested.
     pub large: bool,
@@ -90,7 +94,7 @@ impl Default for Settings {
     /// What takes a second or two for most kernels.
     fn default() -> Self {
         let (bytes, threads) = (1 << 18, 1 << 14);
-        Self { cases: 96, bytes, threads, instruction_limit: 1 << 26, instructions: 1 << 32, large: true }
+        Self { cases: 96, bytes, threads, instruction_limit: 1 << 26, instructions: 1 << 30, large: true }
     }
 }
 
@@ -205,7 +209,9 @@ impl Contracts {
     /// Draws arguments, and launches the whole grid with them.
     fn check_small(&self, loaded: &Loaded<'_>, phase: Phase, report: &mut Report) -> Result<(), Violation> {
         let rules = loaded.rules;
-        let budget = Budget { bytes: self.settings.bytes, threads: self.settings.threads };
+        let most = Budget { bytes: self.settings.bytes, threads: self.settings.threads };
+        // Each phase has half, and each of its launches a share.
+        let share = self.settings.instructions / 2 / u64::from(self.settings.cases.max(1));
         let config = Config {
             cases: self.settings.cases,
             failure_persistence: None,
@@ -216,14 +222,17 @@ impl Contracts {
         };
         let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
         let (cases, instructions) = (Cell::new(0), Cell::new(0));
+        // What a launch of some size costs, only the launch says. So they are small at first.
+        let halvings = Cell::new(MOST_HALVINGS);
         let refusals: RefCell<BTreeMap<String, usize>> = RefCell::default();
         let last: RefCell<Option<(Found, Arguments)>> = RefCell::default();
         let result = runner.run(&draws(rules, phase), |draw| {
-            // Each phase has half.
             if instructions.get() > self.settings.instructions / 2 {
                 return Ok(());
             }
-            let arguments = arguments(rules, &draw, budget).map_err(|refusal| {
+            let less = Budget { bytes: most.bytes >> halvings.get(), threads: most.threads >> halvings.get() };
+            let drawn = arguments(rules, &draw, less).or_else(|_| arguments(rules, &draw, most));
+            let arguments = drawn.map_err(|refusal| {
                 *refusals.borrow_mut().entry(refusal.rule).or_default() += 1;
                 TestCaseError::reject("it does not satisfy the contract")
             })?;
@@ -231,6 +240,13 @@ impl Contracts {
                 Ok(executed) => {
                     cases.set(cases.get() + 1);
                     instructions.set(instructions.get() + executed);
+                    // While a failure is made simpler, sizes stay.
+                    match halvings.get() {
+                        _ if last.borrow().is_some() => {}
+                        n if executed > 2 * share => halvings.set((n + 1).min(MOST_HALVINGS)),
+                        n if executed < share / 2 => halvings.set(n.saturating_sub(1)),
+                        _ => {}
+                    }
                     Ok(())
                 }
                 Err(found) => {

@@ -2,13 +2,14 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(unreachable_pub, reason = "it is private to each test")]
 
+pub mod blocks;
 pub mod random_model;
 pub mod reference;
 
 use std::path::PathBuf;
 
 use warpwright::kernel::Kernels;
-use warpwright::{Context, Stream};
+use warpwright::{Buffer, Context, Stream};
 use warpwright_emulator::checks::Checks;
 use warpwright_emulator::driver::{Choice, Selected, select};
 
@@ -30,6 +31,17 @@ pub struct Device {
     pub stream: Stream,
 }
 
+impl Device {
+    pub fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Buffer<T> {
+        Buffer::from_host(&self.stream, values).unwrap()
+    }
+
+    /// A buffer of NaN.
+    pub fn poisoned(&self, elements: usize) -> Buffer<f32> {
+        self.upload(&vec![f32::NAN; elements])
+    }
+}
+
 pub fn device() -> Device {
     driver();
     let context = warpwright::device::open(0).expect("a device");
@@ -48,12 +60,17 @@ pub fn data(name: &str) -> PathBuf {
     root().join("tests/data").join(name)
 }
 
-/// The model that ships.
+/// The model that ships in a 1-bit format.
 pub fn adder() -> PathBuf {
     root().join("models/adder-q1_0.gguf")
 }
 
-/// Sums that the shipped model was not trained on: what it is asked, and the answer.
+/// The model that ships in a ternary format.
+pub fn ternary_adder() -> PathBuf {
+    root().join("models/adder-tq2_0.gguf")
+}
+
+/// Sums that the shipped models were not trained on: what it is asked, and the answer.
 pub fn held_out_sums() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("models/adder-heldout.txt")).expect("the held-out sums");
     text.lines()
@@ -108,4 +125,10 @@ pub fn largest_difference(a: &[f32], b: &[f64]) -> f64 {
 /// The largest |x|.
 pub fn largest(x: &[f64]) -> f64 {
     x.iter().fold(0.0, |largest, x| x.abs().max(largest))
+}
+
+/// Fails if two vectors differ by more than `tolerance` of the largest element that is expected.
+pub fn assert_close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
+    let error = largest_difference(found, expected);
+    assert!(error <= tolerance * largest(expected).max(1e-30), "{what}: off by {error:.3e}");
 }

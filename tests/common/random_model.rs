@@ -1,17 +1,54 @@
-//! Writes GGUF files: random models of a given shape, exact in structure.
+//! Random models whose keys and tensors tests change before they are files.
 
-use half::f16;
-
-use super::Random;
+use warpwright::gguf::{self, ArrayBuf, Gguf, Header, TensorType};
+use warpwright::model::Architecture;
+use warpwright::quant::Format;
+use warpwright::quantize::Formats;
+use warpwright::random::RandomModel;
+pub use warpwright::random::Shape;
 
 /// A value of a key.
 #[derive(Debug, Clone)]
 pub enum Value {
     U32(u32),
     F32(f32),
+    Bool(bool),
     Text(String),
     /// An array of strings.
     Texts(Vec<String>),
+    /// An array of numbers.
+    I32s(Vec<i32>),
+}
+
+impl Value {
+    fn read(value: &gguf::Value<'_>) -> Self {
+        match value {
+            gguf::Value::U32(value) => Self::U32(*value),
+            gguf::Value::F32(value) => Self::F32(*value),
+            gguf::Value::Bool(value) => Self::Bool(*value),
+            gguf::Value::String(text) => Self::Text((*text).to_owned()),
+            gguf::Value::Array(array) => match array.iter().next() {
+                Some(gguf::Value::I32(_)) => {
+                    let number = |value| if let gguf::Value::I32(value) = value { value } else { panic!("{value:?}") };
+                    Self::I32s(array.iter().map(number).collect())
+                }
+                _ => Self::Texts(array.iter().map(|text| text.as_string().expect("a text").to_owned()).collect()),
+            },
+            other => panic!("no test has {other:?}"),
+        }
+    }
+
+    fn set(&self, header: &mut Header, key: &str) {
+        let array = match self {
+            Self::U32(value) => return header.set(key, gguf::Value::U32(*value)).expect(key),
+            Self::F32(value) => return header.set(key, gguf::Value::F32(*value)).expect(key),
+            Self::Bool(value) => return header.set(key, gguf::Value::Bool(*value)).expect(key),
+            Self::Text(text) => return header.set(key, gguf::Value::String(text)).expect(key),
+            Self::Texts(texts) => ArrayBuf::strings(texts),
+            Self::I32s(numbers) => ArrayBuf::new(numbers.iter().map(|n| gguf::Value::I32(*n))).expect(key),
+        };
+        header.set(key, array.value()).expect(key);
+    }
 }
 
 /// What a file is made of.
@@ -22,12 +59,20 @@ pub struct File {
     pub tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    out.extend((text.len() as u64).to_le_bytes());
-    out.extend(text.as_bytes());
-}
-
 impl File {
+    /// What a file is made of that somebody else wrote.
+    pub fn read(gguf: &Gguf) -> Self {
+        Self {
+            keys: gguf.metadata().map(|(key, value)| (key.to_owned(), Value::read(&value))).collect(),
+            tensors: gguf
+                .tensors()
+                .map(|tensor| {
+                    (tensor.name.to_owned(), tensor.dimensions.to_vec(), tensor.ty.id(), tensor.data.to_vec())
+                })
+                .collect(),
+        }
+    }
+
     pub fn set(&mut self, key: &str, value: Value) {
         self.keys.retain(|(known, _)| known != key);
         self.keys.push((key.to_owned(), value));
@@ -35,125 +80,39 @@ impl File {
 
     /// The bytes of the file.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut out = b"GGUF".to_vec();
-        out.extend(3u32.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
-        out.extend((self.keys.len() as u64).to_le_bytes());
+        let mut header = Header::new();
         for (key, value) in &self.keys {
-            put_text(&mut out, key);
-            match value {
-                Value::U32(value) => out.extend([4u32.to_le_bytes(), value.to_le_bytes()].concat()),
-                Value::F32(value) => out.extend([6u32.to_le_bytes(), value.to_le_bytes()].concat()),
-                Value::Text(text) => {
-                    out.extend(8u32.to_le_bytes());
-                    put_text(&mut out, text);
-                }
-                Value::Texts(texts) => {
-                    out.extend([9u32.to_le_bytes(), 8u32.to_le_bytes()].concat());
-                    out.extend((texts.len() as u64).to_le_bytes());
-                    texts.iter().for_each(|text| put_text(&mut out, text));
-                }
-            }
+            value.set(&mut header, key);
         }
-        let mut data: Vec<u8> = Vec::new();
-        for (name, dimensions, ty, bytes) in &self.tensors {
-            data.resize(data.len().next_multiple_of(32), 0);
-            put_text(&mut out, name);
-            out.extend((dimensions.len() as u32).to_le_bytes());
-            dimensions.iter().for_each(|dimension| out.extend(dimension.to_le_bytes()));
-            out.extend(ty.to_le_bytes());
-            out.extend((data.len() as u64).to_le_bytes());
-            data.extend(bytes);
+        for (name, dimensions, ty, data) in &self.tensors {
+            let ty = TensorType::from_id(*ty).expect("a type");
+            assert_eq!(header.tensor(name, dimensions, ty).expect(name), data.len() as u64, "{name}");
         }
-        out.resize(out.len().next_multiple_of(32), 0);
-        out.extend(data);
-        out
+        let mut writer = header.start(Vec::new()).expect("a header");
+        self.tensors.iter().for_each(|(name, .., data)| writer.data(data).expect(name));
+        writer.finish().expect("all data")
     }
 }
 
-/// The shape of a random model.
-#[derive(Debug, Clone, Copy)]
-pub struct Shape {
-    pub layers: u32,
-    pub hidden: u32,
-    pub ffn: u32,
-    pub heads: u32,
-    pub kv_heads: u32,
-    pub head_dim: u32,
-    pub vocab: u32,
-    pub context: u32,
-    pub tied: bool,
-    /// Factor and original context.
-    pub yarn: Option<(f32, u32)>,
-}
+/// A small model; the tests change what they are about.
+pub const SHAPE: Shape = Shape {
+    architecture: Architecture::Qwen3,
+    layers: 2,
+    hidden: 256,
+    ffn: 384,
+    heads: 4,
+    kv_heads: 2,
+    head_dim: 64,
+    vocab: 300,
+    context: 256,
+    eps: 1e-6,
+    rope_base: 1e6,
+    tied: false,
+    yarn: None,
+};
 
 /// A model with random Q1_0 weights and random norms.
 pub fn random_model(shape: &Shape, seed: u64) -> File {
-    let &Shape { layers, hidden, ffn, heads, kv_heads, head_dim, vocab, context, tied, yarn } = shape;
-    let mut random = Random::new(seed);
-    let mut file = File::default();
-    file.set("general.architecture", Value::Text("qwen3".into()));
-    let integers = [
-        ("block_count", layers),
-        ("context_length", context),
-        ("embedding_length", hidden),
-        ("feed_forward_length", ffn),
-        ("attention.head_count", heads),
-        ("attention.head_count_kv", kv_heads),
-        ("attention.key_length", head_dim),
-        ("attention.value_length", head_dim),
-    ];
-    for (key, value) in integers {
-        file.set(&format!("qwen3.{key}"), Value::U32(value));
-    }
-    file.set("qwen3.attention.layer_norm_rms_epsilon", Value::F32(1e-6));
-    file.set("qwen3.rope.freq_base", Value::F32(1e6));
-    if let Some((factor, original)) = yarn {
-        file.set("qwen3.rope.scaling.type", Value::Text("yarn".into()));
-        file.set("qwen3.rope.scaling.factor", Value::F32(factor));
-        file.set("qwen3.rope.scaling.original_context_length", Value::U32(original));
-    }
-    let mut matrix = |name: String, rows: u32, columns: u32| {
-        let blocks = rows as usize * columns as usize / 128;
-        let mut data = Vec::new();
-        for _ in 0..blocks {
-            // scales around what keeps the size of activations
-            let d = (1.0 + 0.2 * random.normal()) / (columns as f32).sqrt();
-            data.extend(f16::from_f32(d).to_le_bytes());
-            data.extend(random.bytes(16));
-        }
-        file.tensors.push((name, vec![columns.into(), rows.into()], 41, data));
-    };
-    let (q, kv) = (heads * head_dim, kv_heads * head_dim);
-    matrix("token_embd.weight".into(), vocab, hidden);
-    if !tied {
-        matrix("output.weight".into(), vocab, hidden);
-    }
-    for n in 0..layers {
-        let parts = [
-            ("attn_q", q, hidden),
-            ("attn_k", kv, hidden),
-            ("attn_v", kv, hidden),
-            ("attn_output", hidden, q),
-            ("ffn_gate", ffn, hidden),
-            ("ffn_up", ffn, hidden),
-            ("ffn_down", hidden, ffn),
-        ];
-        for (part, rows, columns) in parts {
-            matrix(format!("blk.{n}.{part}.weight"), rows, columns);
-        }
-    }
-    let mut vector = |name: String, length: u32| {
-        let data = (0..length).flat_map(|_| (1.0 + 0.3 * random.normal()).to_le_bytes()).collect();
-        file.tensors.push((name, vec![length.into()], 0, data));
-    };
-    vector("output_norm.weight".into(), hidden);
-    for n in 0..layers {
-        for (part, length) in
-            [("attn_norm", hidden), ("attn_q_norm", head_dim), ("attn_k_norm", head_dim), ("ffn_norm", hidden)]
-        {
-            vector(format!("blk.{n}.{part}.weight"), length);
-        }
-    }
-    file
+    let model = RandomModel { shape: *shape, formats: Formats::all(Format::Q1_0), seed };
+    File::read(&Gguf::from_bytes(model.to_bytes().expect("a model")).expect("a file"))
 }

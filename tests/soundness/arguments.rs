@@ -4,11 +4,11 @@ use warpwright::Buffer;
 use warpwright::buffer::BufferError;
 use warpwright::kernel::argmax::Argmax;
 use warpwright::kernel::attention::AttentionDecode;
-use warpwright::kernel::q1_0_gemv::Q1_0Gemv;
+use warpwright::kernel::matmul::MatmulQ1_0_1;
 use warpwright::kernel::rms_norm::RmsNorm;
 use warpwright::kernel::silu_mul::SiluMul;
 use warpwright::launch::{LaunchError, Relation, Values};
-use warpwright::types::{Uint4, f16};
+use warpwright::types::f16;
 
 use crate::common::device;
 use crate::{assert_usable, launch};
@@ -35,7 +35,7 @@ fn lengths_are_what_the_contract_says() {
         "kernel `rms_norm`: `x` has 7 elements, and the contract says `x == rows * dim`, 8 (rows = 2, dim = 4)"
     );
     // too long is as wrong as too short
-    let error = SiluMul { gate_up: &short, out: &mut out, dim: 3 }.launch(&queue).unwrap_err();
+    let error = SiluMul { gate_up: &short, out: &mut out, rows: 1, dim: 3 }.launch(&queue).unwrap_err();
     assert!(matches!(error, LaunchError::Length { parameter: "gate_up", expected: 6, found: 7, .. }), "{error}");
     assert_usable(&device.kernels, &device.stream);
 }
@@ -54,6 +54,8 @@ fn requirements_arithmetic_and_limits() {
             qkv: &empty,
             k_cache: &halves,
             v_cache: &halves,
+            k_scales: None::<&Buffer<f32>>,
+            v_scales: None::<&Buffer<f32>>,
             position: &position,
             out: &mut out,
             heads,
@@ -66,7 +68,7 @@ fn requirements_arithmetic_and_limits() {
     };
     let error = attend(4, 3, 64).unwrap_err();
     let expected = LaunchError::Requirement {
-        kernel: "attention_decode",
+        kernel: "attention_decode<__half>",
         rule: "heads % kv_heads == 0",
         left: 1,
         relation: Relation::Equal,
@@ -104,7 +106,7 @@ fn nothing_to_do_is_done() {
     let mut out = Buffer::<f32>::zeroed(&device.stream, 0).unwrap();
     let weight = Buffer::from_host(&device.stream, &[1.0f32; 64]).unwrap();
     RmsNorm { x: &empty, weight: &weight, out: &mut out, rows: 0, dim: 64, eps: 0.0 }.launch(&queue).unwrap();
-    SiluMul { gate_up: &empty, out: &mut out, dim: 0 }.launch(&queue).unwrap();
+    SiluMul { gate_up: &empty, out: &mut out, rows: 1, dim: 0 }.launch(&queue).unwrap();
     assert!(out.read().unwrap().is_empty());
     out.write(&[]).unwrap();
     assert_usable(&device.kernels, &device.stream);
@@ -134,14 +136,16 @@ fn what_is_written_is_nothing_else() {
 fn parts_of_buffers_are_aligned() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
-    let signs = Buffer::<Uint4>::zeroed(&device.stream, 1).unwrap();
+    let words = Buffer::<u32>::zeroed(&device.stream, 4).unwrap();
     let scales = Buffer::<f16>::zeroed(&device.stream, 1).unwrap();
     let x = Buffer::<f32>::zeroed(&device.stream, 132).unwrap();
     let mut y = Buffer::<f32>::zeroed(&device.stream, 1).unwrap();
     for start in 0..5 {
         let part = x.slice(start..start + 128).unwrap();
+        let (words, scales, x, y) = (&words, &scales, &part, &mut y);
         let result =
-            Q1_0Gemv { signs: &signs, scales: &scales, x: &part, y: &mut y, rows: 1, blocks: 1 }.launch(&queue);
+            MatmulQ1_0_1 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
+                .launch(&queue);
         match start % 4 {
             0 => result.unwrap(),
             _ => {

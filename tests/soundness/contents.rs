@@ -3,10 +3,10 @@
 use warpwright::Buffer;
 use warpwright::kernel::advance::Advance;
 use warpwright::kernel::attention::AttentionDecode;
-use warpwright::kernel::embedding::Q1_0EmbeddingRow;
-use warpwright::kernel::kv_store::KvStore;
-use warpwright::kernel::rope::HeadNormRope;
-use warpwright::types::{Uint4, f16};
+use warpwright::kernel::attention_prefill::AttentionPrefill;
+use warpwright::kernel::embedding::EmbeddingRowsT1;
+use warpwright::kernel::qkv_rope_store::QkvRopeStore;
+use warpwright::types::f16;
 
 use crate::assert_usable;
 use crate::common::{Random, device};
@@ -17,15 +17,21 @@ fn any_token_and_any_position() {
     let queue = device.kernels.on(&device.stream);
     let stream = &device.stream;
     let (heads, kv_heads, head_dim, context) = (2, 1, 64, 3);
-    let mut qkv = Buffer::zeroed(stream, (heads + 2 * kv_heads) as usize * head_dim as usize).unwrap();
+    let count = 4;
+    let mut qkv = Buffer::zeroed(stream, (count * (heads + 2 * kv_heads) * head_dim) as usize).unwrap();
+    let one_token = qkv.slice(..((heads + 2 * kv_heads) * head_dim) as usize).unwrap();
     let norm = Buffer::zeroed(stream, head_dim as usize).unwrap();
     let turns = Buffer::from_host(stream, &[f64::NAN, f64::INFINITY].repeat(16)).unwrap();
     let cache = |fill: f16| Buffer::from_host(stream, &vec![fill; (kv_heads * context * head_dim) as usize]).unwrap();
     let (mut k_cache, mut v_cache) = (cache(f16::NAN), cache(f16::INFINITY));
-    let mut mixed = Buffer::zeroed(stream, (heads * head_dim) as usize).unwrap();
-    let signs = Buffer::<Uint4>::zeroed(stream, 5).unwrap();
-    let scales = Buffer::<f16>::zeroed(stream, 5).unwrap();
-    let mut hidden = Buffer::zeroed(stream, 128).unwrap();
+    let codes = Buffer::from_host(stream, &vec![-128i8; (kv_heads * context * head_dim) as usize]).unwrap();
+    let scales_of = Buffer::from_host(stream, &vec![f32::NAN; (kv_heads * context) as usize]).unwrap();
+    let mut mixed = Buffer::zeroed(stream, (count * heads * head_dim) as usize).unwrap();
+    let mut mixed_one = mixed.slice(..(heads * head_dim) as usize).unwrap();
+    // seven words a token: any bits are trits, and a scale that may be no number
+    let words = Buffer::from_host(stream, &[u32::MAX; 35]).unwrap();
+    let scales = Buffer::<f16>::zeroed(stream, 0).unwrap();
+    let mut hidden = Buffer::zeroed(stream, 2 * 128).unwrap();
     let mut random = Random::new(11);
     let mut numbers = vec![0, 1, 2, 3, 4, 5, 6, 1 << 16, 1 << 24, 1 << 31, u32::MAX - 1, u32::MAX];
     numbers.extend((0..20).map(|_| random.below(u32::MAX)));
@@ -35,50 +41,67 @@ fn any_token_and_any_position() {
         let mut tokens = Buffer::from_host(stream, &[other, number, u32::MAX]).unwrap();
         let mut known = Buffer::from_host(stream, &[other]).unwrap();
         let next = Buffer::from_host(stream, &[number]).unwrap();
-        Q1_0EmbeddingRow {
+        EmbeddingRowsT1 {
             tokens: &tokens,
             position: &position,
-            signs: &signs,
+            words: &words,
             scales: &scales,
             out: &mut hidden,
             context,
             vocab: 5,
-            blocks: 1,
+            chunks: 1,
+            rows: 2,
         }
         .launch(&queue)
         .unwrap();
-        HeadNormRope {
+        QkvRopeStore {
             qkv: &mut qkv,
-            q_norm: &norm,
-            k_norm: &norm,
+            bias: None::<&Buffer<f32>>,
+            q_norm: Some(&norm),
+            k_norm: Some(&norm),
             turns: &turns,
             position: &position,
+            k_cache: &mut k_cache,
+            v_cache: &mut v_cache,
+            k_scales: None::<&mut Buffer<f32>>,
+            v_scales: None::<&mut Buffer<f32>>,
+            tokens: count,
             heads,
             kv_heads,
             head_dim,
+            rotary_dim: head_dim,
+            context,
+            interleaved: false,
             eps: 0.0,
             magnitude: f32::NAN,
         }
         .launch(&queue)
         .unwrap();
-        KvStore {
-            qkv: &qkv,
+        AttentionDecode {
+            qkv: &one_token,
+            k_cache: &k_cache,
+            v_cache: &v_cache,
+            k_scales: None::<&Buffer<f32>>,
+            v_scales: None::<&Buffer<f32>>,
             position: &position,
-            k_cache: &mut k_cache,
-            v_cache: &mut v_cache,
+            out: &mut mixed_one,
             heads,
             kv_heads,
             head_dim,
             context,
+            scale: f32::INFINITY,
         }
         .launch(&queue)
         .unwrap();
-        AttentionDecode {
+        AttentionPrefill {
             qkv: &qkv,
-            k_cache: &k_cache,
-            v_cache: &v_cache,
+            k_cache: &codes,
+            v_cache: &codes,
+            k_scales: Some(&scales_of),
+            v_scales: None::<&Buffer<f32>>,
             position: &position,
             out: &mut mixed,
+            tokens: count,
             heads,
             kv_heads,
             head_dim,
@@ -88,7 +111,7 @@ fn any_token_and_any_position() {
         .launch(&queue)
         .unwrap();
         let (tokens, position, known) = (&mut tokens, &mut position, &mut known);
-        Advance { tokens, position, known, next: &next, context }.launch(&queue).unwrap();
+        Advance { tokens, position, known, next: &next, count: number.max(1), context }.launch(&queue).unwrap();
         stream.synchronize().unwrap();
     }
     assert_usable(&device.kernels, stream);

@@ -1,8 +1,8 @@
 //! One buffer on several streams, and from several threads.
 
 use warpwright::Buffer;
-use warpwright::kernel::q1_0_gemv::Q1_0GemvAdd;
-use warpwright::types::{Uint4, f16};
+use warpwright::kernel::matmul::MatmulQ1_0_1;
+use warpwright::types::f16;
 
 use crate::common::device;
 use crate::{DIM, assert_ones, assert_usable, launch};
@@ -36,7 +36,7 @@ fn threads_that_add_to_one_buffer() {
     const ROUNDS: usize = 25;
     let device = device();
     // one row of 128 weights of +1, times ones: 128
-    let signs = Buffer::from_host(&device.stream, &[Uint4([0; 4])]).unwrap();
+    let words = Buffer::from_host(&device.stream, &[0u32; 4]).unwrap();
     let scales = Buffer::from_host(&device.stream, &[f16::ONE]).unwrap();
     let x = Buffer::from_host(&device.stream, &[1.0f32; 128]).unwrap();
     let sum = Buffer::from_host(&device.stream, &[0.0f32]).unwrap();
@@ -47,10 +47,21 @@ fn threads_that_add_to_one_buffer() {
                 let queue = device.kernels.on(&stream);
                 let mut sum = sum.clone();
                 for _ in 0..ROUNDS {
-                    let y = &mut sum;
-                    Q1_0GemvAdd { signs: &signs, scales: &scales, x: &x, y, rows: 1, blocks: 1 }
-                        .launch(&queue)
-                        .unwrap();
+                    let (words, scales, x, y) = (&words, &scales, &x, &mut sum);
+                    MatmulQ1_0_1 {
+                        words,
+                        scales,
+                        x,
+                        y,
+                        rows: 1,
+                        chunks: 1,
+                        tokens: 1,
+                        stride: 1,
+                        offset: 0,
+                        add: true,
+                    }
+                    .launch(&queue)
+                    .unwrap();
                 }
                 stream.synchronize().unwrap();
             });

@@ -15,8 +15,8 @@ use crate::toolkit;
 /// The most that the folder may take.
 const LIMIT: u64 = 64 << 20;
 
-/// Tests that need Rust or nvcc, or run on the emulator alone: they stay at home.
-const AT_HOME: [&str; 2] = ["drop_in", "ui"];
+/// Tests that need Rust, nvcc or packages of Python, or run on the emulator alone: they stay at home.
+const AT_HOME: [&str; 3] = ["drop_in", "gguf_python", "ui"];
 const PACKAGES_AT_HOME: [&str; 6] = [
     "warpwright-authoring",
     "warpwright-build",

@@ -49,8 +49,8 @@ enum Command {
     Bundle,
 }
 
-/// A changed kernel is compiled, and not only found to be changed.
-const COMPILE: [&str; 2] = ["--features", "warpwright/compile"];
+/// A changed kernel is compiled, and not only found to be changed; and everything is tested.
+const COMPILE: [&str; 2] = ["--features", "warpwright/compile,warpwright/text"];
 
 fn main() -> ExitCode {
     match run_command() {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cpp_demangle::{DemangleOptions, Symbol};
+
 use super::checking::look_at_exit;
 use super::operation::report;
 use crate::counters::{Counters, Roofline, columns, grouped, percent, time};
@@ -151,14 +153,10 @@ pub(crate) fn text(details: bool) -> String {
     text
 }
 
-/// What a kernel is called in a table: its name without what C++ makes of its types, if it is the only one of that name.
+/// What a kernel is called in a table: its name without its parameters, if it is the only one of that name.
 fn name_of(kernel: &str, all: &[&Kernel]) -> String {
-    let plain = |symbol: &str| -> Option<String> {
-        let rest = symbol.strip_prefix("_Z")?;
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let length: usize = rest[..digits].parse().ok()?;
-        rest[digits..].get(..length).map(str::to_owned)
-    };
+    let options = DemangleOptions::new().no_params().no_return_type().hide_expression_literal_types();
+    let plain = |symbol: &str| Symbol::new(symbol).ok()?.demangle_with_options(&options).ok();
     let is_alone = |name: &String| {
         all.iter().all(|other| other.counters.kernel == kernel || plain(&other.counters.kernel).as_ref() != Some(name))
     };

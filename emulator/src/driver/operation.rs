@@ -231,7 +231,7 @@ impl Operation {
             Place::Snapshot(_) => false,
         };
         match self {
-            Self::Kernel(launch) => launch.parameters.iter().any(|&word| inside(word, 1)),
+            Self::Kernel(launch) => launch.addresses().any(|(_, word)| inside(word, 1)),
             Self::Copy { to, from, bytes } => place(to, *bytes) || place(from, *bytes),
             Self::CopyRows { to, from, rows } => place(to, rows.span(rows.to)) || place(from, rows.span(rows.from)),
             Self::Fill { to, width, count, .. } => inside(*to, width * count),
@@ -401,6 +401,17 @@ impl KernelLaunch {
             }
         }
         Ok(())
+    }
+
+    /// What of its parameters may be addresses, with the number of the parameter: those of 8 bytes, and words of structs. (Two
+    /// integers of 4 bytes side by side are none, whatever number they make.)
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let parameters = self.function.program().parameters.iter().enumerate();
+        parameters.filter(|(_, parameter)| parameter.offset.is_multiple_of(8)).flat_map(|(n, parameter)| {
+            let first = parameter.offset as usize / 8;
+            let words = self.parameters.iter().skip(first).take(parameter.size as usize / 8);
+            words.map(move |word| (n, *word))
+        })
     }
 
     fn run(&self, runner: &mut Runner) -> Result<()> {

@@ -284,14 +284,15 @@ fn open_emulator() -> Result<Selected, SelectError> {
     Ok(Selected { driver: Driver::Emulator, no_gpu: None, emulator })
 }
 
-/// Cargo builds the library into `deps`, beside or under the folder of what depends on it.
+/// Cargo builds the library into `deps`, beside or under the folder of what depends on it. (It copies the library beside a
+/// program only when asked to build the emulator itself, so what is there may be older.)
 fn find_emulator() -> Result<PathBuf, SelectError> {
     if let Some(path) = std::env::var_os("WARPWRIGHT_EMULATOR") {
         return Ok(path.into());
     }
     let executable = std::env::current_exe().unwrap_or_default();
     let folder = executable.parent().unwrap_or(Path::new("."));
-    let looked = [folder.to_owned(), folder.join("deps"), folder.join("../deps")];
+    let looked = [folder.join("deps"), folder.join("../deps"), folder.to_owned()];
     match looked.iter().map(|folder| folder.join(LIBRARY)).find(|path| path.exists()) {
         Some(path) => Ok(path),
         None => Err(SelectError::NoEmulator { looked: looked.to_vec() }),

@@ -170,21 +170,27 @@ const MOST: usize = 32;
 const MOST_K: usize = 32;
 const MOST_INTEGER_K: usize = 64;
 
-/// Takes a fragment apart: `put(row, column, bits)` for each of its elements.
+/// Takes a fragment apart: converts the bits of each element, and puts it where it is in the matrix.
 #[inline(always)]
-fn unpack(
+fn unpack<T: Copy + Default, const ROWS: usize, const COLUMNS: usize>(
     warp: &Warp<'_>,
     (shape, which, element): (Shape, Fragment, Element),
     slots: &[Slot],
-    mut put: impl FnMut(usize, usize, u32),
+    matrix: &mut [[T; COLUMNS]; ROWS],
+    convert: impl Fn(u32) -> T,
 ) {
     let (bits, packed) = (element.bits(), element.packed());
     for (register, &slot) in slots.iter().enumerate() {
         let row = warp.read_raw::<u32>(slot);
         for part in 0..packed {
-            for (lane, value) in row.iter().enumerate() {
+            // All lanes at once, which the compiler makes vectors of.
+            let mut converted = [T::default(); 32];
+            for (converted, value) in converted.iter_mut().zip(row) {
+                *converted = convert(value >> (bits * part));
+            }
+            for (lane, value) in converted.into_iter().enumerate() {
                 let (row, column) = shape.place(which, element, register, part, lane);
-                put(row, column, value >> (bits * part));
+                matrix[row % ROWS][column % COLUMNS] = value;
             }
         }
     }
@@ -283,25 +289,136 @@ fn float(element: Element, bits: u32) -> f64 {
     })
 }
 
-/// A matrix of at most 32 rows and columns of floating-point numbers.
-type Floats = [[f64; MOST]; MOST];
-
+/// Reads a fragment of floating-point numbers into a matrix. (A matrix that is returned would be copied, which takes
+/// longer than all else.)
 #[inline(always)]
-fn floats(warp: &Warp<'_>, (shape, which, element): (Shape, Fragment, Element), slots: &[Slot]) -> Floats {
-    let mut matrix = [[0.0; MOST]; MOST];
+fn floats<const ROWS: usize, const COLUMNS: usize>(
+    warp: &Warp<'_>,
+    (shape, which, element): (Shape, Fragment, Element),
+    slots: &[Slot],
+    matrix: &mut [[f64; COLUMNS]; ROWS],
+) {
     // One loop a type: the type is not asked for each element.
     macro_rules! each {
         ($($element:ident)*) => {
             match element {
-                $(Element::$element => unpack(warp, (shape, which, Element::$element), slots, |row, column, bits| {
-                    matrix[row % MOST][column % MOST] = float(Element::$element, bits);
-                }),)*
+                $(Element::$element => {
+                    unpack(warp, (shape, which, Element::$element), slots, matrix, |bits| float(Element::$element, bits));
+                })*
                 _ => {}
             }
         };
     }
     each!(F16 Bf16 Tf32 E4m3 E5m2 F32);
-    matrix
+}
+
+/// The numbers of all lanes in the lower and in the upper halves of a register.
+#[inline(always)]
+fn halves(warp: &Warp<'_>, slot: Slot, element: Element, parts: &mut [[f64; 32]; 2]) {
+    let row = warp.read_raw::<u32>(slot);
+    for (n, numbers) in parts.iter_mut().enumerate() {
+        // In two steps: a vector has twice as many numbers of single precision.
+        let mut singles = [0.0; 32];
+        for (single, value) in singles.iter_mut().zip(row) {
+            let bits = (value >> (16 * n)) as u16;
+            *single = if element == Element::Bf16 { from_bf16(bits) } else { from_f16(bits) };
+        }
+        for (number, single) in numbers.iter_mut().zip(singles) {
+            *number = f64::from(single);
+        }
+    }
+}
+
+/// Adds `a` times each of `b`.
+#[inline(always)]
+fn add_times(sums: &mut [f64; 8], a: f64, b: &[f64; 8]) {
+    for (sum, b) in sums.iter_mut().zip(b) {
+        // The product is exact, so this is what an addition gives.
+        *sum = a.mul_add(*b, *sum);
+    }
+}
+
+/// The order in which [`multiply_halves`] has the columns of B and of the sums: a lane has those side by side in registers of
+/// their own.
+const COLUMNS: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
+
+/// The product of most kernels: 16 by 8 `STEPS` numbers of 16 bits times as many by 8, added to f32. It does what the loops
+/// over any shape do; but where each element is is known here, so that none is looked for.
+#[inline(always)]
+fn multiply_halves<const STEPS: usize>(warp: &mut Warp<'_>, op: &Op, product: Product, element: Element) {
+    let [d, a, b, c] = product.slots(warp, op);
+    // Two registers a step: rows 0 to 7, and 8 to 15.
+    let mut of_a = [[[[0.0; 32]; 2]; 2]; STEPS];
+    for (slot, parts) in a.iter().zip(of_a.as_flattened_mut()) {
+        halves(warp, *slot, element, parts);
+    }
+    let mut of_b = [[[0.0; 8]; 8]; STEPS];
+    for (slot, rows) in b.iter().zip(&mut of_b) {
+        let mut parts = [[0.0; 32]; 2];
+        halves(warp, *slot, element, &mut parts);
+        for (k, row) in rows.iter_mut().enumerate() {
+            for (n, number) in row.iter_mut().enumerate() {
+                *number = parts[k % 2][4 * COLUMNS[n] + k / 2];
+            }
+        }
+    }
+    let mut sums = [[[0; 32]; 2]; 2];
+    for (slot, sums) in c.iter().zip(sums.as_flattened_mut()) {
+        *sums = warp.read_raw::<u32>(*slot);
+    }
+    for (half, [even, odd]) in sums.iter_mut().enumerate() {
+        for row in 0..8 {
+            let first = 4 * row;
+            let mut of_row = [0.0; 8];
+            for t in 0..4 {
+                of_row[t] = f64::from(f32::from_bits(even[first + t]));
+                of_row[4 + t] = f64::from(f32::from_bits(odd[first + t]));
+            }
+            for (a, b) in of_a.iter().zip(&of_b) {
+                let [lower, upper] = &a[half];
+                for t in 0..4 {
+                    add_times(&mut of_row, lower[first + t], &b[2 * t]);
+                    add_times(&mut of_row, upper[first + t], &b[2 * t + 1]);
+                }
+            }
+            for t in 0..4 {
+                even[first + t] = canonical(of_row[t] as f32).to_bits();
+                odd[first + t] = canonical(of_row[4 + t] as f32).to_bits();
+            }
+        }
+    }
+    for (&slot, sums) in d.iter().zip(sums.as_flattened()).filter(|(slot, _)| **slot != NO_SLOT) {
+        warp.write_raw::<u32>(slot, sums, u32::MAX);
+    }
+}
+
+/// Multiplies matrices of any shape.
+#[inline(always)]
+fn multiply_floats(warp: &mut Warp<'_>, op: &Op, product: Product) {
+    let (shape, [d, a, b, c]) = (product.shape, product.slots(warp, op));
+    let (mut of_a, mut of_b, mut sums) = ([[0.0; MOST_K]; MOST], [[0.0; MOST]; MOST_K], [[0.0; MOST]; MOST]);
+    floats(warp, (shape, Fragment::A, product.a), a, &mut of_a);
+    floats(warp, (shape, Fragment::B, product.b), b, &mut of_b);
+    floats(warp, (shape, Fragment::Accumulator, product.c), c, &mut sums);
+    for (sums, a) in sums.iter_mut().zip(&of_a).take(shape.m) {
+        for first in (0..shape.n.min(MOST)).step_by(8) {
+            let mut of_row = [0.0; 8];
+            of_row.copy_from_slice(&sums[first..first + 8]);
+            for (a, b) in a.iter().zip(&of_b).take(shape.k) {
+                for (sum, b) in of_row.iter_mut().zip(&b[first..first + 8]) {
+                    // The product is exact, so it does not matter whether this is fused.
+                    *sum += a * b;
+                }
+            }
+            sums[first..first + 8].copy_from_slice(&of_row);
+        }
+    }
+    let fragment = (shape, Fragment::Accumulator, product.d);
+    if product.d == Element::F16 {
+        pack(warp, fragment, d, |row, column| u32::from(to_f16(odd(sums[row % MOST][column % MOST]))));
+    } else {
+        pack(warp, fragment, d, |row, column| canonical(sums[row % MOST][column % MOST] as f32).to_bits());
+    }
 }
 
 /// `mma` of floating-point numbers.
@@ -314,29 +431,15 @@ impl Operation for MultiplyFloats {
             return Next::ConvergeWarp;
         }
         let product = Product::read(warp, op);
-        let (shape, [d, a, b, c]) = (product.shape, product.slots(warp, op));
-        let a = floats(warp, (shape, Fragment::A, product.a), a);
-        let b = floats(warp, (shape, Fragment::B, product.b), b);
-        let mut sums = floats(warp, (shape, Fragment::Accumulator, product.c), c);
-        let k = shape.k.min(MOST_K);
-        for (sums, a) in sums.iter_mut().zip(&a).take(shape.m) {
-            for first in (0..shape.n.min(MOST)).step_by(8) {
-                let mut of_row = [0.0; 8];
-                of_row.copy_from_slice(&sums[first..first + 8]);
-                for (a, b) in a.iter().zip(&b).take(k) {
-                    for (sum, b) in of_row.iter_mut().zip(&b[first..first + 8]) {
-                        // The product is exact, so it does not matter whether this is fused.
-                        *sum += a * b;
-                    }
-                }
-                sums[first..first + 8].copy_from_slice(&of_row);
-            }
-        }
-        let fragment = (shape, Fragment::Accumulator, product.d);
-        if product.d == Element::F16 {
-            pack(warp, fragment, d, |row, column| u32::from(to_f16(odd(sums[row % MOST][column % MOST]))));
-        } else {
-            pack(warp, fragment, d, |row, column| canonical(sums[row % MOST][column % MOST] as f32).to_bits());
+        let (shape, sums) = (product.shape, [product.c, product.d]);
+        let usual = (shape.m, shape.n) == (16, 8) && product.a == product.b && sums == [Element::F32; 2];
+        // One copy a type: the type is not asked for each element.
+        match (product.a, shape.k) {
+            (Element::F16, 16) if usual => multiply_halves::<2>(warp, op, product, Element::F16),
+            (Element::F16, 8) if usual => multiply_halves::<1>(warp, op, product, Element::F16),
+            (Element::Bf16, 16) if usual => multiply_halves::<2>(warp, op, product, Element::Bf16),
+            (Element::Bf16, 8) if usual => multiply_halves::<1>(warp, op, product, Element::Bf16),
+            _ => multiply_floats(warp, op, product),
         }
         Next::Step
     }
@@ -365,18 +468,10 @@ impl Operation for MultiplyIntegers {
         }
         let product = Product::read(warp, op);
         let (shape, [d, a_slots, b_slots, c_slots]) = (product.shape, product.slots(warp, op));
-        let mut a = [[0i32; MOST_INTEGER_K]; MOST];
-        unpack(warp, (shape, Fragment::A, product.a), a_slots, |row, column, bits| {
-            a[row % MOST][column % MOST_INTEGER_K] = integer(product.a, bits);
-        });
-        let mut b = [[0i32; MOST]; MOST_INTEGER_K];
-        unpack(warp, (shape, Fragment::B, product.b), b_slots, |row, column, bits| {
-            b[row % MOST_INTEGER_K][column % MOST] = integer(product.b, bits);
-        });
-        let mut c = [[0i32; MOST]; MOST];
-        unpack(warp, (shape, Fragment::Accumulator, product.c), c_slots, |row, column, bits| {
-            c[row % MOST][column % MOST] = bits as i32;
-        });
+        let (mut a, mut b, mut c) = ([[0; MOST_INTEGER_K]; MOST], [[0; MOST]; MOST_INTEGER_K], [[0; MOST]; MOST]);
+        unpack(warp, (shape, Fragment::A, product.a), a_slots, &mut a, |bits| integer(product.a, bits));
+        unpack(warp, (shape, Fragment::B, product.b), b_slots, &mut b, |bits| integer(product.b, bits));
+        unpack(warp, (shape, Fragment::Accumulator, product.c), c_slots, &mut c, |bits| bits as i32);
         let k = shape.k.min(MOST_INTEGER_K);
         for (c, a) in c.iter_mut().zip(&a).take(shape.m) {
             for first in (0..shape.n.min(MOST)).step_by(8) {

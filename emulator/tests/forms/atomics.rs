@@ -98,14 +98,14 @@ pub fn checks() -> Vec<Check> {
                 let template =
                     format!("{put} {{g}}atom{order}{space}.{operation} {unused}, [{address}], {sources}; {get}");
                 checks.push(surrounded(&form, &types, &template, true, left(definition.clone())));
-                if (ty == "u32" || operation == "exch.b32") && order.is_empty() {
+                if (ty == "u32" || ["exch.b32", "add.u64"].contains(&&operation[..])) && order.is_empty() {
                     // an immediate, which is compiled apart
-                    let form = format!("atom{space}.{operation} r, [{letter}], i");
+                    let form = format!("atom{space}.{operation} {register}, [{letter}], i");
                     let template = format!("{put} {{g}}atom{space}.{operation} {{d}}, [{address}], 7;");
                     checks.push(surrounded(&form, &types, &template, true, |s| s[0]));
                     let operation = operation.clone();
                     let definition = operations(global).into_iter().find(|(name, ..)| *name == operation).unwrap().3;
-                    let template = format!("{put} {{g}}atom{space}.{operation} %r30, [{address}], 7; {get}");
+                    let template = format!("{put} {{g}}atom{space}.{operation} {unused}, [{address}], 7; {get}");
                     checks.push(surrounded(&form, &types, &template, true, move |s| definition(&[s[0], 7])));
                 }
                 if operation.starts_with("cas") || operation.starts_with("exch") {

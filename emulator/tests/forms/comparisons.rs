@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::Check;
 use super::exact::{F32, Format};
 use super::integers::value;
-use super::lanewise::lanewise;
+use super::lanewise::{lanewise, surrounded};
 
 /// Whether a comparison holds, given the order of its operands; there is none with NaN.
 fn holds(comparison: &str, order: Option<Ordering>) -> bool {
@@ -150,5 +150,7 @@ fn predicates() -> Vec<Check> {
         lanewise("xor.pred", "pred pred pred", |s| s[0] != s[1]),
         lanewise("not.pred", "pred pred", |s| s[0] == 0),
         lanewise("mov.pred", "pred pred", |s| s[0]),
+        surrounded("mov.pred p, i", "pred pred", "{g}mov.pred {d}, 1;", false, |_| 1u64),
+        surrounded("mov.pred p, i", "pred pred", "{g}mov.pred {d}, 0;", false, |_| 0u64),
     ]
 }

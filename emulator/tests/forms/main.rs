@@ -17,6 +17,7 @@ mod halves;
 mod integers;
 mod lanewise;
 mod memory;
+mod tensor;
 mod warp;
 
 use std::collections::BTreeSet;
@@ -32,7 +33,7 @@ pub struct Check {
 type Checks = fn() -> Vec<Check>;
 
 /// The table of checks, by subject.
-const TABLE: [(&str, Checks); 10] = [
+const TABLE: [(&str, Checks); 11] = [
     ("integers", integers::checks),
     ("comparisons", comparisons::checks),
     ("floats", floats::checks),
@@ -43,6 +44,7 @@ const TABLE: [(&str, Checks); 10] = [
     ("atomics", atomics::checks),
     ("warp", warp::checks),
     ("control", control::checks),
+    ("tensor", tensor::checks),
 ];
 
 #[test]
@@ -91,7 +93,8 @@ subjects! {
     memory: memory_holds_what_it_should,
     atomics: atomics_leave_and_return_what_they_should,
     warp: lanes_exchange_what_they_should,
-    control: control_goes_where_it_should
+    control: control_goes_where_it_should,
+    tensor: matrices_are_where_they_should_be
 }
 
 /// All of them on the code that any processor runs.

@@ -78,7 +78,7 @@ impl Build {
         operations.push(Operation::Clear(Arc::clone(memory)));
     }
 
-    /// Notes the addresses that an operation names. Of a kernel's parameters those of 8 bytes may be addresses.
+    /// Notes the addresses that an operation names, of a kernel what may be addresses.
     pub(super) fn name(&mut self, operation: &Operation) {
         match operation {
             Operation::Copy { to, from, .. } => {
@@ -95,13 +95,10 @@ impl Build {
     }
 
     fn name_parameters(&mut self, launch: &KernelLaunch) {
-        let program = launch.function.program();
-        for (n, parameter) in program.parameters.iter().enumerate() {
-            let aligned = parameter.size == 8 && parameter.offset.is_multiple_of(8);
-            if let Some(&value) = launch.parameters.get(parameter.offset as usize / 8).filter(|_| aligned) {
-                self.named.0.push((value, format!("parameter {n} of kernel `{}` is", program.name)));
-            }
-        }
+        let kernel = &launch.function.program().name;
+        self.named
+            .0
+            .extend(launch.addresses().map(|(n, value)| (value, format!("parameter {n} of kernel `{kernel}` is"))));
     }
 }
 

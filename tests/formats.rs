@@ -1,0 +1,311 @@
+//! Linear layers and embeddings in every weight format against plain loops in f64, over edge shapes, with outputs poisoned.
+
+mod common;
+
+use common::blocks::{block, random, weights};
+use common::{Random, device};
+use warpwright::kernel::matmul::MatmulQ1_0_1;
+use warpwright::kernel::matmul_prefill::MatmulPrefillQ1_0;
+use warpwright::launch::LaunchError;
+use warpwright::model::{Linear, ModelError};
+use warpwright::quant::{Format, Layout};
+use warpwright_emulator::Launch;
+use warpwright_emulator::checks::Checks;
+
+const ROWS: [usize; 9] = [1, 3, 4, 5, 15, 16, 17, 65, 129];
+const CHUNKS: [usize; 4] = [1, 2, 3, 8];
+const TOKENS: [usize; 9] = [1, 2, 7, 8, 9, 16, 17, 33, 65];
+
+/// The dot products of all tokens with all rows, and the sums of what they are sums of, without signs.
+fn products(weights: &[f64], x: &[f32], columns: usize) -> (Vec<f64>, Vec<f64>) {
+    let (mut dots, mut sizes) = (Vec::new(), Vec::new());
+    for token in x.chunks_exact(columns) {
+        for row in weights.chunks_exact(columns) {
+            let (mut dot, mut size) = (0.0, 0.0);
+            for n in 0..columns {
+                let product = row[n] * f64::from(token[n]);
+                dot += product;
+                size += product.abs();
+            }
+            dots.push(dot);
+            sizes.push(size);
+        }
+    }
+    (dots, sizes)
+}
+
+#[track_caller]
+fn assert_close(what: &str, found: &[f32], expected: &[f64], sizes: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (n, ((found, expected), size)) in found.iter().zip(expected).zip(sizes).enumerate() {
+        // each addition rounds to 6e-8 of what there is by then; their errors have either sign
+        let (error, most) = ((f64::from(*found) - expected).abs(), 5e-7 * size);
+        assert!(error <= most, "{what}: element {n} is {found} and not {expected}: off by {error:.2e} of {most:.2e}");
+    }
+}
+
+/// Products of a matrix of random blocks, stored and added, for all shapes.
+fn products_agree(format: Format) {
+    let device = device();
+    let queue = device.kernels.on(&device.stream);
+    let mut numbers = Random::new(format as u64);
+    let name = format.name();
+    for rows in ROWS {
+        for chunks in CHUNKS {
+            let columns = chunks * 128;
+            if columns % block(name).0 != 0 {
+                continue;
+            }
+            let blocks = random(name, rows * columns / block(name).0, &mut numbers);
+            let linear = Linear::from_blocks(&device.stream, format, &blocks, rows as u32, columns as u32).unwrap();
+            assert_eq!((linear.rows() as usize, linear.columns() as usize), (rows, columns));
+            let weights = weights(name, &blocks);
+            for tokens in TOKENS {
+                let x = numbers.normals(tokens * columns);
+                let (mut expected, mut sizes) = products(&weights, &x, columns);
+                let x = device.upload(&x);
+                let what = format!("{format}, {rows} rows, {chunks} chunks, {tokens} tokens");
+
+                let mut y = device.upload(&vec![f32::NAN; tokens * rows]);
+                linear.forward(&queue, &x, &mut y, tokens as u32).unwrap();
+                assert_close(&what, &y.read().unwrap(), &expected, &sizes);
+
+                let before = numbers.normals(tokens * rows);
+                let mut y = device.upload(&before);
+                linear.forward_add(&queue, &x, &mut y, tokens as u32).unwrap();
+                for ((expected, size), before) in expected.iter_mut().zip(&mut sizes).zip(&before) {
+                    *expected += f64::from(*before);
+                    *size += f64::from(before.abs());
+                }
+                assert_close(&format!("{what}, added"), &y.read().unwrap(), &expected, &sizes);
+            }
+        }
+    }
+}
+
+/// Rows of random blocks are exactly their weights.
+fn rows_are_exact(format: Format) {
+    let device = device();
+    let queue = device.kernels.on(&device.stream);
+    let mut numbers = Random::new(100 + format as u64);
+    let name = format.name();
+    let vocab = 7;
+    for chunks in CHUNKS {
+        let columns = chunks * 128;
+        if columns % block(name).0 != 0 {
+            continue;
+        }
+        let blocks = random(name, vocab * columns / block(name).0, &mut numbers);
+        let linear = Linear::from_blocks(&device.stream, format, &blocks, vocab as u32, columns as u32).unwrap();
+        let weights = weights(name, &blocks);
+        let tokens = [4, 0, 7, 2, u32::MAX, 6, 6];
+        for position in [0, 1, 2, 5, 6, 7, u32::MAX - 1, u32::MAX] {
+            for rows in [1, 2, 3, 9] {
+                let mut out = device.upload(&vec![7.0f32; rows * columns]);
+                let (at, known) = (device.upload(&[position]), device.upload(&tokens));
+                linear.embed(&queue, &known, &at, &mut out, rows as u32).unwrap();
+                for (n, row) in out.read().unwrap().chunks_exact(columns).enumerate() {
+                    let token = tokens.get(position as usize + n).map(|token| *token as usize);
+                    match token.filter(|token| *token < vocab) {
+                        Some(token) => {
+                            let expected = &weights[token * columns..][..columns];
+                            let equal = row.iter().zip(expected).all(|(a, b)| f64::from(*a) == *b);
+                            assert!(equal, "{format}, {chunks} chunks, position {position} + {n}");
+                        }
+                        None => assert!(row.iter().all(|x| x.is_nan()), "{format}, position {position} + {n}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tests for each format, named as it is.
+macro_rules! in_every_format {
+    ($($name:ident: $format:ident),* $(,)?) => {
+        $(
+            mod $name {
+                use super::*;
+
+                #[test]
+                fn products_agree() {
+                    super::products_agree(Format::$format);
+                }
+
+                #[test]
+                fn rows_are_exact() {
+                    super::rows_are_exact(Format::$format);
+                }
+            }
+        )*
+
+        #[test]
+        fn every_format_is_tested() {
+            assert_eq!([$(Format::$format),*], Format::ALL);
+        }
+    };
+}
+in_every_format! {
+    f32: F32, f16: F16, bf16: Bf16, q8_0: Q8_0, q1_0: Q1_0, tq1_0: Tq1_0, tq2_0: Tq2_0, q2_0: Q2_0, q2_0_g128: Q2_0G128,
+    tq2_0_g128: Tq2_0G128, pq2_0: Pq2_0, ptq1_0: Ptq1_0,
+}
+
+#[test]
+fn matrices_in_different_formats_are_one() {
+    let device = device();
+    let queue = device.kernels.on(&device.stream);
+    let mut numbers = Random::new(7);
+    let columns = 512;
+    // formats of one layout beside one another, and apart
+    let parts = [
+        (Format::Q1_0, 5),
+        (Format::Pq2_0, 16),
+        (Format::Tq2_0, 3),
+        (Format::Tq1_0, 0),
+        (Format::Q8_0, 1),
+        (Format::F16, 17),
+        (Format::Q2_0, 33),
+        (Format::Tq2_0G128, 2),
+        (Format::F32, 1),
+        (Format::Bf16, 4),
+    ];
+    let (mut bytes, mut matrix) = (Vec::new(), Vec::new());
+    for (format, rows) in parts {
+        let name = format.name();
+        let blocks = random(name, rows * columns / block(name).0, &mut numbers);
+        matrix.extend(weights(name, &blocks));
+        bytes.push(blocks);
+    }
+    let rows = matrix.len() / columns;
+    let parts: Vec<_> =
+        parts.iter().zip(&bytes).map(|((format, rows), bytes)| (*format, &bytes[..], *rows as u32)).collect();
+    let linear = Linear::from_parts(&device.stream, &parts, columns as u32).unwrap();
+    assert_eq!(linear.rows() as usize, rows);
+    let of_layout = |format: Format| (format.layout().words() * 4 + format.layout().scales() * 2) * columns / 128;
+    assert_eq!(
+        linear.bytes(),
+        parts.iter().map(|(format, _, rows)| of_layout(*format) * *rows as usize).sum::<usize>()
+    );
+    for tokens in [1, 2, 8, 11] {
+        let x = numbers.normals(tokens * columns);
+        let (mut expected, sizes) = products(&matrix, &x, columns);
+        let x = device.upload(&x);
+        let mut y = device.upload(&vec![f32::NAN; tokens * rows]);
+        linear.forward(&queue, &x, &mut y, tokens as u32).unwrap();
+        assert_close(&format!("{tokens} tokens"), &y.read().unwrap(), &expected, &sizes);
+        linear.forward_add(&queue, &x, &mut y, tokens as u32).unwrap();
+        expected.iter_mut().for_each(|x| *x *= 2.0);
+        let sizes: Vec<f64> = sizes.iter().map(|size| 2.0 * size).collect();
+        assert_close(&format!("{tokens} tokens, added"), &y.read().unwrap(), &expected, &sizes);
+    }
+}
+
+#[test]
+fn nothing_beside_a_part_is_touched() {
+    let device = device();
+    let queue = device.kernels.on(&device.stream);
+    // +1 times ones
+    let (words, scales) = (device.upload(&[0u32; 3 * 4]), device.upload(&[half::f16::ONE; 3]));
+    let (rows, chunks, stride, offset, add) = (3, 1, 8, 4, false);
+    for tokens in [1, 3, 9] {
+        let x = device.upload(&vec![1.0f32; tokens * 128]);
+        let mut y = device.upload(&vec![7.0f32; tokens * 8]);
+        let (words, scales, x, y, tokens) = (&words, &scales, &x, &mut y, tokens as u32);
+        if tokens == 1 {
+            MatmulQ1_0_1 { words, scales, x, y: &mut *y, rows, chunks, tokens, stride, offset, add }
+                .launch(&queue)
+                .unwrap();
+        } else {
+            MatmulPrefillQ1_0 { words, scales, x, y: &mut *y, rows, chunks, tokens, stride, offset, add }
+                .launch(&queue)
+                .unwrap();
+        }
+        for row in y.read().unwrap().chunks_exact(8) {
+            assert_eq!(row, [7.0, 7.0, 7.0, 7.0, 128.0, 128.0, 128.0, 7.0]);
+        }
+        let error =
+            MatmulPrefillQ1_0 { words, scales, x, y, rows, chunks, tokens, stride, offset: 6, add }.launch(&queue);
+        assert!(matches!(error, Err(LaunchError::Requirement { .. })), "{error:?}");
+    }
+}
+
+#[test]
+fn what_is_no_matrix_is_refused() {
+    let device = device();
+    let load = |format, bytes: usize, rows, columns| {
+        Linear::from_blocks(&device.stream, format, &vec![0; bytes], rows, columns).map(drop)
+    };
+    let columns = |format, columns| Err(ModelError::Columns { format, columns });
+    assert_eq!(load(Format::F16, 2 * 64, 1, 64), columns(Format::F16, 64));
+    assert_eq!(load(Format::F32, 0, 1, 0), columns(Format::F32, 0));
+    // whole chunks, but a block would be of two rows
+    assert_eq!(load(Format::Tq2_0, 66, 2, 128), columns(Format::Tq2_0, 128));
+    for found in [0, 17, 18 * 6 - 1, 18 * 6 + 18] {
+        let expected = ModelError::Blocks { format: Format::Q1_0, rows: 3, columns: 256, expected: 18 * 6, found };
+        assert_eq!(load(Format::Q1_0, found, 3, 256), Err(expected));
+    }
+    // more bytes than there are addresses
+    let expected = u64::from(u32::MAX) * (u64::from(u32::MAX) / 128 * 128 / 128) * 18;
+    let columns = u32::MAX / 128 * 128;
+    let error = ModelError::Blocks { format: Format::Q1_0, rows: u32::MAX, columns, expected, found: 18 };
+    assert_eq!(load(Format::Q1_0, 18, u32::MAX, columns), Err(error));
+    assert_eq!(load(Format::Q1_0, 0, 0, 256), Ok(()));
+}
+
+/// What a weight costs, in thread-instructions of PTX for each token: the figures of `matmul.cu` and `matmul_prefill.cu`.
+#[test]
+fn costs_of_a_weight() {
+    // the layout in the kernel's name, its words and scales, the costs for one token, for eight, and for 64
+    let layouts = [
+        ("4Q1_0", 4, 1, 4.6, None, Some(0.31)),
+        ("2T1", 7, 0, 9.1, None, Some(0.34)),
+        ("2T2", 8, 1, 6.4, None, Some(0.33)),
+        ("8T2Halves", 8, 2, 6.4, None, Some(0.35)),
+        ("4Q8_0", 32, 4, 7.5, None, Some(0.39)),
+        ("3F16", 64, 0, 4.3, None, Some(0.31)),
+        ("4BF16", 64, 0, 3.8, Some(1.65), None),
+        ("3F32", 128, 0, 1.8, Some(1.4), None),
+    ];
+    let (rows, chunks) = (128u32, 32u32);
+    let emulator = warpwright_emulator::Device::with_checks(1 << 30, 1, Checks::NONE);
+    let load = |ptx: &str| emulator.load(ptx).unwrap();
+    let few = load(include_str!("../kernels/prebuilt/matmul.ptx"));
+    let many = load(include_str!("../kernels/prebuilt/matmul_prefill.80.ptx"));
+    for (layout, words, scales, one, eight, sixty_four) in layouts {
+        for (tokens, most) in [(1, Some(one)), (8, eight), (64, sixty_four)] {
+            let Some(most) = most else { continue };
+            let (module, name, blocks) = match tokens {
+                64 => (&many, format!("matmul_prefillI{layout}E"), rows / 128),
+                _ => (&few, format!("matmulI{layout}Lj{tokens}E"), rows / 16),
+            };
+            let kernel = module.kernels().find(|kernel| kernel.contains(&name)).unwrap().to_owned();
+            let sizes =
+                [words * rows * chunks * 4, scales * rows * chunks * 2, tokens * chunks * 512, tokens * rows * 4];
+            let buffers = sizes.map(|size| emulator.upload(&vec![0; size.max(1) as usize]).unwrap());
+            let mut parameters: Vec<u8> = buffers.iter().flat_map(|address| address.to_le_bytes()).collect();
+            parameters.extend([rows, chunks, tokens, rows, 0, 0].iter().flat_map(|number| number.to_le_bytes()));
+            let launch = Launch {
+                blocks: [blocks, 1, 1],
+                threads: [if tokens == 64 { 256 } else { 128 }, 1, 1],
+                dynamic_shared: 0,
+                parameters: &parameters,
+            };
+            let statistics = emulator.launch(module, &kernel, &launch).unwrap();
+            let cost = statistics.thread_instructions as f64 / f64::from(rows * chunks * 128 * tokens);
+            println!("{layout}, {tokens} tokens: {cost:.3}");
+            assert!(cost <= most, "{layout}, {tokens} tokens: {cost:.2} and not {most}");
+        }
+    }
+}
+
+#[test]
+fn no_tokens_are_no_launch() {
+    let device = device();
+    let queue = device.kernels.on(&device.stream);
+    let linear = Linear::from_blocks(&device.stream, Format::Q1_0, &[0; 18], 1, 128).unwrap();
+    let (x, mut y) = (device.upload::<f32>(&[]), device.upload::<f32>(&[]));
+    linear.forward(&queue, &x, &mut y, 0).unwrap();
+    let error = linear.forward(&queue, &x, &mut y, 1).unwrap_err();
+    assert!(matches!(error, LaunchError::Length { parameter: "x", .. }), "{error}");
+    assert_eq!(Format::Q1_0.layout(), Layout::Q1_0);
+}
