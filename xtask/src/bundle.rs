@@ -12,11 +12,13 @@ use crate::COMPILE;
 use crate::cargo::{Workspace, run};
 use crate::toolkit;
 
-/// The most that the folder may take.
+/// The most that the folder may take. Every test has the kernels and the emulator in it, so they are packed together.
 const LIMIT: u64 = 64 << 20;
+/// The packed folder, which `run.sh` unpacks.
+const PACKED: &str = "bundle.tar.xz";
 
 /// Tests that need Rust, nvcc or packages of Python, or run on the emulator alone: they stay at home.
-const AT_HOME: [&str; 3] = ["drop_in", "gguf_python", "ui"];
+const AT_HOME: [&str; 4] = ["attention_cost", "drop_in", "gguf_python", "ui"];
 const PACKAGES_AT_HOME: [&str; 6] = [
     "warpwright-authoring",
     "warpwright-build",
@@ -47,10 +49,14 @@ struct Target {
 /// Makes the folder `bundle`.
 pub(crate) fn make(workspace: &Workspace) -> anyhow::Result<()> {
     toolkit::install(workspace)?;
-    let bundle = workspace.root.join("bundle");
-    if bundle.exists() {
-        fs::remove_dir_all(&bundle)?;
+    let folder = workspace.root.join("bundle");
+    let bundle = workspace.target.join("bundle");
+    for folder in [&folder, &bundle] {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
     }
+    fs::create_dir_all(&folder)?;
     fs::create_dir_all(bundle.join("tests"))?;
 
     run(workspace.cargo().args(["build", "--release", "--package", "warpwright-cli"]).args(COMPILE))?;
@@ -62,19 +68,27 @@ pub(crate) fn make(workspace: &Workspace) -> anyhow::Result<()> {
     for (name, executable) in &tests {
         copy(executable, &bundle.join("tests").join(name))?;
     }
-    // Tests look for the emulator beside themselves.
-    copy(&built.join("deps/libwarpwright_emulator.so"), &bundle.join("tests/libwarpwright_emulator.so"))?;
     for folder in FILES {
         copy_folder(&workspace.root.join(folder), &bundle.join(folder))?;
     }
-    let script = bundle.join("run.sh");
-    fs::write(&script, include_str!("run.sh"))?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     strip(&bundle, &tests)?;
 
-    let bytes = size(&bundle)?;
+    let script = folder.join("run.sh");
+    fs::write(&script, include_str!("run.sh"))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let packed = folder.join(PACKED);
+    // One dictionary for all of it, so that what tests have in common is there once.
+    run(Command::new("tar")
+        .env("XZ_OPT", "-6 --lzma2=dict=128MiB")
+        .arg("-C")
+        .arg(&bundle)
+        .arg("-cJf")
+        .arg(&packed)
+        .arg("."))?;
+    fs::remove_dir_all(&bundle)?;
+    let bytes = size(&folder)?;
     ensure!(bytes <= LIMIT, "the bundle has {bytes} bytes, and may have {LIMIT}");
-    println!("{}: {} tests, {:.1} MiB; run run.sh there", bundle.display(), tests.len(), bytes as f64 / 1048576.0);
+    println!("{}: {} tests, {:.1} MiB; run run.sh there", folder.display(), tests.len(), bytes as f64 / 1048576.0);
     Ok(())
 }
 
