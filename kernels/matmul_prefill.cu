@@ -8,6 +8,9 @@
 // Which 16 elements one instruction multiplies does not matter while both factors have the same ones. It takes four weights
 // of each of four lanes of `weights.cuh`, so a lane has its four where they are, and the four activations beside them: two
 // f16 of each, in 16 bytes.
+//
+// 0.31 (Q1_0, F16) to 0.39 (Q8_0) PTX instructions of threads a weight and token, of which 0.03 are products, and most make
+// the activations f16.
 #include "mma.cuh"
 #include "warp.cuh"
 #include "weights.cuh"

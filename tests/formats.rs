@@ -274,9 +274,9 @@ fn costs_of_a_weight() {
     for (layout, words, scales, one, eight, sixty_four) in layouts {
         for (tokens, most) in [(1, Some(one)), (8, eight), (64, sixty_four)] {
             let Some(most) = most else { continue };
-            let (module, name, blocks) = match tokens {
-                64 => (&many, format!("matmul_prefillI{layout}E"), rows / 128),
-                _ => (&few, format!("matmulI{layout}Lj{tokens}E"), rows / 16),
+            let (module, name, blocks, threads) = match tokens {
+                64 => (&many, format!("matmul_prefillI{layout}E"), rows / 128, 256),
+                _ => (&few, format!("matmulI{layout}Lj{tokens}E"), rows / 16, 128),
             };
             let kernel = module.kernels().find(|kernel| kernel.contains(&name)).unwrap().to_owned();
             let sizes =
@@ -284,12 +284,8 @@ fn costs_of_a_weight() {
             let buffers = sizes.map(|size| emulator.upload(&vec![0; size.max(1) as usize]).unwrap());
             let mut parameters: Vec<u8> = buffers.iter().flat_map(|address| address.to_le_bytes()).collect();
             parameters.extend([rows, chunks, tokens, rows, 0, 0].iter().flat_map(|number| number.to_le_bytes()));
-            let launch = Launch {
-                blocks: [blocks, 1, 1],
-                threads: [if tokens == 64 { 256 } else { 128 }, 1, 1],
-                dynamic_shared: 0,
-                parameters: &parameters,
-            };
+            let (blocks, threads) = ([blocks, 1, 1], [threads, 1, 1]);
+            let launch = Launch { blocks, threads, dynamic_shared: 0, parameters: &parameters };
             let statistics = emulator.launch(module, &kernel, &launch).unwrap();
             let cost = statistics.thread_instructions as f64 / f64::from(rows * chunks * 128 * tokens);
             println!("{layout}, {tokens} tokens: {cost:.3}");

@@ -1,5 +1,5 @@
 //! The memory that a model and a session need: what is computed before is what is taken, and too little is an error.
-//! One test, since the device has one count of free memory.
+//! One test of the device, since that has one count of free memory.
 
 mod common;
 

@@ -1,20 +1,11 @@
 //! Conversations: through a pipe, and at a terminal.
 
+mod program;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The repository, or what `WARPWRIGHT_ROOT` says.
-fn root() -> PathBuf {
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-    std::env::var_os("WARPWRIGHT_ROOT").map_or_else(own, PathBuf::from)
-}
-
-/// The program: as it was built with this test, or beside its folder in a bundle.
-fn program() -> PathBuf {
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_warpwright"));
-    if built.exists() { built } else { root().join("warpwright") }
-}
+use program::{program, root};
 
 fn piped(arguments: &[&str], text: &str) -> Output {
     let adder = root().join("models/adder-q1_0.gguf");

@@ -1,22 +1,14 @@
 //! The program as a user meets it: what it writes, and where, and with which exit code.
 
-use std::path::{Path, PathBuf};
+mod program;
+
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// The repository, or what `WARPWRIGHT_ROOT` says.
-fn root() -> PathBuf {
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-    std::env::var_os("WARPWRIGHT_ROOT").map_or_else(own, PathBuf::from)
-}
+use program::{program, root};
 
 fn adder() -> String {
     root().join("models/adder-q1_0.gguf").display().to_string()
-}
-
-/// The program: as it was built with this test, or beside its folder in a bundle.
-fn program() -> PathBuf {
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_warpwright"));
-    if built.exists() { built } else { root().join("warpwright") }
 }
 
 fn run(arguments: &[&str]) -> Output {

@@ -1,10 +1,13 @@
 //! The commands that write model files, as a user meets them.
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use program::program;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::json;
@@ -12,13 +15,6 @@ use warpwright::gguf::{Gguf, TensorType, Value};
 use warpwright::quant::Format;
 use warpwright::quantize::Formats;
 use warpwright::random::{RandomModel, Shape};
-
-/// The program: as it was built with this test, or beside its folder in a bundle.
-fn program() -> PathBuf {
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_warpwright"));
-    let root = || std::env::var_os("WARPWRIGHT_ROOT").map_or_else(|| "..".into(), PathBuf::from);
-    if built.exists() { built } else { root().join("warpwright") }
-}
 
 fn run(folder: &Path, arguments: &str) -> Output {
     Command::new(program()).current_dir(folder).args(arguments.split_whitespace()).output().unwrap()

@@ -1,6 +1,6 @@
 //! The perplexity that the program says, against a reference in f64.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use warpwright::gguf::Gguf;
@@ -8,19 +8,10 @@ use warpwright::text::Tokenizer;
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod program;
+
 use common::reference::Reference;
-
-/// The repository, or what `WARPWRIGHT_ROOT` says.
-fn root() -> PathBuf {
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
-    std::env::var_os("WARPWRIGHT_ROOT").map_or_else(own, PathBuf::from)
-}
-
-/// The program: as it was built with this test, or beside its folder in a bundle.
-fn program() -> PathBuf {
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_warpwright"));
-    if built.exists() { built } else { root().join("warpwright") }
-}
+use program::{program, root};
 
 /// What the program says of a text, in pieces of so many tokens: perplexity, and the tokens that count.
 fn found(model: &Path, text: &Path, context: usize) -> (f64, u64) {

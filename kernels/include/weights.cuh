@@ -94,14 +94,16 @@ struct T1 {
         second_power = lane < 30 ? first_power : power(trit + 1);
     }
     __device__ static uint32_t power(uint32_t n) { return n == 4 ? 81 : 0x1b090301u >> n * 8 & 0xff; }
+    // Two bytes in the halves of a word, each with its trit in bits 8 and 9 of its half.
+    __device__ static uint32_t trits(uint32_t word, uint32_t bytes, uint32_t power) {
+        return ((__byte_perm(word, 0, bytes) * power) & 0x00ff00ffu) * 3;
+    }
     __device__ static uint32_t first_word(uint32_t lane) { return lane < 20 ? lane % 4 : lane < 30 ? 4 + lane % 2 : 6; }
     __device__ static uint32_t first_scale(uint32_t) { return 0; }
 
     __device__ float4 operator()(const uint32_t* words, const __half*) const {
-        const uint32_t word = *words;
-        // Two bytes in the halves of a word, each with its trit in bits 8 and 9 of its half.
-        const uint32_t first = ((__byte_perm(word, 0, 0x4140) * first_power) & 0x00ff00ffu) * 3;
-        const uint32_t second = ((__byte_perm(word, 0, second_bytes) * second_power) & 0x00ff00ffu) * 3;
+        const uint32_t first = trits(*words, 0x4140, first_power);
+        const uint32_t second = trits(*words, second_bytes, second_power);
         const Codes value(__half2float(__ushort_as_half(words[last] >> 16)));
         return {value(first << 13), value(first >> 3), value(second << 13), value(second >> 3)};
     }
@@ -112,8 +114,7 @@ struct T1 {
     }
     __device__ uint2 codes(const uint32_t* words) const {
         const auto pair = [&](uint32_t bytes, uint32_t power) {
-            const uint32_t trits = ((__byte_perm(*words, 0, bytes) * power) & 0x00ff00ffu) * 3;
-            return half_pair<1>(trits >> 8 & 0x00030003u);
+            return half_pair<1>(trits(*words, bytes, power) >> 8 & 0x00030003u);
         };
         return {pair(0x4140, first_power), pair(second_bytes, second_power)};
     }

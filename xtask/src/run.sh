@@ -6,7 +6,10 @@ cd "$(dirname "$0")" || exit 1
 if [ ! -d unpacked ]; then
     mkdir unpacked || exit 1
     tar -C unpacked -xJf bundle.tar.xz ||
-        python3 -c 'import tarfile; tarfile.open("bundle.tar.xz").extractall("unpacked")' || exit 1
+        python3 -c 'import tarfile; tarfile.open("bundle.tar.xz").extractall("unpacked")' || {
+        rm -rf unpacked
+        exit 1
+    }
 fi
 cd unpacked || exit 1
 export WARPWRIGHT_ROOT=$PWD WARPWRIGHT_EMULATOR=$PWD/libwarpwright_emulator.so RUST_BACKTRACE=1

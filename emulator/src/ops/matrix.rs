@@ -164,10 +164,8 @@ pub(crate) enum Fragment {
     Accumulator,
 }
 
-/// The rows and columns that a matrix has at most.
+/// The rows and columns that a matrix has at most, but for the inner dimension of a product of integers.
 const MOST: usize = 32;
-/// The inner dimension that a product of floating-point numbers and one of integers has at most.
-const MOST_K: usize = 32;
 const MOST_INTEGER_K: usize = 64;
 
 /// Takes a fragment apart: converts the bits of each element, and puts it where it is in the matrix.
@@ -277,8 +275,8 @@ impl Product {
 
 /// The value of an element that is a floating-point number.
 #[inline(always)]
-fn float(element: Element, bits: u32) -> f64 {
-    f64::from(match element {
+fn float(element: Element, bits: u32) -> f32 {
+    match element {
         Element::F16 => from_f16(bits as u16),
         Element::Bf16 => from_bf16(bits as u16),
         // The hardware reads the upper 19 bits.
@@ -286,24 +284,22 @@ fn float(element: Element, bits: u32) -> f64 {
         Element::E4m3 => from_e4m3(bits as u8),
         Element::E5m2 => from_e5m2(bits as u8),
         _ => f32::from_bits(bits),
-    })
+    }
 }
+
+/// A matrix of at most 32 rows and columns of floating-point numbers.
+type Floats = [[f64; MOST]; MOST];
 
 /// Reads a fragment of floating-point numbers into a matrix. (A matrix that is returned would be copied, which takes
 /// longer than all else.)
 #[inline(always)]
-fn floats<const ROWS: usize, const COLUMNS: usize>(
-    warp: &Warp<'_>,
-    (shape, which, element): (Shape, Fragment, Element),
-    slots: &[Slot],
-    matrix: &mut [[f64; COLUMNS]; ROWS],
-) {
+fn floats(warp: &Warp<'_>, (shape, which, element): (Shape, Fragment, Element), slots: &[Slot], matrix: &mut Floats) {
     // One loop a type: the type is not asked for each element.
     macro_rules! each {
         ($($element:ident)*) => {
             match element {
                 $(Element::$element => {
-                    unpack(warp, (shape, which, Element::$element), slots, matrix, |bits| float(Element::$element, bits));
+                    unpack(warp, (shape, which, Element::$element), slots, matrix, |bits| f64::from(float(Element::$element, bits)));
                 })*
                 _ => {}
             }
@@ -320,8 +316,7 @@ fn halves(warp: &Warp<'_>, slot: Slot, element: Element, parts: &mut [[f64; 32];
         // In two steps: a vector has twice as many numbers of single precision.
         let mut singles = [0.0; 32];
         for (single, value) in singles.iter_mut().zip(row) {
-            let bits = (value >> (16 * n)) as u16;
-            *single = if element == Element::Bf16 { from_bf16(bits) } else { from_f16(bits) };
+            *single = float(element, value >> (16 * n));
         }
         for (number, single) in numbers.iter_mut().zip(singles) {
             *number = f64::from(single);
@@ -333,7 +328,7 @@ fn halves(warp: &Warp<'_>, slot: Slot, element: Element, parts: &mut [[f64; 32];
 #[inline(always)]
 fn add_times(sums: &mut [f64; 8], a: f64, b: &[f64; 8]) {
     for (sum, b) in sums.iter_mut().zip(b) {
-        // The product is exact, so this is what an addition gives.
+        // The product is exact, so it does not matter that this is fused.
         *sum = a.mul_add(*b, *sum);
     }
 }
@@ -396,21 +391,16 @@ fn multiply_halves<const STEPS: usize>(warp: &mut Warp<'_>, op: &Op, product: Pr
 #[inline(always)]
 fn multiply_floats(warp: &mut Warp<'_>, op: &Op, product: Product) {
     let (shape, [d, a, b, c]) = (product.shape, product.slots(warp, op));
-    let (mut of_a, mut of_b, mut sums) = ([[0.0; MOST_K]; MOST], [[0.0; MOST]; MOST_K], [[0.0; MOST]; MOST]);
+    let (mut of_a, mut of_b, mut sums): (Floats, Floats, Floats) =
+        ([[0.0; MOST]; MOST], [[0.0; MOST]; MOST], [[0.0; MOST]; MOST]);
     floats(warp, (shape, Fragment::A, product.a), a, &mut of_a);
     floats(warp, (shape, Fragment::B, product.b), b, &mut of_b);
     floats(warp, (shape, Fragment::Accumulator, product.c), c, &mut sums);
     for (sums, a) in sums.iter_mut().zip(&of_a).take(shape.m) {
-        for first in (0..shape.n.min(MOST)).step_by(8) {
-            let mut of_row = [0.0; 8];
-            of_row.copy_from_slice(&sums[first..first + 8]);
+        for (n, sums) in sums.as_chunks_mut::<8>().0.iter_mut().enumerate().take(shape.n / 8) {
             for (a, b) in a.iter().zip(&of_b).take(shape.k) {
-                for (sum, b) in of_row.iter_mut().zip(&b[first..first + 8]) {
-                    // The product is exact, so it does not matter whether this is fused.
-                    *sum += a * b;
-                }
+                add_times(sums, *a, &b.as_chunks().0[n]);
             }
-            sums[first..first + 8].copy_from_slice(&of_row);
         }
     }
     let fragment = (shape, Fragment::Accumulator, product.d);
