@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, CudaView, CudaViewMut, sys};
 use warpwright::Buffer;
 use warpwright::kernel::Kernels;
-use warpwright::kernel::matmul::MatmulQ1_0_1;
+use warpwright::kernel::matvec::MatvecQ1_0;
 use warpwright::launch::LaunchError;
 use warpwright::quant::{CHUNK, Format};
 use warpwright::types::f16;
@@ -51,11 +51,11 @@ struct Projection {
 impl Projection {
     /// Uploads a matrix of Q1_0 blocks, to belong to the engine's stream.
     fn load(stream: &Arc<CudaStream>, blocks: &[u8]) -> Result<Self, Box<dyn Error>> {
-        let packed = Format::Q1_0.pack(blocks)?;
+        let packed = Format::Q1_0.pack(blocks, ROWS, HIDDEN)?;
         Ok(Self {
             kernels: Kernels::load(stream.context())?,
-            words: Buffer::from_host(stream, &packed.words)?,
-            scales: Buffer::from_host(stream, &packed.scales)?,
+            words: Buffer::from_host(stream, packed.words())?,
+            scales: Buffer::from_host(stream, packed.scales())?,
         })
     }
 
@@ -67,11 +67,13 @@ impl Projection {
         mut y: CudaViewMut<'_, f32>,
     ) -> Result<(), LaunchError> {
         let (words, scales, y) = (&self.words, &self.scales, &mut y);
-        let (rows, chunks, tokens) = (ROWS as u32, (HIDDEN / CHUNK) as u32, 1);
+        let (rows, chunks) = (ROWS as u32, (HIDDEN / CHUNK) as u32);
         // all of `y`, and stored
         let (stride, offset, add) = (rows, 0, false);
+        // `x` as it is; a block for each 16 rows
+        let (norm, eps, blocks) = (None::<&Buffer<f32>>, 0.0, rows.div_ceil(16));
         let queue = self.kernels.on(stream);
-        MatmulQ1_0_1 { words, scales, x, y, rows, chunks, tokens, stride, offset, add }.launch(&queue)
+        MatvecQ1_0 { words, scales, norm, x, y, rows, chunks, stride, offset, add, eps, blocks }.launch(&queue)
     }
 }
 

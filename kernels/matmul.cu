@@ -1,16 +1,10 @@
-// Matrix times vectors, with float activations and weights in any layout of `weights.cuh`.
+// Matrix times several vectors, with float activations, for weights that f16 does not hold: BF16 and F32. (`matmul_prefill`
+// has the other layouts.)
 //
 // A warp computes ROWS rows for TOKENS vectors. In every chunk of 128 weights a lane has four of each row: they are made
-// numbers once and serve all tokens, and the four activations of a token, loaded at once, serve all rows. So a weight costs
-// its unpacking once in TOKENS and one `fma` a token. In PTX instructions a weight and token, of the loop over chunks:
-//
-//   TOKENS  Q1_0    T1    T2  Q8_0   F16  BF16   F32
-//        1   4.2   8.7   6.0   7.1   3.9   3.4   1.4
-//        8                                 1.5   1.2
-//
-// TOKENS is 1 for decoding, where memory is what binds (a matrix is read once). It is 8 for prompts in those layouts that
-// `matmul_prefill` does not have; there the 32 sums of a lane are as many as the lanes, and the last step of a warp leaves
-// one sum in each.
+// numbers once and serve all tokens, and the four activations of a token, loaded at once, serve all rows: 1.5 (BF16) and 1.2
+// (F32) PTX instructions of threads a weight and token. The 32 sums of a lane are as many as the lanes, and the last step of a
+// warp leaves one sum in each.
 //
 // The blocks of one group of rows are neighbours, whatever their tokens, so that they find its weights in the L2 cache.
 #include "warp.cuh"
@@ -18,24 +12,25 @@
 
 constexpr uint32_t WARPS = 4;
 constexpr uint32_t ROWS = 4;
+constexpr uint32_t TOKENS = 8;
 
 /// Matrix times vectors, `y[t, offset + r] = W[r] · x[t]`, or `+=` that if `add`.
 ///
-/// `words` is `[rows, chunks, W::WORDS]` and `scales` is `[rows, chunks, W::SCALES]`, `x` is `[tokens, chunks * 128]`, `y` is
+/// `words` and `scales` are in the layout W, for a matrix `[rows, chunks * 128]`, `x` is `[tokens, chunks * 128]`, `y` is
 /// `[tokens, stride]`: what is beside the `rows` elements from `offset` on stays as it is, so that matrices in different
 /// layouts have their parts of one output.
 ///
-/// @grid    div_ceil(rows, 16) * div_ceil(tokens, TOKENS)
+/// @grid    div_ceil(rows, 16) * div_ceil(tokens, 8)
 /// @block   128
-/// @len     words  == rows * chunks * W::WORDS
-/// @len     scales == rows * chunks * W::SCALES
+/// @len     words  == div_ceil(rows, 16) * div_ceil(chunks, 4) * 64 * W::WORDS
+/// @len     scales == div_ceil(rows, 16) * div_ceil(chunks, 4) * 64 * W::SCALES
 /// @len     x      == tokens * chunks * 128
 /// @len     y      == tokens * stride
 /// @align   words 16
 /// @align   x 16
 /// @require offset + rows <= stride
 /// @safe
-template <class W, uint32_t TOKENS>
+template <class W>
 __global__ void __launch_bounds__(WARPS * WARP)
 matmul(const uint32_t* __restrict__ words, const __half* __restrict__ scales, const float* __restrict__ x,
        float* __restrict__ y, uint32_t rows, uint32_t chunks, uint32_t tokens, uint32_t stride, uint32_t offset, bool add) {
@@ -51,7 +46,7 @@ matmul(const uint32_t* __restrict__ words, const __half* __restrict__ scales, co
     const float4* token_x[TOKENS];
 #pragma unroll
     for (uint32_t r = 0; r < ROWS; ++r) {
-        const size_t row = min(first + r, size_t(rows) - 1) * chunks;
+        const size_t row = place_of(min(first + r, size_t(rows) - 1), 0, chunks);
         row_words[r] = words + row * W::WORDS + W::first_word(lane);
         row_scales[r] = scales + row * W::SCALES + W::first_scale(lane);
     }
@@ -66,8 +61,8 @@ matmul(const uint32_t* __restrict__ words, const __half* __restrict__ scales, co
 #pragma unroll
         for (uint32_t r = 0; r < ROWS; ++r) {
             w[r] = weights(row_words[r], row_scales[r]);
-            row_words[r] += W::WORDS;
-            row_scales[r] += W::SCALES;
+            row_words[r] += TILE_ROWS * W::WORDS;
+            row_scales[r] += TILE_ROWS * W::SCALES;
         }
 #pragma unroll
         for (uint32_t t = 0; t < TOKENS; ++t) {
@@ -76,31 +71,21 @@ matmul(const uint32_t* __restrict__ words, const __half* __restrict__ scales, co
 #pragma unroll
             for (uint32_t r = 0; r < ROWS; ++r) {
                 float& sum = sums[t * ROWS + r];
-                sum = fmaf(w[r].x, v.x, fmaf(w[r].y, v.y, fmaf(w[r].z, v.z, fmaf(w[r].w, v.w, sum))));
+                sum = dot_of(w[r], v, sum);
             }
         }
     }
 
-    float sum = warp_sums(sums);
-#pragma unroll
-    for (uint32_t other = TOKENS * ROWS; other < WARP; other *= 2) sum += __shfl_xor_sync(FULL_WARP, sum, other);
+    const float sum = warp_sums(sums);
     const size_t row = first + lane % ROWS;
     const size_t token = first_token + lane / ROWS;
-    if (lane >= TOKENS * ROWS || row >= rows || token >= tokens) return;
+    if (row >= rows || token >= tokens) return;
     float& out = y[token * stride + offset + row];
     out = add ? out + sum : sum;
 }
 
-#define INSTANCE(W, TOKENS)                                                                                            \
-    template __global__ void matmul<W, TOKENS>(const uint32_t*, const __half*, const float*, float*, uint32_t, uint32_t, \
-                                               uint32_t, uint32_t, uint32_t, bool);
-INSTANCE(Q1_0, 1)
-INSTANCE(T1, 1)
-INSTANCE(T2, 1)
-INSTANCE(T2Halves, 1)
-INSTANCE(Q8_0, 1)
-INSTANCE(F16, 1)
-INSTANCE(BF16, 1)
-INSTANCE(BF16, 8)
-INSTANCE(F32, 1)
-INSTANCE(F32, 8)
+#define INSTANCE(W)                                                                                                    \
+    template __global__ void matmul<W>(const uint32_t*, const __half*, const float*, float*, uint32_t, uint32_t, uint32_t, \
+                                       uint32_t, uint32_t, bool);
+INSTANCE(BF16)
+INSTANCE(F32)

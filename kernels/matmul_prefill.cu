@@ -5,12 +5,15 @@
 // two f16. Codes are exact in f16, so two products are one with f32 (and what is left out is 2^-25 of the largest). The
 // scale of the weights, and that power, multiply the sums of a run of weights.
 //
-// Which 16 elements one instruction multiplies does not matter while both factors have the same ones. It takes four weights
-// of each of four lanes of `weights.cuh`, so a lane has its four where they are, and the four activations beside them: two
-// f16 of each, in 16 bytes.
+// Which 16 elements one instruction multiplies does not matter while both factors have the same ones. So a lane has the
+// weights that its layout gives it: four for a step of 16, and in shared memory it finds the four activations beside them,
+// two f16 of each, in 16 bytes.
 //
-// 0.31 (Q1_0, F16) to 0.39 (Q8_0) PTX instructions of threads a weight and token, of which 0.03 are products, and most make
-// the activations f16.
+// 0.31 (F16) to 0.39 (Q8_0) PTX instructions of threads a weight and token, of which 0.03 are products, and most make the
+// activations f16.
+#include <type_traits>
+
+#include "bit_weights.cuh"
 #include "mma.cuh"
 #include "warp.cuh"
 #include "weights.cuh"
@@ -21,17 +24,99 @@ constexpr uint32_t TOKENS = 64;
 // Of a token in shared memory, in 16 bytes; lanes of an instruction find their parts in different banks.
 constexpr uint32_t STRIDE = CHUNK / 4 + 4;
 
+// What a lane has of 16 rows of weights that are numbers: g and g + 8, elements 4t to 4t + 3 of every 16.
+template <class W>
+struct NumberFactor {
+    static constexpr uint32_t RUN = W::RUN;
+    const uint32_t* words;
+    const __half* scales;
+    uint32_t t;
+
+    struct Chunk {
+        const uint32_t* words;
+        const __half* scales;
+    };
+
+    __device__ NumberFactor(const uint32_t* words, const __half* scales, size_t tile, uint32_t chunks, uint32_t lane)
+        : t(lane % 4) {
+        const size_t at = place_of(tile * TILE_ROWS + lane / 4, 0, chunks);
+        this->words = words + at * W::WORDS;
+        this->scales = scales + at * W::SCALES;
+    }
+    __device__ Chunk chunk(uint32_t c) const {
+        return {words + size_t(c) * (TILE_ROWS * W::WORDS), scales + size_t(c) * (TILE_ROWS * W::SCALES)};
+    }
+    __device__ float scale(const Chunk& chunk, uint32_t half, uint32_t run) const {
+        return W::scale(chunk.scales + half * 8 * W::SCALES, run);
+    }
+    __device__ uint2 codes(const Chunk& chunk, uint32_t half, uint32_t step) const {
+        return W::codes(chunk.words + half * 8 * W::WORDS + W::first_word(4 * step + t));
+    }
+    // Place `n` of a chunk in shared memory has these.
+    static __device__ float4 activations(const float* chunk, uint32_t n) { return reinterpret_cast<const float4*>(chunk)[n]; }
+};
+
+// Of weights that are bits: rows g and g + 8, word t, of which step s has bits 2s and 2s + 16, then 2s + 1 and 2s + 17. With
+// two scales a chunk the weights have theirs, which is exact as well.
+template <class W>
+struct BitFactor {
+    static constexpr uint32_t RUN = CHUNK;
+    const uint32_t* words;
+    const __half* scales;
+    uint32_t lane;
+
+    struct Chunk {
+        uint32_t planes[2][W::PLANES];
+        __half scales[2];
+    };
+
+    __device__ BitFactor(const uint32_t* words, const __half* scales, size_t tile, uint32_t chunks, uint32_t lane)
+        : words(words + tile * groups_of(chunks) * (64 * W::WORDS)), scales(scales + tile * groups_of(chunks) * (64 * W::SCALES)),
+          lane(lane) {}
+    __device__ Chunk chunk(uint32_t c) const {
+        const size_t group = c / GROUP_CHUNKS;
+        Chunk chunk;
+#pragma unroll
+        for (uint32_t half = 0; half < 2; ++half) {
+            W::planes(words + group * (64 * W::WORDS), lane, half, c % GROUP_CHUNKS, chunk.planes[half]);
+            const uint32_t of = W::SCALES == 1 ? 0 : lane % 4 / 2;
+            chunk.scales[half] = bit_scale(scales + group * (64 * W::SCALES), of, lane / 4, half, c % GROUP_CHUNKS);
+        }
+        return chunk;
+    }
+    __device__ float scale(const Chunk& chunk, uint32_t half, uint32_t) const {
+        return W::SCALES == 1 ? __half2float(chunk.scales[half]) : 1.0f;
+    }
+    __device__ uint2 codes(const Chunk& chunk, uint32_t half, uint32_t step) const {
+        const auto pair = [&](uint32_t n) {
+            const uint32_t codes = bit_pair<W>(chunk.planes[half], n);
+            if constexpr (W::SCALES == 1) return codes;
+            const __half2 scaled = __hmul2(*reinterpret_cast<const __half2*>(&codes), __half2half2(chunk.scales[half]));
+            return *reinterpret_cast<const uint32_t*>(&scaled);
+        };
+        return {pair(2 * step), pair(2 * step + 1)};
+    }
+    static __device__ float4 activations(const float* chunk, uint32_t n) {
+        const float2* two = reinterpret_cast<const float2*>(chunk + n % 4 * 32 + n / 4 * 2);
+        const float2 low = two[0], high = two[8];
+        return {low.x, high.x, low.y, high.y};
+    }
+};
+
+template <class W>
+using FactorOf = std::conditional_t<W::BITS, BitFactor<W>, NumberFactor<W>>;
+
 /// Matrix times vectors, `y[t, offset + r] = W[r] · x[t]`, or `+=` that if `add`.
 ///
-/// `words` is `[rows, chunks, W::WORDS]` and `scales` is `[rows, chunks, W::SCALES]`, `x` is `[tokens, chunks * 128]`, `y` is
+/// `words` and `scales` are in the layout W, for a matrix `[rows, chunks * 128]`, `x` is `[tokens, chunks * 128]`, `y` is
 /// `[tokens, stride]`: what is beside the `rows` elements from `offset` on stays as it is, so that matrices in different
 /// layouts have their parts of one output.
 ///
 /// @targets 75 80
 /// @grid    div_ceil(rows, 128) * div_ceil(tokens, 64)
 /// @block   256
-/// @len     words  == rows * chunks * W::WORDS
-/// @len     scales == rows * chunks * W::SCALES
+/// @len     words  == div_ceil(rows, 16) * div_ceil(chunks, 4) * 64 * W::WORDS
+/// @len     scales == div_ceil(rows, 16) * div_ceil(chunks, 4) * 64 * W::SCALES
 /// @len     x      == tokens * chunks * 128
 /// @len     y      == tokens * stride
 /// @align   words 16
@@ -43,7 +128,8 @@ __global__ void __launch_bounds__(WARPS * WARP)
 matmul_prefill(const uint32_t* __restrict__ words, const __half* __restrict__ scales, const float* __restrict__ x,
                float* __restrict__ y, uint32_t rows, uint32_t chunks, uint32_t tokens, uint32_t stride, uint32_t offset,
                bool add) {
-    constexpr uint32_t RUNS = CHUNK / W::RUN, STEPS = W::RUN / 16;
+    using Factor = FactorOf<W>;
+    constexpr uint32_t RUNS = CHUNK / Factor::RUN, STEPS = Factor::RUN / 16;
     __shared__ uint4 parts[TOKENS * STRIDE];
     __shared__ float powers[TOKENS];
 
@@ -54,9 +140,9 @@ matmul_prefill(const uint32_t* __restrict__ words, const __half* __restrict__ sc
     const uint32_t first_token = blockIdx.x % groups * TOKENS;
     const uint32_t count = min(tokens - first_token, TOKENS);
 
-    // Rows past the end read the last one instead, and are not stored.
-    const size_t row_of[2] = {min(first + g, size_t(rows) - 1) * chunks, min(first + g + 8, size_t(rows) - 1) * chunks};
-    const float4* token_x = reinterpret_cast<const float4*>(x) + size_t(first_token) * chunks * WARP + lane;
+    // A warp past the end does what the last one does, and stores nothing.
+    const Factor factor(words, scales, min(first / ROWS, size_t((rows - 1) / ROWS)), chunks, lane);
+    const float* token_x = x + size_t(first_token) * chunks * CHUNK;
 
     float sums[TOKENS / 8][4] = {};
     for (uint32_t c = 0; c < chunks; ++c) {
@@ -64,7 +150,7 @@ matmul_prefill(const uint32_t* __restrict__ words, const __half* __restrict__ sc
         // Tokens are taken in eights; those past the end are zeros.
         for (uint32_t token = warp; token < (count + 7) / 8 * 8; token += WARPS) {
             float4 v = {};
-            if (token < count) v = token_x[(size_t(token) * chunks + c) * WARP];
+            if (token < count) v = Factor::activations(token_x + (size_t(token) * chunks + c) * CHUNK, lane);
             const float largest = warp_max(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
             // The power of two alone; the largest ones have no inverse that is as exact.
             const uint32_t power = min(__float_as_uint(largest) & 0x7f800000u, 0x7e000000u);
@@ -77,21 +163,18 @@ matmul_prefill(const uint32_t* __restrict__ words, const __half* __restrict__ sc
         }
         __syncthreads();
 
-        const uint32_t* row_words[2] = {words + (row_of[0] + c) * W::WORDS, words + (row_of[1] + c) * W::WORDS};
-        const __half* row_scales[2] = {scales + (row_of[0] + c) * W::SCALES, scales + (row_of[1] + c) * W::SCALES};
+        const typename Factor::Chunk chunk = factor.chunk(c);
 #pragma unroll
         for (uint32_t run = 0; run < RUNS; ++run) {
-            const float scale[2] = {W::scale(row_words[0], row_scales[0], run), W::scale(row_words[1], row_scales[1], run)};
+            const float scale[2] = {factor.scale(chunk, 0, run), factor.scale(chunk, 1, run)};
             uint32_t codes[STEPS][4];
 #pragma unroll
             for (uint32_t s = 0; s < STEPS; ++s) {
-                const uint32_t four = (run * STEPS + s) * 4 + t;
-                const W weights(four);
 #pragma unroll
-                for (uint32_t r = 0; r < 2; ++r) {
-                    const uint2 pairs = weights.codes(row_words[r] + W::first_word(four));
-                    codes[s][r] = pairs.x;
-                    codes[s][r + 2] = pairs.y;
+                for (uint32_t half = 0; half < 2; ++half) {
+                    const uint2 pairs = factor.codes(chunk, half, run * STEPS + s);
+                    codes[s][half] = pairs.x;
+                    codes[s][half + 2] = pairs.y;
                 }
             }
 #pragma unroll

@@ -9,7 +9,7 @@ use common::{Device, device};
 use cudarc::driver::{DriverError, result};
 use warpwright::Buffer;
 use warpwright::kernel::Set;
-use warpwright::kernel::matmul::MatmulQ1_0_1;
+use warpwright::kernel::matmul_prefill::MatmulPrefillQ1_0;
 use warpwright::kernel::silu_mul::SiluMul;
 use warpwright::launch::{Graph, GraphError, LaunchError, Target};
 use warpwright::types::f16;
@@ -57,13 +57,13 @@ struct Adder {
 
 impl Adder {
     fn new(device: &Device, x: f32) -> Self {
-        let (words, scales) = (buffer(device, &[0; 4]), buffer(device, &[f16::ONE]));
+        let (words, scales) = (buffer(device, &[0; 256]), buffer(device, &[f16::ONE; 64]));
         Self { words, scales, x: buffer(device, &[x; 128]) }
     }
 
     fn add<Q: Target<Set = Set>>(&self, onto: &Q, y: &mut Buffer<f32>) -> Result<Q::Launched, LaunchError> {
         let Self { words, scales, x } = self;
-        MatmulQ1_0_1 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
+        MatmulPrefillQ1_0 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
             .launch(onto)
     }
 }
@@ -155,7 +155,7 @@ fn forks() {
         graph.launch(&device.stream).unwrap();
         assert_eq!(all.read().unwrap(), [6.0, 2.0, 2.0, 5.0]);
     }
-    assert_eq!(graph.nodes()[0].kernel().name, "matmul<Q1_0, 1>");
+    assert_eq!(graph.nodes()[0].kernel().name, "matmul_prefill<Q1_0>");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn an_update_is_checked_as_a_launch_is() {
     let failed = gate(&graph.update(other.nodes()), &y, &mut out);
     assert_eq!(failed, Err(LaunchError::OtherGraph { kernel: "silu_mul" }));
     let failed = Adder::new(&device, 1.0).add(&update, &mut out.slice(..1).unwrap());
-    let (kernel, recorded) = ("matmul<Q1_0, 1>", "silu_mul");
+    let (kernel, recorded) = ("matmul_prefill<Q1_0>", "silu_mul");
     assert_eq!(failed, Err(LaunchError::OtherKernel { kernel, recorded }));
     // None of these has changed anything.
     graph.launch(&device.stream).unwrap();
@@ -285,8 +285,8 @@ fn a_launch_of_nothing_is_left_out() {
 fn captured_work() {
     let device = device();
     let kept = Arc::new(());
-    let mut out = buffer(&device, &[0u32; 4]);
-    let (inner, address) = (buffer(&device, &[0u32; 4]), out.address());
+    let mut out = buffer(&device, &[0u32; 256]);
+    let (inner, address) = (buffer(&device, &[0u32; 256]), out.address());
     let graph = Graph::record(&device.kernels, |graph| {
         graph.fill(&mut out, 1)?;
         let kept = Arc::clone(&kept);

@@ -48,6 +48,7 @@ const U8: Type = Type { name: "u8", bits: 8, value: |bits| f64::from(bits as u8)
 const S4: Type =
     Type { name: "s4", bits: 4, value: |bits| f64::from((bits & 15) as i32 - if bits & 8 != 0 { 16 } else { 0 }) };
 const U4: Type = Type { name: "u4", bits: 4, value: |bits| f64::from(bits & 15) };
+const B1: Type = Type { name: "b1", bits: 1, value: |bits| f64::from(bits & 1) };
 const F32: Type = Type { name: "f32", bits: 32, value: |bits| f64::from(f32::from_bits(bits)) };
 const S32: Type = Type { name: "s32", bits: 32, value: |bits| f64::from(bits as i32) };
 
@@ -120,6 +121,12 @@ fn a_place(ty: Type, (m, k): (usize, usize), lane: usize, i: usize) -> (usize, u
             let row = if i < 8 || (16..24).contains(&i) { group } else { group + 8 };
             (row, member * 8 + (i & 7) + if i >= 16 { 32 } else { 0 })
         }
+        (1, 8, 128) => (group, member * 32 + i),
+        (1, 16, 128) => (if i < 32 { group } else { group + 8 }, member * 32 + (i & 31)),
+        (1, 16, 256) => {
+            let row = if i < 32 || (64..96).contains(&i) { group } else { group + 8 };
+            (row, member * 32 + (i & 31) + if i >= 64 { 128 } else { 0 })
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -135,6 +142,8 @@ fn b_place(ty: Type, k: usize, lane: usize, i: usize) -> (usize, usize) {
         (8, 32) => member * 4 + (i & 3) + if i >= 4 { 16 } else { 0 },
         (4, 32) => member * 8 + i,
         (4, 64) => member * 8 + (i & 7) + if i >= 8 { 32 } else { 0 },
+        (1, 128) => member * 32 + i,
+        (1, 256) => member * 32 + (i & 31) + if i >= 32 { 128 } else { 0 },
         other => panic!("{other:?}"),
     };
     (row, group)
@@ -180,12 +189,15 @@ struct Run {
     d: Matrix,
 }
 
-fn mma((m, n, k): (usize, usize, usize), types: [Type; 4], saturate: &str, seed: u64) -> Run {
+///
+/// `modifier` stands before the types (`.satfinite`), or after them, if it combines bits (`.and.popc`).
+fn mma((m, n, k): (usize, usize, usize), types: [Type; 4], modifier: &str, seed: u64) -> Run {
     let [d_type, a_type, b_type, c_type] = types;
     let mut random = Random(seed);
     let a = Matrix::random(a_type, m, k, &mut random);
     let b = Matrix::random(b_type, k, n, &mut random);
     let mut c = Matrix::random(c_type, m, n, &mut random);
+    let (saturate, combine) = if modifier.ends_with("popc") { ("", modifier) } else { (modifier, "") };
     if !saturate.is_empty() || d_type.name == "s32" {
         // some sums pass the limits of 32 bits
         (0..16).for_each(|at| c.bits[at] = if at % 2 == 0 { i32::MAX as u32 } else { i32::MIN as u32 });
@@ -194,7 +206,7 @@ fn mma((m, n, k): (usize, usize, usize), types: [Type; 4], saturate: &str, seed:
     let counts = [registers(a_type, m * k), registers(b_type, k * n), registers(c_type, m * n)];
     let results = registers(d_type, m * n);
     let instruction = format!(
-        "mma.sync.aligned.m{m}n{n}k{k}.row.col{saturate}.{}.{}.{}.{} {{{}}}, {{{}}}, {{{}}}, {{{}}};",
+        "mma.sync.aligned.m{m}n{n}k{k}.row.col{saturate}.{}.{}.{}.{}{combine} {{{}}}, {{{}}}, {{{}}}, {{{}}};",
         d_type.name,
         a_type.name,
         b_type.name,
@@ -294,6 +306,29 @@ fn products_of_integers_are_exact() {
                 }
             }
             assert!(limited > 0, "no sum passes 32 bits");
+        }
+    }
+}
+
+#[test]
+fn products_of_bits_count_ones() {
+    let mut case = 200;
+    for (m, n, k) in [(8, 8, 128), (16, 8, 128), (16, 8, 256)] {
+        for (combine, exclusive) in [(".and.popc", false), (".xor.popc", true)] {
+            case += 1;
+            let run = mma((m, n, k), [S32, B1, B1, S32], combine, case);
+            for row in 0..m {
+                for column in 0..n {
+                    let one = |inner| {
+                        let (a, b) = (run.a.at(row, inner) == 1, run.b.at(inner, column) == 1);
+                        if exclusive { a != b } else { a && b }
+                    };
+                    let ones = (0..k).filter(|inner| one(*inner)).count() as i32;
+                    assert!((16..k as i32 - 16).contains(&ones), "the bits are not random");
+                    let expected = (run.c.at(row, column) as i32).wrapping_add(ones);
+                    assert_eq!(run.d.at(row, column) as i32, expected, "{m} {n} {k} {combine} [{row}, {column}]");
+                }
+            }
         }
     }
 }

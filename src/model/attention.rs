@@ -5,8 +5,9 @@ use super::error::ModelError;
 use super::kv_cache::{KvCache, with_rows};
 use super::linear::Linear;
 use super::load::Loader;
+use super::norm::Norm;
 use super::rope::Rope;
-use super::{Activations, first, normalise};
+use super::{Activations, first};
 use crate::buffer::Buffer;
 use crate::kernel::Set;
 use crate::kernel::attention::AttentionDecode;
@@ -18,7 +19,7 @@ use crate::launch::{LaunchError, Target};
 /// `x = rms_norm(hidden)`. Not every model has the biases `b`, and the norms of heads.
 #[derive(Debug, Clone)]
 pub struct Attention {
-    norm: Buffer<f32>,
+    norm: Norm,
     /// Queries, keys and values in one matrix.
     qkv: Linear,
     /// That of queries, keys and values.
@@ -49,7 +50,7 @@ impl Attention {
             head_norms.then(|| loader.vector(&name(part), head_dim)).transpose()
         };
         Ok(Self {
-            norm: loader.vector(&name("attn_norm.weight"), hidden)?,
+            norm: Norm::load(loader, &name("attn_norm.weight"), hidden, eps)?,
             qkv: loader.linear(&qkv("weight"), hidden)?,
             bias: qkv_bias.then(|| loader.vectors(&qkv("bias"))).transpose()?,
             q_norm: head_norm(loader, "attn_q_norm.weight")?,
@@ -65,7 +66,7 @@ impl Attention {
 
     /// The bytes of its weights.
     pub(super) fn bytes(&self) -> u64 {
-        let vectors = [Some(&self.norm), self.bias.as_ref(), self.q_norm.as_ref(), self.k_norm.as_ref()];
+        let vectors = [Some(&self.norm.weight), self.bias.as_ref(), self.q_norm.as_ref(), self.k_norm.as_ref()];
         let vectors: usize = vectors.into_iter().flatten().map(Buffer::bytes).sum();
         (self.qkv.bytes() + self.output.bytes() + vectors) as u64
     }
@@ -90,8 +91,7 @@ impl Attention {
         let qkv = &mut first(&activations.qkv, rows * self.qkv.rows() as usize);
         let mixed = &mut first(&activations.mixed, rows * self.output.columns() as usize);
         let context = cache.shape().context;
-        normalise(onto, hidden, &self.norm, normed, eps)?;
-        self.qkv.forward(onto, normed, qkv, tokens)?;
+        self.qkv.forward_normed(onto, &self.norm, hidden, normed, qkv, tokens)?;
         with_rows!(cache, |rows| {
             QkvRopeStore {
                 qkv: &mut *qkv,

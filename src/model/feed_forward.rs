@@ -4,21 +4,19 @@ use super::config::Config;
 use super::error::ModelError;
 use super::linear::Linear;
 use super::load::Loader;
-use super::{Activations, first, normalise};
+use super::norm::Norm;
+use super::{Activations, first};
 use crate::buffer::Buffer;
 use crate::kernel::Set;
-use crate::kernel::silu_mul::SiluMul;
 use crate::launch::{LaunchError, Target};
 
 /// The feed-forward network of a layer: `hidden += Wdown · (silu(Wgate x) ⊙ (Wup x))` with `x = rms_norm(hidden)`.
 #[derive(Debug, Clone)]
 pub struct FeedForward {
-    norm: Buffer<f32>,
+    norm: Norm,
     /// Gate, and what it gates, in one matrix.
     gate_up: Linear,
     down: Linear,
-    ffn: u32,
-    eps: f32,
 }
 
 impl FeedForward {
@@ -30,17 +28,15 @@ impl FeedForward {
         let &Config { hidden, ffn, eps, .. } = config;
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
         Ok(Self {
-            norm: loader.vector(&name("ffn_norm"), hidden)?,
+            norm: Norm::load(loader, &name("ffn_norm"), hidden, eps)?,
             gate_up: loader.linear(&[(name("ffn_gate"), ffn), (name("ffn_up"), ffn)], hidden)?,
             down: loader.linear(&[(name("ffn_down"), hidden)], ffn)?,
-            ffn,
-            eps,
         })
     }
 
     /// The bytes of its weights.
     pub(super) fn bytes(&self) -> u64 {
-        (self.gate_up.bytes() + self.down.bytes() + self.norm.bytes()) as u64
+        (self.gate_up.bytes() + self.down.bytes() + self.norm.weight.bytes()) as u64
     }
 
     /// Adds what the network makes of `hidden`, `[tokens, hidden]`, to it.
@@ -58,9 +54,7 @@ impl FeedForward {
         let normed = &mut first(&activations.normed, rows * self.gate_up.columns() as usize);
         let gate_up = &mut first(&activations.gate_up, rows * self.gate_up.rows() as usize);
         let gated = &mut first(&activations.gated, rows * self.down.columns() as usize);
-        normalise(onto, hidden, &self.norm, normed, self.eps)?;
-        self.gate_up.forward(onto, normed, gate_up, tokens)?;
-        SiluMul { gate_up: &*gate_up, out: &mut *gated, rows: tokens, dim: self.ffn }.launch(onto)?;
+        self.gate_up.forward_gated(onto, &self.norm, hidden, normed, gate_up, gated, tokens)?;
         self.down.forward_add(onto, gated, hidden, tokens)
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::CudaStream;
+use cudarc::driver::{CudaStream, sys::CUdevice_attribute};
 use half::f16;
 
 use super::error::ModelError;
+use super::norm::Norm;
 use super::upload::Upload;
-use crate::buffer::Buffer;
-use crate::kernel::{Set, embedding, matmul, matmul_prefill};
+use crate::buffer::{Buffer, BufferError};
+use crate::kernel::silu_mul::SiluMul;
+use crate::kernel::{Set, embedding, matmul, matmul_prefill, matvec};
 use crate::launch::{LaunchError, Target};
 use crate::quant::{CHUNK, Format, Layout, Packed};
 
@@ -22,15 +24,18 @@ pub struct Linear {
     rows: u32,
     /// Chunks of 128 weights in a row.
     chunks: u32,
+    /// Multiprocessors of its device.
+    multiprocessors: u32,
 }
+
+/// Tiles of 16 rows that a block of `matvec` can have.
+const MAX_TILES: u32 = 96;
 
 /// Rows of a matrix that are in one layout.
 #[derive(Debug)]
 struct Part {
     layout: Layout,
-    /// `[rows, chunks, layout.words()]`
     words: Buffer<u32>,
-    /// `[rows, chunks, layout.scales()]`
     scales: Buffer<f16>,
     /// The first of them in the matrix.
     first: u32,
@@ -78,8 +83,8 @@ impl Linear {
         matrices: &[(Format, &[u8], u32)],
         columns: u32,
     ) -> Result<Self, ModelError> {
-        // What follows the other in the same layout is one part.
-        let mut packed: Vec<(Packed, u32)> = Vec::new();
+        // What follows the other in the same layout is one part: the matrices of each, and the rows of all.
+        let mut parts: Vec<(Layout, Vec<(Format, &[u8])>, u32)> = Vec::new();
         for &(format, blocks, rows) in matrices {
             let row = (columns as usize).max(1);
             if !row.is_multiple_of(CHUNK) || !row.is_multiple_of(format.block()) {
@@ -89,27 +94,37 @@ impl Linear {
             if blocks.len() as u64 != expected {
                 return Err(ModelError::Blocks { format, rows, columns, expected, found: blocks.len() });
             }
-            let next = format.pack(blocks)?;
-            match packed.last_mut().filter(|(part, _)| part.layout == next.layout) {
-                Some((part, part_rows)) => {
-                    part.words.extend(next.words);
-                    part.scales.extend(next.scales);
+            match parts.last_mut().filter(|(layout, ..)| *layout == format.layout()) {
+                Some((_, matrices, part_rows)) => {
+                    matrices.push((format, blocks));
                     *part_rows = total(*part_rows, rows)?;
                 }
-                None => packed.push((next, rows)),
+                None => parts.push((format.layout(), vec![(format, blocks)], rows)),
             }
         }
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors = upload.stream().context().attribute(attribute).map_err(BufferError::from)?;
         let mut first = 0;
-        let mut parts = Vec::new();
-        for (Packed { layout, words, scales }, rows) in packed {
-            let (words, scales) = (upload.put(&words)?, upload.put(&scales)?);
-            parts.push(Part { layout, words, scales, first, rows });
+        let mut uploaded = Vec::new();
+        for (layout, matrices, rows) in parts {
+            let mut packed = Packed::new(layout, rows as usize, columns as usize);
+            let mut at = 0;
+            for (format, blocks) in matrices {
+                packed.put(format, blocks, at)?;
+                at += blocks.len() / (columns as usize / format.block() * format.block_bytes());
+            }
+            let (words, scales) = (upload.put(packed.words())?, upload.put(packed.scales())?);
+            uploaded.push(Part { layout, words, scales, first, rows });
             first = total(first, rows)?;
         }
-        Ok(Self { parts: parts.into(), rows: first, chunks: columns / CHUNK as u32 })
+        let multiprocessors = u32::try_from(multiprocessors).unwrap_or(1).max(1);
+        Ok(Self { parts: uploaded.into(), rows: first, chunks: columns / CHUNK as u32, multiprocessors })
     }
 
     /// `y = W x` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`.
+    ///
+    /// One token is a product of its own kind, in which the numbers of `x` become integers of 16 bits, with a step for each
+    /// 128, if the weights are bits.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -120,7 +135,7 @@ impl Linear {
         y: &mut Buffer<f32>,
         tokens: u32,
     ) -> Result<(), LaunchError> {
-        self.launch(onto, x, y, tokens, false)
+        if tokens == 1 { self.one(onto, None, x, y, false) } else { self.several(onto, x, y, tokens, false) }
     }
 
     /// `y += W x` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`.
@@ -134,10 +149,92 @@ impl Linear {
         y: &mut Buffer<f32>,
         tokens: u32,
     ) -> Result<(), LaunchError> {
-        self.launch(onto, x, y, tokens, true)
+        if tokens == 1 { self.one(onto, None, x, y, true) } else { self.several(onto, x, y, tokens, true) }
     }
 
-    fn launch<Q: Target<Set = Set>>(
+    /// `y = W norm(x)` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`. For one token that is one launch;
+    /// for several, `normed`, `[tokens, columns]`, has `norm(x)` then.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    pub fn forward_normed<Q: Target<Set = Set>>(
+        &self,
+        onto: &Q,
+        norm: &Norm,
+        x: &Buffer<f32>,
+        normed: &mut Buffer<f32>,
+        y: &mut Buffer<f32>,
+        tokens: u32,
+    ) -> Result<(), LaunchError> {
+        if tokens == 1 {
+            return self.one(onto, Some(norm), x, y, false);
+        }
+        norm.forward(onto, x, normed)?;
+        self.several(onto, normed, y, tokens, false)
+    }
+
+    /// The gated half of a SwiGLU network for each token, `silu(G norm(x)) * (U norm(x))`, where this matrix is `G` and below
+    /// it `U`: `x` is `[tokens, columns]`, `y` is `[tokens, rows / 2]`. For one token that is one launch, if both are in one
+    /// layout. Otherwise `normed`, `[tokens, columns]`, and `both`, `[tokens, rows]`, have what is computed on the way.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_gated<Q: Target<Set = Set>>(
+        &self,
+        onto: &Q,
+        norm: &Norm,
+        x: &Buffer<f32>,
+        normed: &mut Buffer<f32>,
+        both: &mut Buffer<f32>,
+        y: &mut Buffer<f32>,
+        tokens: u32,
+    ) -> Result<(), LaunchError> {
+        let &Self { rows, chunks, .. } = self;
+        if let (1, [Part { layout, words, scales, .. }]) = (tokens, &*self.parts) {
+            let (eps, norm) = (norm.eps, Some(&norm.weight));
+            let blocks = self.blocks(rows / 32, MAX_TILES / 2);
+            launch!(onto, layout, [Q1_0: matvec::MatvecGatedQ1_0, T1: matvec::MatvecGatedT1, T2: matvec::MatvecGatedT2,
+                T2Halves: matvec::MatvecGatedT2Halves, Q8_0: matvec::MatvecGatedQ8_0, F16: matvec::MatvecGatedF16,
+                Bf16: matvec::MatvecGatedBF16, F32: matvec::MatvecGatedF32],
+                { words, scales, norm, x, y, rows, chunks, eps, blocks });
+            return Ok(());
+        }
+        self.forward_normed(onto, norm, x, normed, both, tokens)?;
+        SiluMul { gate_up: &*both, out: y, rows: tokens, dim: rows / 2 }.launch(onto)?;
+        Ok(())
+    }
+
+    /// Blocks for `units` of rows, of which a block can have `most`: where each has as many as another, no more than there
+    /// are multiprocessors, since each has to make the vector ready.
+    fn blocks(&self, units: u32, most: u32) -> u32 {
+        let each = units.div_ceil(self.multiprocessors).clamp(1, most);
+        units.div_ceil(each).max(1)
+    }
+
+    /// One token.
+    fn one<Q: Target<Set = Set>>(
+        &self,
+        onto: &Q,
+        norm: Option<&Norm>,
+        x: &Buffer<f32>,
+        y: &mut Buffer<f32>,
+        add: bool,
+    ) -> Result<(), LaunchError> {
+        let &Self { rows: stride, chunks, .. } = self;
+        let (eps, norm) = (norm.map_or(0.0, |norm| norm.eps), norm.map(|norm| &norm.weight));
+        for Part { layout, words, scales, first, rows } in &*self.parts {
+            let (y, rows, offset, norm) = (&mut *y, *rows, *first, norm);
+            let blocks = self.blocks(rows.div_ceil(16), MAX_TILES);
+            launch!(onto, layout, [Q1_0: matvec::MatvecQ1_0, T1: matvec::MatvecT1, T2: matvec::MatvecT2,
+                T2Halves: matvec::MatvecT2Halves, Q8_0: matvec::MatvecQ8_0, F16: matvec::MatvecF16,
+                Bf16: matvec::MatvecBF16, F32: matvec::MatvecF32],
+                { words, scales, norm, x, y, rows, chunks, stride, offset, add, eps, blocks });
+        }
+        Ok(())
+    }
+
+    fn several<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
         x: &Buffer<f32>,
@@ -148,18 +245,11 @@ impl Linear {
         let &Self { rows: stride, chunks, .. } = self;
         for Part { layout, words, scales, first, rows } in &*self.parts {
             let (y, rows, offset) = (&mut *y, *rows, *first);
-            if tokens == 1 {
-                launch!(onto, layout, [Q1_0: matmul::MatmulQ1_0_1, T1: matmul::MatmulT1_1, T2: matmul::MatmulT2_1,
-                    T2Halves: matmul::MatmulT2Halves1, Q8_0: matmul::MatmulQ8_0_1, F16: matmul::MatmulF16_1,
-                    Bf16: matmul::MatmulBF16_1, F32: matmul::MatmulF32_1],
-                    { words, scales, x, y, rows, chunks, tokens, stride, offset, add });
-            } else {
-                launch!(onto, layout, [Q1_0: matmul_prefill::MatmulPrefillQ1_0, T1: matmul_prefill::MatmulPrefillT1,
-                    T2: matmul_prefill::MatmulPrefillT2, T2Halves: matmul_prefill::MatmulPrefillT2Halves,
-                    Q8_0: matmul_prefill::MatmulPrefillQ8_0, F16: matmul_prefill::MatmulPrefillF16,
-                    Bf16: matmul::MatmulBF16_8, F32: matmul::MatmulF32_8],
-                    { words, scales, x, y, rows, chunks, tokens, stride, offset, add });
-            }
+            launch!(onto, layout, [Q1_0: matmul_prefill::MatmulPrefillQ1_0, T1: matmul_prefill::MatmulPrefillT1,
+                T2: matmul_prefill::MatmulPrefillT2, T2Halves: matmul_prefill::MatmulPrefillT2Halves,
+                Q8_0: matmul_prefill::MatmulPrefillQ8_0, F16: matmul_prefill::MatmulPrefillF16,
+                Bf16: matmul::MatmulBF16, F32: matmul::MatmulF32],
+                { words, scales, x, y, rows, chunks, tokens, stride, offset, add });
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ use super::error::ModelError;
 use super::load::format_of;
 use super::session::SessionOptions;
 use crate::gguf::Gguf;
-use crate::quant::CHUNK;
 
 /// The bytes of device memory that a model and one session need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +28,14 @@ impl MemoryNeed {
         let config = Config::read(gguf)?;
         let mut weights = 0u64;
         for tensor in gguf.tensors() {
-            let elements = tensor.dimensions.iter().try_fold(1u64, |product, length| product.checked_mul(*length));
-            let elements = elements.unwrap_or(u64::MAX);
             let bytes = match tensor.dimensions {
                 // vectors are of 32-bit numbers on the device
-                [_] => elements.saturating_mul(4),
-                _ => {
-                    let layout = format_of(&tensor)?.layout();
-                    let chunk = (4 * layout.words() + 2 * layout.scales()) as u64;
-                    elements.div_ceil(CHUNK as u64).saturating_mul(chunk)
+                [length] => length.saturating_mul(4),
+                [columns, rows @ ..] => {
+                    let rows = rows.iter().fold(1u64, |rows, length| rows.saturating_mul(*length));
+                    format_of(&tensor)?.layout().bytes(rows, *columns)
                 }
+                [] => 0,
             };
             weights = weights.saturating_add(bytes);
         }

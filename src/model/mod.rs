@@ -13,6 +13,7 @@ mod kv_cache;
 mod linear;
 mod load;
 mod memory;
+mod norm;
 mod rope;
 mod sampling;
 mod session;
@@ -30,13 +31,13 @@ pub use kv_cache::{KvCache, KvFormat, KvShape};
 pub use linear::Linear;
 pub use load::Loader;
 pub use memory::MemoryNeed;
+pub use norm::Norm;
 pub use rope::Rope;
 pub use sampling::{Sampling, SamplingError};
 pub use session::{Chosen, Session, SessionOptions};
 
 use crate::buffer::Buffer;
 use crate::gguf::Gguf;
-use crate::kernel::rms_norm::RmsNorm;
 use crate::kernel::{Kernels, Set};
 use crate::launch::{LaunchError, Target};
 
@@ -111,7 +112,7 @@ pub struct Model {
     kernels: Kernels,
     embedding: Linear,
     layers: Arc<[Layer]>,
-    output_norm: Buffer<f32>,
+    output_norm: Norm,
     output: Linear,
 }
 
@@ -145,7 +146,7 @@ impl Model {
         } else {
             loader.linear(&[("output.weight".to_owned(), vocab)], hidden)?
         };
-        let output_norm = loader.vector("output_norm.weight", hidden)?;
+        let output_norm = Norm::load(loader, "output_norm.weight", hidden, config.eps)?;
         let kernels = kernels.clone();
         Ok(Self { config, kernels, embedding, layers: layers.into(), output_norm, output })
     }
@@ -196,8 +197,7 @@ impl Model {
         activations: &mut Activations,
     ) -> Result<(), LaunchError> {
         let normed = &mut first(&activations.normed, rows as usize * self.config.hidden as usize);
-        normalise(onto, hidden, &self.output_norm, normed, self.config.eps)?;
-        self.output.forward(onto, normed, logits, rows)
+        self.output.forward_normed(onto, &self.output_norm, hidden, normed, logits, rows)
     }
 
     /// The bytes of weights that one token takes in: all matrices and norms, and of the embedding one row.
@@ -205,27 +205,11 @@ impl Model {
     pub fn bytes_per_token(&self) -> u64 {
         let layers = self.layers.iter().map(|layer| layer.attention.bytes() + layer.feed_forward.bytes());
         let row = self.embedding.bytes() / (self.config.vocab as usize).max(1);
-        layers.sum::<u64>() + (self.output.bytes() + self.output_norm.bytes() + row) as u64
+        layers.sum::<u64>() + (self.output.bytes() + self.output_norm.weight.bytes() + row) as u64
     }
 }
 
 /// The first elements of a buffer. Where it has fewer it is all of them, and a launch fails the check of their number.
 fn first(buffer: &Buffer<f32>, elements: usize) -> Buffer<f32> {
     buffer.slice(..elements).unwrap_or_else(|_| buffer.clone())
-}
-
-/// RMS norm of each row.
-fn normalise<Q: Target<Set = Set>>(
-    onto: &Q,
-    x: &Buffer<f32>,
-    weight: &Buffer<f32>,
-    out: &mut Buffer<f32>,
-    eps: f32,
-) -> Result<(), LaunchError> {
-    // A weight longer than 2^32, or that many rows, fail the check of lengths.
-    let dim = u32::try_from(weight.len()).unwrap_or(u32::MAX);
-    let rows = out.len().checked_div(weight.len()).unwrap_or(0);
-    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-    RmsNorm { x, weight, out, rows, dim, eps }.launch(onto)?;
-    Ok(())
 }

@@ -33,6 +33,11 @@ impl<'p> Upload<'p> {
         Self { stream: Arc::clone(stream), halves: Vec::new(), turn: 0, progress }
     }
 
+    /// The stream that copies are on.
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
     /// A buffer with what the host has. The copy may go on when this returns: only the pinned memory has to stay.
     pub(super) fn put<T: Pod>(&mut self, elements: &[T]) -> Result<Buffer<T>, BufferError> {
         let mut buffer = Buffer::allocate(&self.stream, elements.len())?;

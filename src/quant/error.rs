@@ -28,6 +28,18 @@ pub enum QuantError {
         /// What they should be a multiple of.
         unit: usize,
     },
+    /// The bytes are those of another matrix.
+    #[error("{bytes} bytes of {format} are no matrix of {rows} rows and {columns} columns")]
+    Matrix {
+        /// The format.
+        format: Format,
+        /// How many bytes there are.
+        bytes: usize,
+        /// Rows of the matrix.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+    },
     /// A weight is not finite, or so large that its scale would not be.
     #[error("weight {at} is {value}, which {format} cannot hold")]
     OutOfRange {

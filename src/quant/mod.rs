@@ -1,10 +1,11 @@
 //! Weight formats: how they are packed in files, and how the kernels want them.
 //!
-//! A [`Format`] packs weights into blocks. Kernels read fewer [`Layout`]s, in chunks of 128 weights: [`Format::pack`] makes
-//! one of the other when a model is loaded. It only moves what is stored, so a weight is on the device what it is in the file.
+//! A [`Format`] packs weights into blocks. Kernels read fewer [`Layout`]s, in tiles of 16 rows and groups of 4 chunks of 128
+//! weights: [`Format::pack`] makes one of the other when a model is loaded. A weight is on the device what it is in the file.
 
 mod error;
 mod floats;
+mod packed;
 mod q1_0;
 mod q8_0;
 #[cfg(test)]
@@ -18,8 +19,9 @@ use std::str::FromStr;
 use half::{bf16, f16};
 
 pub use error::QuantError;
+pub use packed::Packed;
 
-/// Weights of a chunk: what a warp takes at a time, four weights a lane.
+/// Weights of a chunk.
 pub const CHUNK: usize = 128;
 
 /// How files pack weights.
@@ -51,12 +53,12 @@ pub enum Format {
     Ptq1_0,
 }
 
-/// How kernels read weights: the structs of `kernels/include/weights.cuh`.
+/// How kernels read weights: the structs of `weights.cuh` and `bit_weights.cuh` in `kernels/include/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// Sign bits, set where a weight is negative, and a scale.
     Q1_0,
-    /// Trits as in blocks of PTQ1_0, with the scale among them.
+    /// Trits, four of them in 7 bits, and a scale.
     T1,
     /// Codes of two bits for -1, 0, 1 and 2, and a scale.
     T2,
@@ -77,13 +79,26 @@ impl Layout {
     fn sizes(self) -> (usize, usize) {
         match self {
             Self::Q1_0 => (4, 1),
-            Self::T1 => (7, 0),
+            Self::T1 => (7, 1),
             Self::T2 => (8, 1),
             Self::T2Halves => (8, 2),
             Self::Q8_0 => (32, 4),
             Self::F16 | Self::Bf16 => (64, 0),
             Self::F32 => (128, 0),
         }
+    }
+
+    /// Whether weights are bits, which tensor cores multiply as they are.
+    #[must_use]
+    pub fn is_bits(self) -> bool {
+        matches!(self, Self::Q1_0 | Self::T1 | Self::T2 | Self::T2Halves)
+    }
+
+    /// The bytes of a matrix `[rows, columns]`, with those that fill its last tiles and groups.
+    #[must_use]
+    pub fn bytes(self, rows: u64, columns: u64) -> u64 {
+        let chunks = packed::chunks(rows as usize, columns as usize) as u64;
+        chunks.saturating_mul((4 * self.words() + 2 * self.scales()) as u64)
     }
 
     /// Words of 32 bits in a chunk.
@@ -99,15 +114,19 @@ impl Layout {
     }
 }
 
-/// Weights as the kernels read them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Packed {
-    /// How.
-    pub layout: Layout,
-    /// `[chunks, layout.words()]`
-    pub words: Vec<u32>,
-    /// `[chunks, layout.scales()]`
-    pub scales: Vec<f16>,
+/// A chunk of weights as it is in a file, but for the order: words whose lowest bits are first, and their scales. Trits are
+/// codes of two bits here.
+struct Chunk {
+    words: [u32; CHUNK],
+    scales: [f16; CHUNK / 32],
+}
+
+impl Chunk {
+    const ZERO: Self = Self { words: [0; CHUNK], scales: [f16::ZERO; CHUNK / 32] };
+
+    fn set_words(&mut self, words: impl Iterator<Item = u32>) {
+        self.words.iter_mut().zip(words).for_each(|(to, word)| *to = word);
+    }
 }
 
 /// The number at the start of some bytes.
@@ -268,34 +287,30 @@ impl Format {
         CHUNK.div_ceil(block) * block_bytes
     }
 
-    /// Blocks as the kernels read them.
+    /// A matrix `[rows, columns]` of blocks, as the kernels read it.
     ///
     /// # Errors
-    /// [`QuantError::Bytes`] for bytes that are no whole chunks of [`CHUNK`] weights.
-    pub fn pack(self, blocks: &[u8]) -> Result<Packed, QuantError> {
-        let unit = self.chunk_bytes();
-        self.check_bytes(blocks, unit)?;
-        let layout = self.layout();
-        let chunks = blocks.len() / self.block_bytes() * self.block() / CHUNK;
-        let mut packed = Packed {
-            layout,
-            words: Vec::with_capacity(chunks * layout.words()),
-            scales: Vec::with_capacity(chunks * layout.scales()),
-        };
+    /// [`QuantError::Bytes`] for bytes that are no whole chunks of [`CHUNK`] weights, and [`QuantError::Matrix`] for those
+    /// of another matrix.
+    pub fn pack(self, blocks: &[u8], rows: usize, columns: usize) -> Result<Packed, QuantError> {
+        let mut packed = Packed::new(self.layout(), rows, columns);
+        packed.put(self, blocks, 0)?;
+        Ok(packed)
+    }
+
+    /// The chunks of the fewest blocks that are whole ones.
+    fn unpack(self, blocks: &[u8], chunks: &mut [Chunk; 2]) {
         match self {
-            Self::F32 | Self::F16 | Self::Bf16 => packed.words.extend(words(blocks)),
-            _ => {
-                for block in blocks.chunks_exact(self.block_bytes()) {
-                    match self {
-                        Self::Q8_0 => q8_0::pack(block, &mut packed),
-                        Self::Q1_0 => q1_0::pack(block, &mut packed),
-                        Self::Tq1_0 | Self::Ptq1_0 => trits::pack(self, block, &mut packed),
-                        _ => two_bit::pack(self, block, &mut packed),
-                    }
+            Self::F32 | Self::F16 | Self::Bf16 => chunks[0].set_words(words(blocks)),
+            Self::Q8_0 => {
+                for (n, block) in blocks.chunks_exact(self.block_bytes()).enumerate() {
+                    q8_0::unpack(block, n, &mut chunks[0]);
                 }
             }
+            Self::Q1_0 => q1_0::unpack(blocks, &mut chunks[0]),
+            Self::Tq1_0 | Self::Ptq1_0 => trits::unpack(self, blocks, chunks),
+            _ => two_bit::unpack(self, blocks, chunks),
         }
-        Ok(packed)
     }
 
     fn check_bytes(self, blocks: &[u8], unit: usize) -> Result<(), QuantError> {

@@ -5,7 +5,7 @@
 
 use half::f16;
 
-use super::{Packed, read_f16, words};
+use super::{Chunk, read_f16, words};
 
 pub(super) fn quantize(weights: &[f32], blocks: &mut Vec<u8>) {
     let sum = weights.iter().fold(0.0f32, |sum, x| sum + x.abs());
@@ -20,7 +20,7 @@ pub(super) fn weights(block: &[u8]) -> impl Iterator<Item = f32> + '_ {
     block[2..].iter().flat_map(byte)
 }
 
-pub(super) fn pack(block: &[u8], packed: &mut Packed) {
-    packed.scales.push(read_f16(block));
-    packed.words.extend(words(&block[2..]).map(|bits| !bits));
+pub(super) fn unpack(block: &[u8], chunk: &mut Chunk) {
+    chunk.scales[0] = read_f16(block);
+    chunk.set_words(words(&block[2..]).map(|bits| !bits));
 }

@@ -4,7 +4,7 @@
 
 use half::f16;
 
-use super::{Packed, read_f16, words};
+use super::{Chunk, read_f16, words};
 
 /// The largest integer that is used.
 pub(super) const LARGEST: f32 = 127.0;
@@ -22,7 +22,8 @@ pub(super) fn dequantize(block: &[u8]) -> impl Iterator<Item = f32> + '_ {
     block[2..].iter().map(move |byte| f32::from(*byte as i8) * scale)
 }
 
-pub(super) fn pack(block: &[u8], packed: &mut Packed) {
-    packed.scales.push(read_f16(block));
-    packed.words.extend(words(&block[2..]));
+/// Puts block `n` of a chunk into it.
+pub(super) fn unpack(block: &[u8], n: usize, chunk: &mut Chunk) {
+    chunk.scales[n] = read_f16(block);
+    chunk.words[8 * n..8 * n + 8].iter_mut().zip(words(&block[2..])).for_each(|(to, word)| *to = word);
 }

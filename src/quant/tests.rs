@@ -23,35 +23,47 @@ fn of_ggml(format: Format) -> Option<(Vec<u8>, Vec<f32>)> {
 
 const OF_GGML: [Format; 5] = [Format::Q1_0, Format::Q2_0, Format::Tq1_0, Format::Tq2_0, Format::Q8_0];
 
-/// The weights that are packed, by the definition of the layouts.
-fn unpacked(packed: &Packed) -> Vec<f64> {
-    let Packed { layout, words, scales } = packed;
-    let chunks = words.len() / layout.words();
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+/// The weights that are packed, row by row, by the definition of the layouts in `weights.cuh` and `bit_weights.cuh`.
+fn unpacked(packed: &Packed, columns: usize) -> Vec<f64> {
+    let (layout, groups) = (packed.layout(), columns.div_ceil(512));
     let mut weights = Vec::new();
-    for chunk in 0..chunks {
-        let word = |n: usize| words[chunk * layout.words() + n];
-        let byte = |n: usize| bytes[chunk * layout.words() * 4 + n];
-        let scale = |n: usize| scales[chunk * layout.scales() + n].to_f64();
-        for n in 0..128 {
-            let bits = |width: usize| word(n * width / 32) >> (n * width % 32) & ((1u64 << width) - 1) as u32;
+    for row in 0..packed.rows() {
+        for column in 0..columns {
+            let group = row / 16 * groups + column / 512;
+            let word = |n: usize| packed.words()[group * 64 * layout.words() + n];
+            let scale = |n: usize| packed.scales()[group * 64 * layout.scales() + n].to_f64();
+            let (chunk, n) = (column % 512 / 128, column % 128);
+            // numbers: [chunk, row]
+            let at = chunk * 16 + row % 16;
+            let bits = |width: usize| {
+                word(at * layout.words() + n * width / 32) >> (n * width % 32) & ((1u64 << width) - 1) as u32
+            };
+            // bits: [chunk / 2, lane, chunk % 2, half]
+            let (g, half, t) = (row % 8, row % 16 / 8, n / 32);
+            let lane = 4 * g + t;
+            let bit = |plane: usize| {
+                let word = word(256 * plane + chunk / 2 * 128 + lane * 4 + chunk % 2 * 2 + half);
+                f64::from(word >> (n % 32) & 1)
+            };
+            let scale_of_bits = |of: usize| scale(((of * 8 + g) * 2 + half) * 4 + chunk);
             weights.push(match layout {
-                Layout::Q1_0 => (1.0 - 2.0 * f64::from(bits(1))) * scale(0),
-                Layout::T2 => (f64::from(bits(2)) - 1.0) * scale(0),
-                Layout::T2Halves => (f64::from(bits(2)) - 1.0) * scale(n / 64),
-                Layout::Q8_0 => f64::from(bits(8) as u8 as i8) * scale(n / 32),
+                Layout::Q1_0 => (1.0 - 2.0 * bit(0)) * scale_of_bits(0),
+                Layout::T2 => (bit(0) + 2.0 * bit(1) - 1.0) * scale_of_bits(0),
+                Layout::T2Halves => (bit(0) + 2.0 * bit(1) - 1.0) * scale_of_bits(n / 64),
+                Layout::Q8_0 => f64::from(bits(8) as u8 as i8) * scale(at * 4 + n / 32),
                 Layout::F16 => f16::from_bits(bits(16) as u16).to_f64(),
                 Layout::Bf16 => bf16::from_bits(bits(16) as u16).to_f64(),
                 Layout::F32 => f64::from(f32::from_bits(bits(32))),
                 Layout::T1 => {
-                    let (byte, power) = match n {
-                        0..80 => (byte(n % 16), n / 16),
-                        80..120 => (byte(16 + n % 8), (n - 80) / 8),
-                        _ => (byte(24 + n % 2), (n - 120) / 2),
+                    let bit = |plane: usize| {
+                        let place = match plane {
+                            0..4 => (half * 32 + lane) * 4 + plane,
+                            _ => 256 + ((plane - 4) * 32 + lane) * 2 + half,
+                        };
+                        f64::from(word(place) >> (n % 32) & 1) * 2f64.powi(plane as i32 - 7)
                     };
-                    let fraction = f64::from(byte) / 256.0 * 3f64.powi(power as i32);
-                    let trit = (fraction.fract() * 3.0).floor();
-                    (trit - 1.0) * f16::from_bits((word(6) >> 16) as u16).to_f64()
+                    let fraction = (0..7).map(bit).sum::<f64>() * 3f64.powi(chunk as i32);
+                    ((fraction.fract() * 3.0).floor() - 1.0) * scale_of_bits(0)
                 }
             });
         }
@@ -84,7 +96,7 @@ fn blocks_of_ggml_have_its_values() {
     for format in OF_GGML {
         let (bytes, values) = of_ggml(format).unwrap();
         assert!(format.dequantize(&bytes).unwrap() == values, "{format}");
-        let packed = unpacked(&format.pack(&bytes).unwrap());
+        let packed = unpacked(&format.pack(&bytes, 1, 512).unwrap(), 512);
         assert!(packed.iter().zip(&values).all(|(a, b)| *a == f64::from(*b)), "{format}, packed");
         assert_eq!(packed.len(), 512);
     }
@@ -94,17 +106,43 @@ fn blocks_of_ggml_have_its_values() {
 fn what_is_packed_has_the_values_of_the_file() {
     let mut random = fastrand::Rng::with_seed(1);
     for format in Format::ALL {
-        for chunks in [0, 2, 4, 34] {
-            let bytes = random_blocks(format, chunks * 128 / format.block(), &mut random);
-            let packed = format.pack(&bytes).unwrap();
-            assert_eq!(packed.layout, format.layout());
-            assert_eq!(packed.words.len(), chunks * packed.layout.words(), "{format}");
-            assert_eq!(packed.scales.len(), chunks * packed.layout.scales(), "{format}");
+        // a block of 256 weights is two chunks
+        for (rows, columns) in [(0, 512), (1, 256), (3, 512), (16, 1024), (17, 768), (34, 1280)] {
+            let bytes = random_blocks(format, rows * columns / format.block(), &mut random);
+            let packed = format.pack(&bytes, rows, columns).unwrap();
+            assert_eq!((packed.layout(), packed.rows()), (format.layout(), rows));
+            let held = (4 * packed.words().len() + 2 * packed.scales().len()) as u64;
+            assert_eq!(format.layout().bytes(rows as u64, columns as u64), held, "{format}");
             let weights = format.dequantize(&bytes).unwrap();
-            assert!(unpacked(&packed).iter().zip(&weights).all(|(a, b)| *a == f64::from(*b)), "{format}");
-            assert_eq!(weights.len(), chunks * 128);
+            assert_eq!(weights.len(), rows * columns);
+            let unpacked = unpacked(&packed, columns);
+            assert!(unpacked.iter().zip(&weights).all(|(a, b)| *a == f64::from(*b)), "{format}, {rows} x {columns}");
+
+            // the same in two parts, of which the second begins in a tile
+            let mut parts = Packed::new(format.layout(), rows, columns);
+            let (first, second) = bytes.split_at(bytes.len() / rows.max(1) * (rows / 3));
+            parts.put(format, second, rows / 3).unwrap();
+            parts.put(format, first, 0).unwrap();
+            assert_eq!(parts, packed, "{format}");
         }
     }
+}
+
+#[test]
+fn rows_that_a_matrix_has_not_are_refused() {
+    let block = [0u8; 18];
+    let mut packed = Packed::new(Layout::Q1_0, 2, 128);
+    let empty = packed.clone();
+    let refused =
+        |bytes: usize, rows: usize, columns: usize| QuantError::Matrix { format: Format::Q1_0, bytes, rows, columns };
+    assert_eq!(packed.put(Format::Q1_0, &block.repeat(2), 1), Err(refused(36, 1, 128)));
+    assert_eq!(packed.put(Format::Q1_0, &block.repeat(3), 0), Err(refused(54, 2, 128)));
+    assert_eq!(packed.put(Format::Q1_0, &block, 3), Err(refused(18, 0, 128)));
+    let other = QuantError::Matrix { format: Format::Pq2_0, bytes: 34, rows: 2, columns: 128 };
+    assert_eq!(packed.put(Format::Pq2_0, &[0; 34], 0), Err(other));
+    assert_eq!(Format::Q1_0.pack(&block.repeat(3), 2, 256), Err(refused(54, 2, 256)));
+    assert_eq!(Format::Q1_0.pack(&block, 1, 64), Err(refused(18, 1, 64)));
+    assert_eq!(packed, empty);
 }
 
 /// The weights of one block of two-bit codes, written from the table of formats.
@@ -153,8 +191,9 @@ fn every_code_has_its_value() {
         }
     }
     // of OxiBonsai's two zeros the device knows one
-    let packed = Format::Tq2_0G128.pack(&[vec![0b11_10_01_00; 32], vec![0, 0x3c]].concat()).unwrap();
-    assert_eq!(packed.words, [0x6464_6464; 8]);
+    let block = [vec![0b11_10_01_00; 32], vec![0, 0x3c]].concat();
+    let weights = unpacked(&Format::Tq2_0G128.pack(&block, 1, 128).unwrap(), 128);
+    assert_eq!(weights, [-1.0, 0.0, 1.0, 0.0].repeat(32));
 }
 
 #[test]
@@ -277,7 +316,7 @@ fn what_is_no_whole_block_is_refused() {
         // whole blocks, but no whole chunk
         let unit = block.max(128) / block * unit;
         for bytes in [1, unit - 1, unit / 2] {
-            let error = format.pack(&vec![0; bytes]).unwrap_err();
+            let error = format.pack(&vec![0; bytes], 1, 128).unwrap_err();
             assert_eq!(error, QuantError::Bytes { format, bytes, unit });
         }
         assert!(bytes.is_empty());

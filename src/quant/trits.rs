@@ -9,12 +9,12 @@
 //! | TQ1_0 | 256 | 32, 16, 4 | last |
 //! | PTQ1_0 | 128 | 16, 8, 2 | last |
 //!
-//! The device has blocks of PTQ1_0.
+//! The device has four of them, of as many chunks, in 7 bits ([`Packed`](super::Packed)).
 
 use half::f16;
 
 use super::two_bit::ternary;
-use super::{CHUNK, Format, Packed, read_f16, words};
+use super::{CHUNK, Chunk, Format, read_f16};
 
 const POWERS: [u16; 5] = [1, 3, 9, 27, 81];
 
@@ -68,15 +68,38 @@ pub(super) fn dequantize(format: Format, block: &[u8]) -> impl Iterator<Item = f
     (0..format.block()).map(move |n| (f32::from(trit(format, block, n)) - 1.0) * scale)
 }
 
-pub(super) fn pack(format: Format, block: &[u8], packed: &mut Packed) {
-    if format == Format::Ptq1_0 {
-        packed.words.extend(words(block));
-        return;
+/// The trits of a byte as codes of two bits, the first in the lowest.
+const CODES: [u16; 256] = {
+    let mut codes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut n = 0;
+        while n < 5 {
+            let top = byte as u16 * POWERS[n] % 256;
+            codes[byte] |= (top * 3 / 256) << (2 * n);
+            n += 1;
+        }
+        byte += 1;
     }
-    for first in [0, CHUNK] {
-        let mut half = [0; 28];
-        let trits = (first..first + CHUNK).map(|n| trit(format, block, n));
-        encode(Format::Ptq1_0, scale(block), trits, &mut half);
-        packed.words.extend(words(&half));
+    codes
+};
+
+pub(super) fn unpack(format: Format, block: &[u8], chunks: &mut [Chunk; 2]) {
+    let (mut codes, scale) = ([0u8; 256], scale(block));
+    let width = format.block() / CHUNK;
+    let mut at = 0;
+    for (bytes, trits) in [(0..16, 5), (16..24, 5), (24..26, 4)] {
+        let bytes = &block[bytes.start * width..bytes.end * width];
+        for trit in 0..trits {
+            for (to, byte) in codes[at..].iter_mut().zip(bytes) {
+                *to = (CODES[usize::from(*byte)] >> (2 * trit) & 3) as u8;
+            }
+            at += bytes.len();
+        }
+    }
+    for (chunk, codes) in chunks.iter_mut().zip(codes.as_chunks::<CHUNK>().0).take(width) {
+        let word = |codes: &[u8; 16]| (0..16).fold(0, |word, n| word | u32::from(codes[n]) << (2 * n));
+        chunk.set_words(codes.as_chunks::<16>().0.iter().map(word));
+        chunk.scales[0] = scale;
     }
 }

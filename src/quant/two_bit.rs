@@ -7,11 +7,11 @@
 //! | TQ2_0_g128 | 128 | in order; 3 is 0, like 1 | last |
 //! | TQ2_0 | 256 | in planes: byte 32i + m has weights 128i + m, 128i + 32 + m, 128i + 64 + m, 128i + 96 + m | last |
 //!
-//! On the device they are in order, the scale apart, and 3 is always 2.
+//! On the device they are planes of bits ([`Packed`](super::Packed)), the scale apart, and 3 is always 2.
 
 use half::f16;
 
-use super::{CHUNK, Format, Packed, read_f16, words};
+use super::{CHUNK, Chunk, Format, read_f16, words};
 
 /// The scale and the codes of a block.
 fn split(format: Format, block: &[u8]) -> (f16, &[u8]) {
@@ -75,23 +75,30 @@ pub(super) fn dequantize(format: Format, block: &[u8]) -> impl Iterator<Item = f
     (0..format.block()).map(move |n| (f32::from(code(format, codes, n)) - 1.0) * scale)
 }
 
-pub(super) fn pack(format: Format, block: &[u8], packed: &mut Packed) {
-    let (scale, codes) = split(format, block);
+pub(super) fn unpack(format: Format, blocks: &[u8], chunks: &mut [Chunk; 2]) {
+    let (scale, codes) = split(format, blocks);
     match format {
         Format::Tq2_0 => {
-            let word =
-                |w: usize| (0..16).fold(0, |word, n| word | u32::from(code(format, codes, 16 * w + n)) << (2 * n));
-            packed.words.extend((0..format.block() / 16).map(word));
-            packed.scales.extend([scale; 256 / CHUNK]);
+            for (n, chunk) in chunks.iter_mut().enumerate() {
+                let code = |at: usize| u32::from(code(format, codes, CHUNK * n + at));
+                chunk.set_words((0..8).map(|w| (0..16).fold(0, |word, at| word | code(16 * w + at) << (2 * at))));
+                chunk.scales[0] = scale;
+            }
         }
         Format::Tq2_0G128 => {
             // where both bits are set, the upper one goes
-            packed.words.extend(words(codes).map(|word| word & !((word & word << 1) & 0xaaaa_aaaa)));
-            packed.scales.push(scale);
+            chunks[0].set_words(words(codes).map(|word| word & !((word & word << 1) & 0xaaaa_aaaa)));
+            chunks[0].scales[0] = scale;
+        }
+        Format::Q2_0 => {
+            let (first, second) = blocks.split_at(format.block_bytes());
+            let codes = [first, second].map(|block| words(&block[2..]));
+            chunks[0].set_words(codes.into_iter().flatten());
+            chunks[0].scales[..2].copy_from_slice(&[read_f16(first), read_f16(second)]);
         }
         _ => {
-            packed.words.extend(words(codes));
-            packed.scales.push(scale);
+            chunks[0].set_words(words(codes));
+            chunks[0].scales[0] = scale;
         }
     }
 }

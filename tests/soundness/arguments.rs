@@ -4,7 +4,7 @@ use warpwright::Buffer;
 use warpwright::buffer::BufferError;
 use warpwright::kernel::argmax::Argmax;
 use warpwright::kernel::attention::AttentionDecode;
-use warpwright::kernel::matmul::MatmulQ1_0_1;
+use warpwright::kernel::matmul_prefill::MatmulPrefillQ1_0;
 use warpwright::kernel::rms_norm::RmsNorm;
 use warpwright::kernel::silu_mul::SiluMul;
 use warpwright::launch::{LaunchError, Relation, Values};
@@ -136,15 +136,15 @@ fn what_is_written_is_nothing_else() {
 fn parts_of_buffers_are_aligned() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
-    let words = Buffer::<u32>::zeroed(&device.stream, 4).unwrap();
-    let scales = Buffer::<f16>::zeroed(&device.stream, 1).unwrap();
+    let words = Buffer::<u32>::zeroed(&device.stream, 256).unwrap();
+    let scales = Buffer::<f16>::zeroed(&device.stream, 64).unwrap();
     let x = Buffer::<f32>::zeroed(&device.stream, 132).unwrap();
     let mut y = Buffer::<f32>::zeroed(&device.stream, 1).unwrap();
     for start in 0..5 {
         let part = x.slice(start..start + 128).unwrap();
         let (words, scales, x, y) = (&words, &scales, &part, &mut y);
         let result =
-            MatmulQ1_0_1 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
+            MatmulPrefillQ1_0 { words, scales, x, y, rows: 1, chunks: 1, tokens: 1, stride: 1, offset: 0, add: true }
                 .launch(&queue);
         match start % 4 {
             0 => result.unwrap(),

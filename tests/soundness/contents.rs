@@ -28,9 +28,9 @@ fn any_token_and_any_position() {
     let scales_of = Buffer::from_host(stream, &vec![f32::NAN; (kv_heads * context) as usize]).unwrap();
     let mut mixed = Buffer::zeroed(stream, (count * heads * head_dim) as usize).unwrap();
     let mut mixed_one = mixed.slice(..(heads * head_dim) as usize).unwrap();
-    // seven words a token: any bits are trits, and a scale that may be no number
-    let words = Buffer::from_host(stream, &[u32::MAX; 35]).unwrap();
-    let scales = Buffer::<f16>::zeroed(stream, 0).unwrap();
+    // any bits are trits, and scales may be no number
+    let words = Buffer::from_host(stream, &[u32::MAX; 64 * 7]).unwrap();
+    let scales = Buffer::from_host(stream, &[f16::NAN; 64]).unwrap();
     let mut hidden = Buffer::zeroed(stream, 2 * 128).unwrap();
     let mut random = Random::new(11);
     let mut numbers = vec![0, 1, 2, 3, 4, 5, 6, 1 << 16, 1 << 24, 1 << 31, u32::MAX - 1, u32::MAX];

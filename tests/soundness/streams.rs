@@ -1,7 +1,7 @@
 //! One buffer on several streams, and from several threads.
 
 use warpwright::Buffer;
-use warpwright::kernel::matmul::MatmulQ1_0_1;
+use warpwright::kernel::matmul_prefill::MatmulPrefillQ1_0;
 use warpwright::types::f16;
 
 use crate::common::device;
@@ -36,8 +36,8 @@ fn threads_that_add_to_one_buffer() {
     const ROUNDS: usize = 25;
     let device = device();
     // one row of 128 weights of +1, times ones: 128
-    let words = Buffer::from_host(&device.stream, &[0u32; 4]).unwrap();
-    let scales = Buffer::from_host(&device.stream, &[f16::ONE]).unwrap();
+    let words = Buffer::from_host(&device.stream, &[0u32; 256]).unwrap();
+    let scales = Buffer::from_host(&device.stream, &[f16::ONE; 64]).unwrap();
     let x = Buffer::from_host(&device.stream, &[1.0f32; 128]).unwrap();
     let sum = Buffer::from_host(&device.stream, &[0.0f32]).unwrap();
     std::thread::scope(|scope| {
@@ -48,7 +48,7 @@ fn threads_that_add_to_one_buffer() {
                 let mut sum = sum.clone();
                 for _ in 0..ROUNDS {
                     let (words, scales, x, y) = (&words, &scales, &x, &mut sum);
-                    MatmulQ1_0_1 {
+                    MatmulPrefillQ1_0 {
                         words,
                         scales,
                         x,

@@ -30,12 +30,13 @@ pub(crate) enum Element {
     U8,
     S4,
     U4,
+    B1,
     F32,
     S32,
 }
 
 impl Element {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::F16,
         Self::Bf16,
         Self::Tf32,
@@ -45,6 +46,7 @@ impl Element {
         Self::U8,
         Self::S4,
         Self::U4,
+        Self::B1,
         Self::F32,
         Self::S32,
     ];
@@ -64,6 +66,7 @@ impl Element {
             "u8" => Self::U8,
             "s4" => Self::S4,
             "u4" => Self::U4,
+            "b1" => Self::B1,
             "f32" => Self::F32,
             "s32" => Self::S32,
             _ => return None,
@@ -72,6 +75,7 @@ impl Element {
 
     pub(crate) fn bits(self) -> usize {
         match self {
+            Self::B1 => 1,
             Self::S4 | Self::U4 => 4,
             Self::E4m3 | Self::E5m2 | Self::S8 | Self::U8 => 8,
             Self::F16 | Self::Bf16 => 16,
@@ -227,16 +231,18 @@ pub(crate) struct Product {
     pub(crate) b: Element,
     pub(crate) c: Element,
     pub(crate) saturate: bool,
+    /// Of bits: whether they are combined by exclusive or, and not by and.
+    pub(crate) exclusive: bool,
 }
 
 /// The numbers that describe a product, before its slots: those of D, A, B and C.
-const PRODUCT: usize = 8;
+const PRODUCT: usize = 9;
 
 impl Product {
     pub(crate) fn to_list(self) -> [u32; PRODUCT] {
-        let Self { shape, d, a, b, c, saturate } = self;
+        let Self { shape, d, a, b, c, saturate, exclusive } = self;
         let [m, n, k] = shape.to_list();
-        [m, n, k, d as u32, a as u32, b as u32, c as u32, u32::from(saturate)]
+        [m, n, k, d as u32, a as u32, b as u32, c as u32, u32::from(saturate), u32::from(exclusive)]
     }
 
     #[inline(always)]
@@ -249,6 +255,7 @@ impl Product {
             b: Element::of(list[5]),
             c: Element::of(list[6]),
             saturate: list[7] != 0,
+            exclusive: list[8] != 0,
         }
     }
 
@@ -482,7 +489,56 @@ impl Operation for MultiplyIntegers {
     }
 }
 
+/// Counts the ones that the rows of A and the columns of B have in common (or that only one of them has), for 128 bits of
+/// each, and adds them: `a` and `b` are the registers of these bits, the sums those of the even and of the odd columns.
+#[inline(always)]
+fn count_ones(a: &[u32; 32], b: &[u32; 32], [even, odd]: &mut [[u32; 32]; 2], combine: impl Fn(u32, u32) -> u32) {
+    for (row, a) in a.as_chunks::<4>().0.iter().enumerate() {
+        for (column, b) in b.as_chunks::<4>().0.iter().enumerate() {
+            let ones: u32 = a.iter().zip(b).map(|(a, b)| combine(*a, *b).count_ones()).sum();
+            let sums = if column % 2 == 0 { &mut *even } else { &mut *odd };
+            let sum = &mut sums[4 * row + column / 2];
+            *sum = sum.wrapping_add(ones);
+        }
+    }
+}
+
+/// `mma` of single bits.
+struct MultiplyBits;
+
+impl Operation for MultiplyBits {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let product = Product::read(warp, op);
+        let [d, a, b, c] = product.slots(warp, op);
+        // Rows 0 to 7, and 8 to 15 where there are so many.
+        let halves = a.len() / b.len();
+        for half in 0..halves {
+            let mut sums = [0, 1].map(|n| warp.read_raw::<u32>(c[2 * half + n]));
+            for (step, b) in b.iter().enumerate() {
+                let (a, b) = (warp.read_raw::<u32>(a[halves * step + half]), warp.read_raw::<u32>(*b));
+                if product.exclusive {
+                    count_ones(&a, &b, &mut sums, |a, b| a ^ b);
+                } else {
+                    count_ones(&a, &b, &mut sums, |a, b| a & b);
+                }
+            }
+            for (slot, sums) in d[2 * half..].iter().zip(&sums).filter(|(slot, _)| **slot != NO_SLOT) {
+                warp.write_raw::<u32>(*slot, sums, u32::MAX);
+            }
+        }
+        Next::Step
+    }
+}
+
 /// The operation of a product; the list with the product and its slots is at [`Op::d`].
 pub(crate) fn multiply(product: Product) -> Variants {
-    if product.a.is_integer() { Variants::of::<MultiplyIntegers>() } else { Variants::of::<MultiplyFloats>() }
+    match product.a {
+        Element::B1 => Variants::of::<MultiplyBits>(),
+        element if element.is_integer() => Variants::of::<MultiplyIntegers>(),
+        _ => Variants::of::<MultiplyFloats>(),
+    }
 }

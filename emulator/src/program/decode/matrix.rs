@@ -23,10 +23,12 @@ fn parts(operand: &Operand) -> &[Operand] {
 }
 
 impl Decoder<'_> {
-    /// `mma.sync.aligned.shape.row.col{.satfinite}.dtype.atype.btype.ctype d, a, b, c`
+    /// `mma.sync.aligned.shape.row.col{.satfinite}.dtype.atype.btype.ctype{.and.popc, .xor.popc} d, a, b, c`
     pub(super) fn mma(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
         let saturate = modifiers.contains(&"satfinite");
-        let rest: Vec<&str> = modifiers.iter().copied().filter(|m| *m != "satfinite" && *m != "kind::f8f6f4").collect();
+        let exclusive = modifiers.contains(&"xor");
+        let aside = ["satfinite", "kind::f8f6f4", "xor", "and", "popc"];
+        let rest: Vec<&str> = modifiers.iter().copied().filter(|modifier| !aside.contains(modifier)).collect();
         let ["sync", "aligned", shape_name, "row", "col", d, a, b, c] = rest[..] else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
@@ -35,7 +37,7 @@ impl Decoder<'_> {
         else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
-        let product = Product { shape, d, a, b, c, saturate };
+        let product = Product { shape, d, a, b, c, saturate, exclusive };
         let counts = product.registers();
         self.product(opcode, product, counts, operands)
     }
@@ -55,7 +57,7 @@ impl Decoder<'_> {
         else {
             return self.failed(format!("the instruction `{opcode}` is not supported"));
         };
-        let product = Product { shape, d, a, b, c, saturate };
+        let product = Product { shape, d, a, b, c, saturate, exclusive: false };
         let [of_d, of_a, of_b, of_c] = product.registers();
         let counts = if a == Element::F16 { [of_d, 8, 8, of_c] } else { [of_d, of_a, of_b, of_c] };
         self.product(opcode, product, counts, operands)

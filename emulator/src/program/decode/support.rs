@@ -112,6 +112,7 @@ pub(super) const SPELLINGS: &[&str] = &[
     "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.f16.{e4m3,e5m2}.{e4m3,e5m2}.f16",
     "mma.sync.aligned.{m8n8k16,m16n8k16,m16n8k32}.row.col.{satfinite}?.s32.{u8,s8}.{u8,s8}.s32",
     "mma.sync.aligned.{m8n8k32,m16n8k32,m16n8k64}.row.col.{satfinite}?.s32.{u4,s4}.{u4,s4}.s32",
+    "mma.sync.aligned.{m8n8k128,m16n8k128,m16n8k256}.row.col.s32.b1.b1.s32.{xor,and}.popc",
     "wmma.load.{a,b}.sync.aligned.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.{global,shared,shared::cta}?\
      .{f16,bf16,s8,u8}",
     "wmma.load.{a,b}.sync.aligned.{row,col}.m16n16k8.{global,shared,shared::cta}?.tf32",
