@@ -21,7 +21,7 @@
 
 constexpr uint32_t WARPS = 8;
 constexpr uint32_t THREADS = WARPS * WARP;
-// Rows of a block.
+// Tiles of a block.
 constexpr uint32_t MAX_TILES = 96;
 // Groups that a warp asks for before it needs them.
 constexpr uint32_t AHEAD = 8;
@@ -40,18 +40,39 @@ struct Matrix {
     static __device__ uint32_t ceil(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
 };
 
+// The share of one of `sharers` of `count` things: each has as many as another, or the first ones have one more.
+struct Share {
+    uint32_t each, rest;
+
+    __device__ Share(uint32_t count, uint32_t sharers) : each(count / sharers), rest(count % sharers) {}
+    __device__ uint32_t begin_of(uint32_t sharer) const { return sharer * each + min(sharer, rest); }
+    __device__ uint32_t count_of(uint32_t sharer) const { return each + (sharer < rest); }
+};
+
+// A pair of f16, as f32. (As instructions: the compiler takes the pair apart twice.)
+__device__ inline float2 floats_of(uint32_t pair) {
+    float2 floats;
+    asm("{ .reg .b16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low; cvt.f32.f16 %1, high; }"
+        : "=f"(floats.x), "=f"(floats.y)
+        : "r"(pair));
+    return floats;
+}
+
 // Tensor cores: sums of a lane for rows g and g + 8, of planes 2t, 2t + 1, 2t + 8 and 2t + 9.
 template <class W>
 struct BitAccumulator {
-    // Chunks of a slab.
-    static constexpr uint32_t SLAB = 96, BLOCKS = 3;
+    // Groups of the vector that are in shared memory at once.
+    static constexpr uint32_t SLAB = 24, BLOCKS = 3;
     // Whether there is room in registers for a group that comes next.
     static constexpr bool EARLY = W::PLANES == 1;
     using Vector = Planes;
     float sums[2] = {};
+    // What bit 15 of an activation counts for, or another plane in its place.
+    const int top = threadIdx.x % 4 == 3 ? -512 : 512;
+    const int zero = unknown_zero();
 
-    // Puts elements `first` to `first + 15` of a chunk into shared memory.
-    static __device__ inline void store(const float (&x)[16], uint32_t part, Planes& chunk) { store_planes(x, part, chunk); }
+    // Puts a group of the vector into shared memory, of which each lane has 16 elements.
+    static __device__ inline void store(const float (&x)[16], Planes& group) { store_planes<W::SCALES == 2>(x, group); }
 
     // What a lane has of a group, as loaded.
     struct Loaded {
@@ -63,121 +84,115 @@ struct BitAccumulator {
     struct Cursor {
         const uint4* words;
         const uint4* scales;
-        // A line of 128 bytes of the words or scales of a group to come, from one group to the next, and how many there are.
+        // A line of 128 bytes of the words or scales of the group AHEAD of this one, and how far it is to the next group's.
         const char* line;
-        uint32_t stride, left;
+        uint32_t stride;
 
         __device__ Cursor(const Matrix& m, uint32_t tile, uint32_t group) {
             const uint32_t lane = threadIdx.x % WARP;
             const size_t at = size_t(tile) * m.groups + group;
-            words = reinterpret_cast<const uint4*>(m.words) + at * (16 * W::WORDS);
-            scales = reinterpret_cast<const uint4*>(m.scales) + at * (8 * W::SCALES);
-            const bool of_words = lane < LINES_OF_WORDS;
-            stride = of_words ? 256 * W::WORDS : 128 * W::SCALES;
-            line = of_words ? reinterpret_cast<const char*>(words) + lane * 128
-                            : reinterpret_cast<const char*>(scales) + (lane - LINES_OF_WORDS) * 128;
-            const size_t to_end = size_t(m.tiles) * m.groups - at;
-            left = lane < LINES_OF_WORDS + W::SCALES ? uint32_t(min(to_end, size_t(0xffffffffu))) : 0;
+            words = reinterpret_cast<const uint4*>(m.words) + at * (16 * W::WORDS) + lane;
+            scales = reinterpret_cast<const uint4*>(m.scales) + at * (8 * W::SCALES) + lane / 4;
+            const bool of_words = lane < LINES;
+            stride = of_words ? 128 * LINES : 128 * W::SCALES;
+            line = reinterpret_cast<const char*>(of_words ? static_cast<const void*>(m.words) : m.scales) +
+                   (at + AHEAD) * stride + (of_words ? lane : lane - LINES) * 128;
         }
-        // Lets `prefetch` begin so many groups later.
-        __device__ void skip(uint32_t groups) {
-            line += groups * stride;
-            left -= min(left, groups);
+        // Asks for the first of `groups` groups that come from here on: 4 KB of words and 4 KB of scales at most.
+        __device__ void begin(uint32_t groups) const {
+            const uint32_t lane = threadIdx.x % WARP;
+            if (lane < groups * LINES) prefetch(reinterpret_cast<const char*>(words - lane) + lane * 128);
+            if (lane < groups * W::SCALES) prefetch(reinterpret_cast<const char*>(scales - lane / 4) + lane * 128);
         }
-        // Asks for the next group, one line a lane.
-        __device__ void prefetch() {
-            if (left > 0) {
-                asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
-                --left;
-            }
-            line += stride;
+        // Asks for the group that is AHEAD.
+        __device__ void prefetch() const {
+            if (threadIdx.x % WARP < LINES + W::SCALES) prefetch(line);
         }
         __device__ Loaded load() {
-            const uint32_t lane = threadIdx.x % WARP;
             Loaded loaded;
-            loaded.raw = W::load(words, lane);
+            loaded.raw = W::load(words);
 #pragma unroll
-            for (uint32_t s = 0; s < W::SCALES; ++s) loaded.scales[s] = scales[s * 8 + lane / 4];
+            for (uint32_t s = 0; s < W::SCALES; ++s) loaded.scales[s] = scales[s * 8];
             words += 16 * W::WORDS;
             scales += 8 * W::SCALES;
+            line += stride;
             return loaded;
         }
 
        private:
-        static constexpr uint32_t LINES_OF_WORDS = 2 * W::WORDS;
+        static constexpr uint32_t LINES = 2 * W::WORDS;
+        static __device__ void prefetch(const char* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
     };
 
-    __device__ inline void add(const Loaded& loaded, const Planes* chunks) {
+    __device__ inline void add(const Loaded& loaded, const Planes& planes) {
         const uint32_t lane = threadIdx.x % WARP, t = lane % 4;
-        const int top = t == 3 ? -512 : 512;
         const Bits<W::PLANES> bits = W::unpack(loaded.raw);
+        float of_group[2];
 #pragma unroll
-        for (uint32_t c = 0; c < GROUP_CHUNKS; ++c) {
-            const uint2 planes = chunks[c].words[lane];
-            uint4 about;
-            if constexpr (W::SCALES == 1) {
-                const uint2 two = *reinterpret_cast<const uint2*>(&chunks[c].about[t]);
-                about.x = two.x, about.y = two.y;
-            } else {
-                about = chunks[c].about[t];
-            }
+        for (uint32_t s = 0; s < W::SCALES; ++s) {
+            // Of two scales each is for the words of two t.
+            const uint32_t mask = W::SCALES == 1 || t / 2 == s ? 0xffffffffu : 0;
+            const int4 sums = planes.sums[s][t];
+            float2 scales[2][GROUP_CHUNKS / 2];
 #pragma unroll
-            for (uint32_t s = 0; s < W::SCALES; ++s) {
-                // Of two scales each is for the words of two t.
-                const uint32_t mask = W::SCALES == 1 || t / 2 == s ? 0xffffffffu : 0;
-                const int sum = W::OF_SUM * int(W::SCALES == 1 ? about.x : s == 0 ? about.z : about.w);
+            for (uint32_t n = 0; n < 4; ++n) scales[n / 2][n % 2] = floats_of(element(loaded.scales[s], n));
+#pragma unroll
+            for (uint32_t c = 0; c < GROUP_CHUNKS; ++c) {
+                const uint4 two = planes.words[c / 2][lane];
+                const uint32_t low = c % 2 == 0 ? two.x : two.z, high = c % 2 == 0 ? two.y : two.w;
+                const int sum = W::OF_SUM * (c == 0 ? sums.x : c == 1 ? sums.y : c == 2 ? sums.z : sums.w);
                 int found[2] = {sum, sum};
 #pragma unroll
                 for (uint32_t p = 0; p < W::PLANES; ++p) {
                     const int factor = W::OF_BITS * (1 << p);
-                    int low[4] = {}, high[4] = {};
-                    count_common(low, bits.words[p][0][c], bits.words[p][1][c], planes.x & mask);
-                    count_common(high, bits.words[p][0][c], bits.words[p][1][c], planes.y & mask);
+                    int of_low[4], of_high[4];
+                    count_common(of_low, bits.words[p][0][c], bits.words[p][1][c], low & mask, zero);
+                    count_common(of_high, bits.words[p][0][c], bits.words[p][1][c], high & mask, zero);
 #pragma unroll
                     for (uint32_t half = 0; half < 2; ++half) {
-                        found[half] += factor * low[2 * half];
-                        found[half] += 2 * factor * low[2 * half + 1];
-                        found[half] += 256 * factor * high[2 * half];
-                        found[half] += top * factor * high[2 * half + 1];
+                        found[half] += factor * of_low[2 * half];
+                        found[half] += 2 * factor * of_low[2 * half + 1];
+                        found[half] += 256 * factor * of_high[2 * half];
+                        found[half] += top * factor * of_high[2 * half + 1];
                     }
                 }
 #pragma unroll
                 for (uint32_t half = 0; half < 2; ++half) {
-                    const uint32_t pair = element(loaded.scales[s], 2 * half + c / 2);
-                    const float scale = __half2float(__ushort_as_half(uint16_t(c % 2 == 0 ? pair & 0xffff : pair >> 16)));
-                    sums[half] = fmaf(scale, __uint_as_float(about.y) * float(found[half]), sums[half]);
+                    const float2 pair = scales[half][c / 2];
+                    const float scale = c % 2 == 0 ? pair.x : pair.y;
+                    const float product = float(found[half]);
+                    of_group[half] = s == 0 && c == 0 ? scale * product : fmaf(scale, product, of_group[half]);
                 }
             }
         }
+        sums[0] = fmaf(planes.step, of_group[0], sums[0]);
+        sums[1] = fmaf(planes.step, of_group[1], sums[1]);
     }
 
-    // The sum of row `lane`, in lanes 0 to 15.
+    // The sum of a row, in the lanes that say so: t = 0 has that of row g, t = 1 that of row g + 8.
+    static __device__ inline bool has_row() { return threadIdx.x % 4 < 2; }
+    static __device__ inline uint32_t row_of_lane() { return threadIdx.x % WARP / 4 + threadIdx.x % 2 * 8; }
     __device__ inline float row() const {
-        const uint32_t lane = threadIdx.x % WARP;
-        const float factor = float(1 << lane % 4 * 2);
-        float rows[2];
-#pragma unroll
-        for (uint32_t half = 0; half < 2; ++half) {
-            rows[half] = sums[half] * factor;
-            rows[half] += __shfl_xor_sync(FULL_WARP, rows[half], 1);
-            rows[half] += __shfl_xor_sync(FULL_WARP, rows[half], 2);
-        }
-        const float first = __shfl_sync(FULL_WARP, rows[0], lane % 8 * 4), second = __shfl_sync(FULL_WARP, rows[1], lane % 8 * 4);
-        return lane < 8 ? first : second;
+        const bool odd = threadIdx.x % 2;
+        const float factor = float(1 << threadIdx.x % 4 * 2);
+        const float sum = fmaf(odd ? sums[1] : sums[0], factor, of_lane(factor * (odd ? sums[0] : sums[1]), 1));
+        return sum + of_lane(sum, 2);
     }
 };
 
 // Numbers: sums of a lane for 16 rows, of four of the weights of each chunk.
 template <class W>
 struct NumberAccumulator {
-    static constexpr uint32_t SLAB = 60, BLOCKS = 2;
+    static constexpr uint32_t SLAB = 14, BLOCKS = 2;
     static constexpr bool EARLY = false;
-    using Vector = float4[WARP];
+    using Vector = float4[GROUP_CHUNKS][WARP];
     float sums[TILE_ROWS] = {};
 
-    static __device__ inline void store(const float (&x)[16], uint32_t part, Vector& chunk) {
+    static __device__ inline void store(const float (&x)[16], Vector& group) {
+        const uint32_t lane = threadIdx.x % WARP;
 #pragma unroll
-        for (uint32_t n = 0; n < 4; ++n) chunk[part * 4 + n] = {x[4 * n], x[4 * n + 1], x[4 * n + 2], x[4 * n + 3]};
+        for (uint32_t n = 0; n < 4; ++n)
+            group[lane / 8][lane % 8 * 4 + n] = {x[4 * n], x[4 * n + 1], x[4 * n + 2], x[4 * n + 3]};
     }
 
     // A group, of which a lane's weights are loaded when they are needed: those of 16 rows are enough at once.
@@ -193,8 +208,8 @@ struct NumberAccumulator {
             const size_t place = (size_t(tile) * m.groups + group) * (GROUP_CHUNKS * TILE_ROWS);
             at = {m.words + place * W::WORDS + W::first_word(lane), m.scales + place * W::SCALES + W::first_scale(lane)};
         }
-        __device__ void skip(uint32_t) {}
-        __device__ void prefetch() {}
+        __device__ void begin(uint32_t) const {}
+        __device__ void prefetch() const {}
         __device__ Loaded load() {
             const Loaded loaded = at;
             at.words += GROUP_CHUNKS * TILE_ROWS * W::WORDS;
@@ -203,7 +218,7 @@ struct NumberAccumulator {
         }
     };
 
-    __device__ inline void add(const Loaded& group, const Vector* chunks) {
+    __device__ inline void add(const Loaded& group, const Vector& chunks) {
         const uint32_t lane = threadIdx.x % WARP;
         const W weights(lane);
 #pragma unroll 1
@@ -217,6 +232,8 @@ struct NumberAccumulator {
         }
     }
 
+    static __device__ inline bool has_row() { return threadIdx.x % WARP < TILE_ROWS; }
+    static __device__ inline uint32_t row_of_lane() { return threadIdx.x % TILE_ROWS; }
     __device__ inline float row() const {
         const float sum = warp_sums(sums);
         return sum + __shfl_xor_sync(FULL_WARP, sum, 16);
@@ -233,89 +250,96 @@ __device__ inline void multiply(const Matrix& matrix, uint32_t tiles, const Tile
     __shared__ float parts[WARPS][2][TILE_ROWS];
 
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    for (uint32_t i = threadIdx.x; i < tiles * TILE_ROWS; i += THREADS) results[i] = 0.0f;
-
-    if (matrix.groups == 0) wait_for_predecessors();
     float squares = 0.0f;
-    constexpr uint32_t SLAB_GROUPS = A::SLAB / GROUP_CHUNKS;
-    for (uint32_t first = 0; first < matrix.groups; first += SLAB_GROUPS) {
-        const uint32_t groups = min(matrix.groups - first, SLAB_GROUPS);
-        // The share of a warp, in groups of tiles.
-        const uint32_t count = tiles * groups;
-        const auto begin_of = [&](uint32_t w) { return uint32_t(uint64_t(count) * w / WARPS); };
-        uint32_t at = begin_of(warp);
-        const uint32_t end = begin_of(warp + 1);
-        uint32_t tile = at / groups, group = at % groups;
+        for (uint32_t first = 0; first < matrix.groups; first += A::SLAB) {
+        const uint32_t groups = min(matrix.groups - first, A::SLAB);
+        const Share share(tiles * groups, WARPS);
+        const uint32_t begin = share.begin_of(warp);
+        uint32_t left = share.count_of(warp), tile = begin / groups, group = begin % groups;
+        typename A::Cursor cursor(matrix, tile_of(tile), first + group);
         if (first == 0) {
-            if (at < end) {
-                typename A::Cursor cursor(matrix, tile_of(tile), group);
-                for (uint32_t n = 0; n < AHEAD; ++n) cursor.prefetch();
-            }
+            cursor.begin(left);
             wait_for_predecessors();
         }
 
         __syncthreads();
-        for (uint32_t i = threadIdx.x; i < (groups * GROUP_CHUNKS * 8 + WARP - 1) / WARP * WARP; i += THREADS) {
-            const uint32_t chunk = i / 8, part = i % 8;
-            const size_t element = (size_t(first) * GROUP_CHUNKS + chunk) * CHUNK + part * 16;
-            float v[16] = {};
-            if (first * GROUP_CHUNKS + chunk < matrix.chunks) {
+        for (uint32_t at = warp; at < groups; at += WARPS) {
+            // Chunks beyond the matrix have weights of 0, and meet the last one.
+            const uint32_t chunk = (first + at) * GROUP_CHUNKS + lane / 8;
+            const size_t element = size_t(min(chunk, matrix.chunks - 1)) * CHUNK + lane % 8 * 16;
+            float v[16];
+#pragma unroll
+            for (uint32_t n = 0; n < 4; ++n) {
+                const float4 four = reinterpret_cast<const float4*>(x + element)[n];
+                v[4 * n] = four.x, v[4 * n + 1] = four.y, v[4 * n + 2] = four.z, v[4 * n + 3] = four.w;
+            }
+            if (norm != nullptr) {
 #pragma unroll
                 for (uint32_t n = 0; n < 4; ++n) {
-                    float4 four = reinterpret_cast<const float4*>(x + element)[n];
-                    if (norm != nullptr) {
-                        squares += four.x * four.x + four.y * four.y + four.z * four.z + four.w * four.w;
-                        const float4 by = reinterpret_cast<const float4*>(norm + element)[n];
-                        four = {four.x * by.x, four.y * by.y, four.z * by.z, four.w * by.w};
+                    const float4 by = reinterpret_cast<const float4*>(norm + element)[n];
+                    const float weights[4] = {by.x, by.y, by.z, by.w};
+#pragma unroll
+                    for (uint32_t m = 0; m < 4; ++m) {
+                        float& value = v[4 * n + m];
+                        if (chunk < matrix.chunks) squares = fmaf(value, value, squares);
+                        value *= weights[m];
                     }
-                    v[4 * n] = four.x, v[4 * n + 1] = four.y, v[4 * n + 2] = four.z, v[4 * n + 3] = four.w;
                 }
             }
-            A::store(v, part, vector[chunk]);
+            A::store(v, vector[at]);
         }
         __syncthreads();
 
-        while (at < end) {
-            const uint32_t stop = min(end - at, groups - group);
+        while (left > 0) {
+            const uint32_t stop = min(left, groups - group);
+            const typename A::Vector* part = vector + group;
             A sums;
-            typename A::Cursor cursor(matrix, tile_of(tile), first + group);
-            cursor.skip(AHEAD);
-            const typename A::Vector* part = vector + group * GROUP_CHUNKS;
-            typename A::Loaded next;
-            if constexpr (A::EARLY) next = cursor.load();
-            for (uint32_t n = stop; n > 0; --n) {
-                cursor.prefetch();
-                if constexpr (A::EARLY) {
-                    const typename A::Loaded now = next;
-                    if (n > 1) next = cursor.load();
-                    sums.add(now, part);
-                } else {
-                    sums.add(cursor.load(), part);
+            const auto add = [&](const typename A::Loaded& loaded) {
+                if (left > AHEAD) cursor.prefetch();
+                sums.add(loaded, *part++);
+                --left;
+            };
+            if constexpr (A::EARLY) {
+                // Two sets of registers take turns.
+                typename A::Loaded one = cursor.load(), other;
+                for (uint32_t n = stop; n > 0; n -= 2) {
+                    if (n > 1) other = cursor.load();
+                    add(one);
+                    if (n == 1) break;
+                    if (n > 2) one = cursor.load();
+                    add(other);
                 }
-                part += GROUP_CHUNKS;
+            } else {
+                for (uint32_t n = stop; n > 0; --n) add(cursor.load());
             }
             const float row = sums.row();
-            if (lane < TILE_ROWS) {
-                if (stop == groups)
-                    results[tile * TILE_ROWS + lane] += row;
+            if (A::has_row()) {
+                float& whole = results[tile * TILE_ROWS + A::row_of_lane()];
+                if (stop < groups)
+                    parts[warp][group == 0][A::row_of_lane()] = row;
                 else
-                    parts[warp][group == 0][lane] = row;
+                    whole = first == 0 ? row : whole + row;
             }
-            at += stop, ++tile, group = 0;
+            ++tile, group = 0;
+            if (left > 0) cursor = typename A::Cursor(matrix, tile_of(tile), first);
         }
         __syncthreads();
 
-        // Who began a tile that others ended adds what these have.
+        // Who began a tile that others end adds what these have.
         const uint32_t of = threadIdx.x / TILE_ROWS, r = threadIdx.x % TILE_ROWS;
-        if (of < WARPS && begin_of(of) < begin_of(of + 1) && begin_of(of + 1) % groups != 0) {
-            const uint32_t last = (begin_of(of + 1) - 1) / groups;
-            if (begin_of(of) <= last * groups) {
+        if (of < WARPS && share.count_of(of) > 0) {
+            const uint32_t end = share.begin_of(of + 1), last = (end - 1) / groups, end_of_last = (last + 1) * groups;
+            if (end < end_of_last && share.begin_of(of) <= last * groups) {
                 float sum = parts[of][1][r];
-                for (uint32_t w = of + 1; w < WARPS && begin_of(w) < (last + 1) * groups; ++w)
-                    if (begin_of(w) < begin_of(w + 1)) sum += parts[w][0][r];
-                results[last * TILE_ROWS + r] += sum;
+                for (uint32_t w = of + 1; w < WARPS && share.begin_of(w) < end_of_last; ++w) sum += parts[w][0][r];
+                float& result = results[last * TILE_ROWS + r];
+                result = first == 0 ? sum : result + sum;
             }
         }
+    }
+    if (matrix.groups == 0) {
+        wait_for_predecessors();
+        for (uint32_t i = threadIdx.x; i < tiles * TILE_ROWS; i += THREADS) results[i] = 0.0f;
     }
 
     if (norm != nullptr) {
@@ -325,11 +349,6 @@ __device__ inline void multiply(const Matrix& matrix, uint32_t tiles, const Tile
         for (uint32_t i = threadIdx.x; i < tiles * TILE_ROWS; i += THREADS) results[i] *= scale;
     }
     __syncthreads();
-}
-
-// Where the share of a block begins: of `count`, each of `blocks` has as many as another, or one more.
-__device__ inline uint32_t begin_of_block(uint32_t count, uint32_t block, uint32_t blocks) {
-    return uint32_t(uint64_t(count) * block / blocks);
 }
 
 template <class W>
@@ -367,8 +386,8 @@ matvec(const uint32_t* __restrict__ words, const __half* __restrict__ scales, co
     __shared__ float results[MAX_TILES * TILE_ROWS];
     let_dependents_start();
     const Matrix matrix(words, scales, rows, chunks);
-    const uint32_t first = begin_of_block(matrix.tiles, blockIdx.x, blocks);
-    const uint32_t tiles = begin_of_block(matrix.tiles, blockIdx.x + 1, blocks) - first;
+    const Share share(matrix.tiles, blocks);
+    const uint32_t first = share.begin_of(blockIdx.x), tiles = share.count_of(blockIdx.x);
     multiply<AccumulatorOf<W>>(matrix, tiles, [&](uint32_t n) { return first + n; }, x, norm, eps, results);
     for (uint32_t i = threadIdx.x; i < tiles * TILE_ROWS; i += THREADS) {
         const size_t row = size_t(first) * TILE_ROWS + i;
@@ -409,8 +428,8 @@ matvec_gated(const uint32_t* __restrict__ words, const __half* __restrict__ scal
     let_dependents_start();
     const Matrix matrix(words, scales, rows, chunks);
     const uint32_t pairs = matrix.tiles / 2;
-    const uint32_t first = begin_of_block(pairs, blockIdx.x, blocks);
-    const uint32_t own = begin_of_block(pairs, blockIdx.x + 1, blocks) - first;
+    const Share share(pairs, blocks);
+    const uint32_t first = share.begin_of(blockIdx.x), own = share.count_of(blockIdx.x);
     // First the tiles of the gate, then those that it gates.
     const auto tile_of = [&](uint32_t n) { return n < own ? first + n : pairs + first + n - own; };
     multiply<AccumulatorOf<W>>(matrix, 2 * own, tile_of, x, norm, eps, results);

@@ -1,9 +1,10 @@
-// Sampling of the next token from its logits.
+// Sampling of the next token from its logits, and the step on to it.
 //
 // One block. The logits, a few hundred KB, are read from L2: twice for a top-k of up to 512, since what may be kept
 // then fits in shared memory, once more for each digit of a selection otherwise. Thresholds are found by radix selection
 // on keys that keep the order of floats, 8 bits a pass; nothing is sorted. Probabilities are summed as integers, so the
 // order of atomics does not matter: the same seed gives the same token.
+#include "dependent_launch.cuh"
 #include "sampling.h"
 #include "warp.cuh"
 
@@ -226,9 +227,11 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
     return __brev(border.rank << (32 - bits));
 }
 
-/// Chooses the next token from `logits`, `[vocab]`, as `sampling`, `[1]`, says.
+/// Chooses the next token from `logits`, `[vocab]`, as `sampling`, `[1]`, says, and moves the sequence on.
 ///
-/// The token is to come after `count` tokens that were taken in from `position`, `[1]`, on. In this order: the last
+/// The token is to come after `count` tokens that were taken in from `position`, `[1]`, on, which then is so much further. If
+/// no more of `tokens`, `[context]`, than these are `known`, `[1]`, the chosen one is put after them, and known; a prompt
+/// may know more. At the end of the context there is room for none, and the position stops there. In this order: the last
 /// `window` of `tokens`, `[context]`, up to these, are made less likely by `penalty`, each once; top-k, top-p (of what
 /// top-k left) and min-p keep the likeliest, the lower indices where several are equally likely; the logits are divided
 /// by the temperature, and one token is drawn with a random number that follows from the seed and the position of the
@@ -237,6 +240,7 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 /// impossible; if all is NaN, `next` is 0 and `logprob` NaN. A setting that makes no sense, such as a penalty that is
 /// not positive, changes nothing. What is outside `context` is taken for its end.
 ///
+/// @targets 75 90
 /// @grid    1
 /// @block   1024
 /// @require count >= 1
@@ -245,16 +249,18 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 /// @len     logits   == vocab
 /// @len     tokens   == context
 /// @len     position == 1
+/// @len     known    == 1
 /// @len     sampling == 1
 /// @len     next     == 1
 /// @len     logprob  == 1
 /// @out     next
 /// @out     logprob
+/// @pdl     sampling
 /// @safe
 __global__ void __launch_bounds__(THREADS)
-sample(const float* __restrict__ logits, const uint32_t* __restrict__ tokens, const uint32_t* __restrict__ position,
-       const Sampling* __restrict__ sampling, uint32_t* __restrict__ next, float* __restrict__ logprob, uint32_t vocab,
-       uint32_t context, uint32_t count) {
+sample(const float* __restrict__ logits, uint32_t* __restrict__ tokens, uint32_t* __restrict__ position,
+       uint32_t* __restrict__ known, const Sampling* __restrict__ sampling, uint32_t* __restrict__ next,
+       float* __restrict__ logprob, uint32_t vocab, uint32_t context, uint32_t count) {
     __shared__ Work work;
     __shared__ uint32_t recent[SAMPLING_MAX_VOCAB / 32];
     __shared__ uint2 list[LISTED];
@@ -262,8 +268,10 @@ sample(const float* __restrict__ logits, const uint32_t* __restrict__ tokens, co
     __shared__ uint32_t best_of[THREADS / WARP], at_of[THREADS / WARP];
     __shared__ float max_of[THREADS / WARP], sum_of[THREADS / WARP];
 
+    let_dependents_start();
     const Sampling how = *sampling;
-    const uint32_t at_position = *position + (count - 1);
+    wait_for_predecessors();
+    const uint32_t first_position = *position, at_position = first_position + (count - 1);
     const bool penalised = how.penalty > 0.0f && how.penalty < INFINITY && how.penalty != 1.0f && how.window > 0;
     if (penalised) {
         for (uint32_t word = threadIdx.x; word < (vocab + 31) / 32; word += THREADS) recent[word] = 0;
@@ -311,19 +319,21 @@ sample(const float* __restrict__ logits, const uint32_t* __restrict__ tokens, co
     __syncthreads();
     best = best_of[0], at = at_of[0], max = max_of[0], sum = sum_of[0];
 
-    if (best == 0) {
-        if (threadIdx.x == 0) *next = 0, *logprob = __int_as_float(0x7fffffff);
-        return;
-    }
-    uint32_t chosen = at;
-    if (how.temperature > 0.0f && how.top_k != 1) {
+    uint32_t chosen = best == 0 ? 0 : at;
+    if (best != 0 && how.temperature > 0.0f && how.top_k != 1) {
         list_candidates(work, from, how.top_k, own_key, listed);
         const uint32_t drawn = draw(work, from, how, value_of(best), vocab, at_position);
         if (drawn < vocab) chosen = drawn;
     }
-    if (threadIdx.x == 0) {
-        const float x = logits[chosen];
-        *next = chosen;
-        *logprob = (x == max ? 0.0f : x - max) - logf(sum);
+    if (threadIdx.x != 0) return;
+    const float x = logits[chosen];
+    *next = chosen;
+    *logprob = best == 0 ? __int_as_float(0x7fffffff) : (x == max ? 0.0f : x - max) - logf(sum);
+    if (first_position >= context) return;
+    const uint32_t after = first_position + min(count, context - first_position);
+    if (after >= *known && after < context) {
+        tokens[after] = chosen;
+        *known = after + 1;
     }
+    *position = after;
 }

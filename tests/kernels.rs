@@ -4,10 +4,11 @@
 mod common;
 
 use common::{Random, assert_close, device};
-use warpwright::kernel::advance::Advance;
 use warpwright::kernel::argmax::Argmax;
 use warpwright::kernel::rms_norm::RmsNorm;
+use warpwright::kernel::sample::Sample;
 use warpwright::kernel::silu_mul::SiluMul;
+use warpwright::model::Sampling;
 
 #[test]
 fn rms_norm() {
@@ -91,9 +92,13 @@ fn argmax() {
 }
 
 #[test]
-fn advance() {
+fn a_sampled_token_moves_the_sequence_on() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
+    let sampling = device.upload(&[Sampling::default().to_device().unwrap()]);
+    let mut logits = vec![0.0f32; 100];
+    logits[99] = 1.0;
+    let logits = device.upload(&logits);
     // position, known, count -> position, known, and the token written where
     let cases = [
         ((0, 1, 1), (1, 2, Some(1))),
@@ -114,13 +119,17 @@ fn advance() {
     for ((position, known, count), (new_position, new_known, written)) in cases {
         let mut tokens = device.upload(&[10u32, 11, 12, 13]);
         let (mut position_device, mut known_device) = (device.upload(&[position]), device.upload(&[known]));
-        Advance {
+        Sample {
+            logits: &logits,
             tokens: &mut tokens,
             position: &mut position_device,
             known: &mut known_device,
-            next: &device.upload(&[99u32]),
-            count,
+            sampling: &sampling,
+            next: &mut device.upload(&[7u32]),
+            logprob: &mut device.upload(&[7.0f32]),
+            vocab: 100,
             context: 4,
+            count,
         }
         .launch(&queue)
         .unwrap();

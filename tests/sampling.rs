@@ -37,11 +37,14 @@ impl<'a> Draws<'a> {
         let device_positions = Buffer::from_host(stream, positions).unwrap();
         let next = Buffer::from_host(stream, &vec![u32::MAX; positions.len()]).unwrap();
         let logprob = Buffer::from_host(stream, &vec![f32::INFINITY; positions.len()]).unwrap();
+        // more than the context, so that nothing is put after them
+        let mut known = Buffer::from_host(stream, &[u32::MAX]).unwrap();
         for n in 0..positions.len() {
             Sample {
                 logits: &self.logits,
-                tokens: &self.tokens,
-                position: &device_positions.slice(n..n + 1).unwrap(),
+                tokens: &mut self.tokens.clone(),
+                position: &mut device_positions.slice(n..n + 1).unwrap(),
+                known: &mut known,
                 sampling: &self.sampling,
                 next: &mut next.slice(n..n + 1).unwrap(),
                 logprob: &mut logprob.slice(n..n + 1).unwrap(),

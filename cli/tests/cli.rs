@@ -70,16 +70,17 @@ fn profile_shows_what_kernels_do() {
     assert!(output.status.success(), "{}", stderr(&output));
     let shown = stdout(&output);
     assert!(shown.starts_with("6 tokens of \"47+58=\" and 2 generated ones\n"), "{shown}");
-    // the prompt is taken in at once, and then a token; 3 layers have 4 matrices each, and there are the logits
+    // the prompt is taken in at once, and then a token; 3 layers have 4 matrices each, of which one is gated, and there are
+    // the logits
     let of = |name: &str| -> Vec<&str> {
         let line = shown.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {shown}"));
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
     };
     let launches: Vec<u32> =
-        ["matmul<Q1_0, 1>", "matmul_prefill<Q1_0>"].map(|name| of(name)[1].parse().unwrap()).into();
+        ["matvec<Q1_0>", "matvec_gated<Q1_0>", "matmul_prefill<Q1_0>"].map(|name| of(name)[1].parse().unwrap()).into();
     // of the prompt, only the last token has logits
-    assert_eq!(launches, [3 * 4 + 2, 3 * 4], "{shown}");
-    assert_eq!(of("advance")[1], "2", "{shown}");
+    assert_eq!(launches, [3 * 3 + 2, 3, 3 * 4], "{shown}");
+    assert_eq!(of("sample")[1], "2", "{shown}");
     assert!(shown.contains("On NVIDIA H100 80GB HBM3 (sm_90)") && !shown.contains("hottest"), "{shown}");
     // the same work on another device: only the bounds differ
     let details = run(&["profile", "-n", "2", "--device", "sm_86", "--details"]);
@@ -252,7 +253,7 @@ fn kernels_are_shown_with_their_contracts() {
         true => assert!(stdout(&sass).contains("EXIT"), "{}", stdout(&sass)),
         false => assert!(stderr(&sass).contains("nvcc was not found; looked for it:"), "{}", stderr(&sass)),
     }
-    assert!(error(&["kernels", "--ptx", "nothing"]).contains("there is no kernel `nothing`; there are: advance"));
+    assert!(error(&["kernels", "--ptx", "nothing"]).contains("there is no kernel `nothing`; there are: argmax"));
     assert!(error(&["kernels", "--ptx", "rms_norm", "--target", "90"]).contains("it is for: 75"));
     assert!(error(&["kernels", "/nowhere"]).contains("/nowhere/manifest.json"));
 }

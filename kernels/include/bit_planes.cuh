@@ -1,10 +1,10 @@
 // Products of bits on tensor cores: weights that are bits, or sums of a few, times activations as 16 planes of bits.
 //
-// An activation is a 16-bit integer, `q = round(x / step)` with `step = max |x| / 32767` over a chunk of 128. Plane n is bit
+// An activation is a 16-bit integer, `q = round(x / step)` with `step = max |x| / 32767` over a group of 512. Plane n is bit
 // n of each of them, in two's complement: `q = sum_n 2^n bit_n`, where bit 15 counts as -2^15. One `mma` takes 16 rows of
 // 128 bits of weights as they are in memory, and 8 planes as the 8 columns of its other factor, and counts the ones that a
 // row and a plane have in common. So no weight is unpacked, and what is lost of an activation is at most 2^-16 of the
-// largest of its chunk.
+// largest of its group.
 //
 // A lane has g = lane / 4 and t = lane % 4: of the weights word t of rows g and g + 8, of the planes word t of planes g and
 // g + 8, of the counts planes 2t, 2t + 1 for row g, then for row g + 8. Word t is elements 32t to 32t + 31, the first in the
@@ -13,100 +13,111 @@
 
 #include <cstdint>
 
+#include "bit_weights.cuh"
 #include "warp.cuh"
 
-// A chunk of activations in shared memory. Its length makes threads that write different chunks meet different banks.
+// A group of activations in shared memory: four chunks of 128.
 struct __align__(16) Planes {
-    // For each lane word t of planes g and g + 8.
-    uint2 words[32];
-    // For each t the sum of the 128 integers, the step (bits of a float), and the sums of the first 64 and of the others. The
-    // sums are 0 but for t = 0, which counts them for all four.
-    uint4 about[4];
+    // For chunks 0 and 1, and for 2 and 3, of each lane: word t of planes g and g + 8 of the one, then of the other.
+    uint4 words[2][32];
+    // Sums of the integers of each chunk; with HALVES those of the first 64, then those of the others. They are in place 0 of
+    // four: the lanes of one t add them to what they count, those of others add the zeros in their place.
+    int4 sums[2][4];
+    float step;
 };
 
+// A zero that the compiler does not know, so that it is not written into PTX anew for each instruction.
+__device__ inline int unknown_zero() {
+    int zero;
+    asm("mov.b32 %0, 0;" : "=r"(zero));
+    return zero;
+}
 
-// counts += ones of the rows of A (`first` of row g, `second` of row g + 8) and of the planes of B in common.
-__device__ inline void count_common(int (&counts)[4], uint32_t first, uint32_t second, uint32_t planes) {
+// Counts the ones that the rows of A (`first` is of row g, `second` of row g + 8) and the planes of B have in common.
+__device__ inline void count_common(int (&counts)[4], uint32_t first, uint32_t second, uint32_t planes, int zero) {
 #if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k128.row.col.s32.b1.b1.s32.and.popc {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-        : "+r"(counts[0]), "+r"(counts[1]), "+r"(counts[2]), "+r"(counts[3])
-        : "r"(first), "r"(second), "r"(planes));
+    asm("mma.sync.aligned.m16n8k128.row.col.s32.b1.b1.s32.and.popc {%0, %1, %2, %3}, {%4, %5}, {%6}, {%7, %7, %7, %7};"
+        : "=r"(counts[0]), "=r"(counts[1]), "=r"(counts[2]), "=r"(counts[3])
+        : "r"(first), "r"(second), "r"(planes), "r"(zero));
 #else
     // Turing counts what differs: a & b are half of a + b - (a ^ b) ones. To differ from nothing is to be one.
-    const auto different = [](uint32_t a, uint32_t b, int& even, int& odd) {
+    const auto different = [&](uint32_t a, uint32_t b, int& even, int& odd) {
         asm("mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.xor.popc {%0, %1}, {%2}, {%3}, {%4, %4};"
             : "=r"(even), "=r"(odd)
-            : "r"(a), "r"(b), "r"(0));
+            : "r"(a), "r"(b), "r"(zero));
     };
     int of_b[2];
-    different(0, planes, of_b[0], of_b[1]);
+    different(zero, planes, of_b[0], of_b[1]);
     const uint32_t rows[2] = {first, second};
 #pragma unroll
     for (uint32_t half = 0; half < 2; ++half) {
         int of_a[2], differ[2];
-        different(rows[half], 0, of_a[0], of_a[1]);
+        different(rows[half], zero, of_a[0], of_a[1]);
         different(rows[half], planes, differ[0], differ[1]);
-        counts[2 * half] += (of_a[0] + of_b[0] - differ[0]) / 2;
-        counts[2 * half + 1] += (of_a[1] + of_b[1] - differ[1]) / 2;
+        counts[2 * half] = (of_a[0] + of_b[0] - differ[0]) / 2;
+        counts[2 * half + 1] = (of_a[1] + of_b[1] - differ[1]) / 2;
     }
 #endif
-}
-
-// The bits of `a` that MASK has, and of `b` those that it has not.
-template <uint32_t MASK>
-__device__ inline uint32_t choose(uint32_t a, uint32_t b) {
-    uint32_t chosen;
-    asm("lop3.b32 %0, %1, %2, %3, 0xe4;" : "=r"(chosen) : "r"(a), "r"(b), "n"(MASK));
-    return chosen;
 }
 
 // Two rows and columns of a matrix of bits change places: the bits of `a` whose number has the bit SHIFT, and those of `b`
 // whose number has it not. LOW are the latter.
 template <uint32_t SHIFT, uint32_t LOW>
 __device__ inline void exchange(uint32_t& a, uint32_t& b) {
-    const uint32_t first = choose<LOW>(a, b << SHIFT);
-    b = choose<LOW>(a >> SHIFT, b);
+    constexpr uint32_t OF_C = 0xe4;  // the bit of the first where the third is set, otherwise that of the second
+    const uint32_t first = of_three<OF_C>(a, b << SHIFT, LOW);
+    b = of_three<OF_C>(a >> SHIFT, b, LOW);
     a = first;
 }
 
-// The bits of |x|, and the lower halves of two floats, of each first the lowest byte. (As instructions: the compiler would
-// write a move of each float to an integer into PTX.)
-__device__ inline uint32_t magnitude_bits(float x) {
-    uint32_t bits;
-    asm("and.b32 %0, %1, 0x7fffffff;" : "=r"(bits) : "f"(x));
-    return bits;
-}
-__device__ inline uint32_t low_bytes_of(float a, float b) {
-    uint32_t bytes;
-    asm("prmt.b32 %0, %1, %2, 0x5140;" : "=r"(bytes) : "f"(a), "f"(b));
-    return bytes;
+// A number as large as the larger of two, whatever their signs; NaN if one is.
+__device__ inline float larger(float a, float b) {
+#if __CUDA_ARCH__ >= 860
+    float of_both;
+    asm("max.NaN.xorsign.abs.f32 %0, %1, %2;" : "=f"(of_both) : "f"(a), "f"(b));
+    return of_both;
+#else
+    return __uint_as_float(max(__float_as_uint(a) & 0x7fffffffu, __float_as_uint(b) & 0x7fffffffu));
+#endif
 }
 
-// Makes 16 of the activations of a chunk planes; the eight threads of a chunk are neighbours, and thread `part` has
-// elements 16 part to 16 part + 15. All threads of a warp come here.
-__device__ inline void store_planes(const float (&x)[16], uint32_t part, Planes& planes) {
-    // Of bits, so that an infinity or NaN is larger than any number and the step of its chunk says so.
-    uint32_t largest = 0;
+// The lower halves of two floats.
+__device__ inline uint32_t lower_halves(float a, float b) {
+    uint32_t halves;
+    asm("prmt.b32 %0, %1, %2, 0x5410;" : "=r"(halves) : "f"(a), "f"(b));
+    return halves;
+}
+
+// The number of the lane whose own differs in these bits. (The compiler would write moves to integers and back into PTX.)
+__device__ inline float of_lane(float x, uint32_t other) {
+    float of_other;
+    asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(of_other) : "f"(x), "r"(other));
+    return of_other;
+}
+
+// Makes a group of activations planes. Each lane of a warp has 16 of them, 16 lane to 16 lane + 15.
+template <bool HALVES>
+__device__ inline void store_planes(const float (&x)[16], Planes& planes) {
+    const uint32_t lane = threadIdx.x % WARP, chunk = lane / 8, part = lane % 8;
+    float largest = x[0];
 #pragma unroll
-    for (uint32_t i = 0; i < 16; ++i) largest = max(largest, magnitude_bits(x[i]));
+    for (uint32_t i = 1; i < 16; ++i) largest = larger(largest, x[i]);
 #pragma unroll
-    for (uint32_t other = 1; other < 8; other *= 2) largest = max(largest, __shfl_xor_sync(FULL_WARP, largest, other));
-    const float limit = __uint_as_float(largest);
+    for (uint32_t other = 1; other < WARP; other *= 2) largest = larger(largest, of_lane(largest, other));
+    const float limit = fabsf(largest);
     // What is too small to divide by is 0.
     const float inverse = limit >= 1e-30f ? __fdividef(32767.0f, limit) : 0.0f;
 
-    // Integers: with 1.5 * 2^23 added they are the lowest bits of a float. Bytes then go where elements 0 to 7 and 8 to 15
-    // have planes 0 to 7 side by side, and planes 8 to 15; the other three bits of a place change places below.
-    uint32_t bits[8], low_bytes = 0;
-    int high_bytes = 0;
+    // Integers: with 1.5 * 2^23 added they are the lower halves of floats. bits[i] are elements i and i + 8.
+    uint32_t bits[8];
+    int sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < 8; ++i) {
-        const float low = fmaf(x[i], inverse, 12582912.0f), high = fmaf(x[i + 8], inverse, 12582912.0f);
-        bits[i] = low_bytes_of(low, high);
-        low_bytes = __dp4a(bits[i], 0x00000101u, low_bytes);
-        high_bytes = __dp4a(int(bits[i]), 0x01010000, high_bytes);
+        bits[i] = lower_halves(fmaf(x[i], inverse, 12582912.0f), fmaf(x[i + 8], inverse, 12582912.0f));
+        sum = __dp2a_lo(int(bits[i]), 0x0101, sum);
     }
-    int sum = int(low_bytes) + 256 * high_bytes;
+    // Three bits of the number of an element, which is that of its register, change places with three of the number of a
+    // plane, which is that of a bit in its byte.
 #pragma unroll
     for (uint32_t i = 0; i < 4; ++i) exchange<4, 0x0f0f0f0fu>(bits[i], bits[i + 4]);
 #pragma unroll
@@ -114,22 +125,22 @@ __device__ inline void store_planes(const float (&x)[16], uint32_t part, Planes&
 #pragma unroll
     for (uint32_t i = 0; i < 8; i += 2) exchange<1, 0x55555555u>(bits[i], bits[i + 1]);
 
-    // Now bits[n] are planes n and n + 8 of 16 elements. Two threads have a word; each takes every other plane.
-    const bool odd = part % 2;
-    const uint32_t low_half = odd ? 0x1054 : 0x5410, high_half = odd ? 0x3276 : 0x7632;
+    // Now bits[n] has planes n and n + 8 of 16 elements: of the first 8 in its bytes 0 and 1, of the others in 2 and 3. Two
+    // lanes have a word; each takes every other plane.
+    const bool odd = lane % 2;
+    const uint32_t lower = odd ? 0x2064 : 0x6420, upper = odd ? 0x3175 : 0x7531;
+    uint2* to = reinterpret_cast<uint2*>(planes.words[chunk / 2] + odd * 4 + part / 2) + chunk % 2;
 #pragma unroll
     for (uint32_t i = 0; i < 8; i += 2) {
         const uint32_t own = odd ? bits[i + 1] : bits[i];
-        const int others = __shfl_xor_sync(FULL_WARP, odd ? bits[i] : bits[i + 1], 1);
-        planes.words[(i + odd) * 4 + part / 2] = {__byte_perm(own, others, low_half), __byte_perm(own, others, high_half)};
+        const uint32_t others = __shfl_xor_sync(FULL_WARP, odd ? bits[i] : bits[i + 1], 1);
+        to[i * 8] = {__byte_perm(own, others, lower), __byte_perm(own, others, upper)};
     }
 
-    sum += __shfl_xor_sync(FULL_WARP, sum, 1);
-    sum += __shfl_xor_sync(FULL_WARP, sum, 2);
-    const int others = __shfl_xor_sync(FULL_WARP, sum, 4);
-    if (part < 4) {
-        const float step = limit * (1.0f / 32767.0f);
-        const int first = part == 0 ? sum : 0, second = part == 0 ? others : 0;
-        planes.about[part] = {uint32_t(first + second), __float_as_uint(step), uint32_t(first), uint32_t(second)};
-    }
+#pragma unroll
+    for (uint32_t other = 1; other < (HALVES ? 4 : 8); other *= 2) sum += __shfl_xor_sync(FULL_WARP, sum, other);
+    // Each place of four is written by a lane: place 0 by one that has the sum.
+    int* sums = reinterpret_cast<int*>(planes.sums[HALVES ? part / 4 : 0] + part % 4) + chunk;
+    if (HALVES || part < 4) *sums = part % 4 == 0 ? sum : 0;
+    if (lane == 0) planes.step = limit * (1.0f / 32767.0f);
 }

@@ -20,6 +20,14 @@ __device__ inline uint32_t element(const uint4& four, uint32_t n) {
     return n == 0 ? four.x : n == 1 ? four.y : n == 2 ? four.z : four.w;
 }
 
+// A function of three bits, for each bit: TABLE has its values.
+template <uint32_t TABLE>
+__device__ inline uint32_t of_three(uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t result;
+    asm("lop3.b32 %0, %1, %2, %3, %4;" : "=r"(result) : "r"(a), "r"(b), "r"(c), "n"(TABLE));
+    return result;
+}
+
 // What a lane has of a group: for each plane, half and chunk a word.
 template <uint32_t PLANES>
 struct Bits {
@@ -31,14 +39,14 @@ template <uint32_t PLANES_, uint32_t SCALES_>
 struct PlainBits {
     static constexpr uint32_t BITS = 1, PLANES = PLANES_, WORDS = 4 * PLANES_, SCALES = SCALES_;
 
-    // As loaded.
+    // As loaded, from where a lane's part of a group begins.
     struct Raw {
         uint4 words[PLANES][GROUP_CHUNKS / 2];
     };
-    static __device__ inline Raw load(const uint4* group, uint32_t lane) {
+    static __device__ inline Raw load(const uint4* group) {
         Raw raw;
 #pragma unroll
-        for (uint32_t n = 0; n < 2 * PLANES; ++n) raw.words[n / 2][n % 2] = group[n * 32 + lane];
+        for (uint32_t n = 0; n < 2 * PLANES; ++n) raw.words[n / 2][n % 2] = group[n * 32];
         return raw;
     }
     static __device__ inline Bits<PLANES> unpack(const Raw& raw) {
@@ -83,12 +91,13 @@ struct T1 {
         uint4 first[2];
         uint2 others[3];
     };
-    static __device__ inline Raw load(const uint4* group, uint32_t lane) {
+    static __device__ inline Raw load(const uint4* group) {
+        const uint2* others = reinterpret_cast<const uint2*>(group + 64) - threadIdx.x % 32;
         Raw raw;
-        raw.first[0] = group[lane];
-        raw.first[1] = group[32 + lane];
+        raw.first[0] = group[0];
+        raw.first[1] = group[32];
 #pragma unroll
-        for (uint32_t n = 0; n < 3; ++n) raw.others[n] = reinterpret_cast<const uint2*>(group)[(4 + n) * 32 + lane];
+        for (uint32_t n = 0; n < 3; ++n) raw.others[n] = others[n * 32];
         return raw;
     }
 
@@ -98,8 +107,8 @@ struct T1 {
 #pragma unroll
         for (uint32_t n = 0; n < 7; ++n) {
             const uint32_t bit = fraction[n];
-            fraction[n] = bit ^ below ^ carry;
-            carry = (bit & below) | (bit & carry) | (below & carry);
+            fraction[n] = n == 0 ? bit : of_three<0x96>(bit, below, carry);        // their exclusive or
+            carry = n == 0 ? 0 : n == 1 ? bit & below : of_three<0xe8>(bit, below, carry);  // whether two of them are set
             below = bit;
         }
         trit[0] = below ^ carry;

@@ -9,7 +9,6 @@ use super::kv_cache::{KvCache, KvFormat};
 use super::sampling::Sampling;
 use super::{Activations, Model};
 use crate::buffer::Buffer;
-use crate::kernel::advance::Advance;
 use crate::kernel::sample::Sample;
 use crate::kernel::{Set, include};
 use crate::launch::{Graph, LaunchError, Target};
@@ -153,17 +152,17 @@ impl State {
         let Self { tokens, known, position, sampling, next, log_probability, logits, .. } = self;
         Sample {
             logits: &*logits,
-            tokens: &*tokens,
-            position: &*position,
+            tokens,
+            position,
+            known,
             sampling: &*sampling,
-            next: &mut *next,
-            logprob: &mut *log_probability,
+            next,
+            logprob: log_probability,
             vocab,
             context,
             count,
         }
         .launch(onto)?;
-        Advance { tokens, position, known, next: &*next, count, context }.launch(onto)?;
         Ok(())
     }
 }
@@ -242,7 +241,7 @@ impl Session {
         if self.position == self.known { Err(ModelError::Empty) } else { Ok(()) }
     }
 
-    /// Counts as the device does it (`advance.cu`).
+    /// Counts as the device does it (`sample.cu`).
     fn move_on(&mut self, count: usize) {
         self.position += count;
         if self.position >= self.known && self.position < self.options.context {

@@ -18,13 +18,14 @@ macro_rules! keeps_its_contract {
     };
 }
 keeps_its_contract! {
-    advance
     argmax
     attention_decode
     attention_prefill
     embedding_rows
     matmul
     matmul_prefill
+    matvec
+    matvec_gated
     qkv_rope_store
     rms_norm
     sample

@@ -1,11 +1,12 @@
 //! Buffers with hostile contents: kernels that index by what they load check it.
 
 use warpwright::Buffer;
-use warpwright::kernel::advance::Advance;
 use warpwright::kernel::attention::AttentionDecode;
 use warpwright::kernel::attention_prefill::AttentionPrefill;
 use warpwright::kernel::embedding::EmbeddingRowsT1;
 use warpwright::kernel::qkv_rope_store::QkvRopeStore;
+use warpwright::kernel::sample::Sample;
+use warpwright::model::Sampling;
 use warpwright::types::f16;
 
 use crate::assert_usable;
@@ -32,6 +33,10 @@ fn any_token_and_any_position() {
     let words = Buffer::from_host(stream, &[u32::MAX; 64 * 7]).unwrap();
     let scales = Buffer::from_host(stream, &[f16::NAN; 64]).unwrap();
     let mut hidden = Buffer::zeroed(stream, 2 * 128).unwrap();
+    // recent tokens are looked up
+    let sampling = Sampling { temperature: 1.0, penalty: 2.0, window: u32::MAX, ..Sampling::default() };
+    let sampling = Buffer::from_host(stream, &[sampling.to_device().unwrap()]).unwrap();
+    let mut logprob = Buffer::zeroed(stream, 1).unwrap();
     let mut random = Random::new(11);
     let mut numbers = vec![0, 1, 2, 3, 4, 5, 6, 1 << 16, 1 << 24, 1 << 31, u32::MAX - 1, u32::MAX];
     numbers.extend((0..20).map(|_| random.below(u32::MAX)));
@@ -40,7 +45,7 @@ fn any_token_and_any_position() {
         let mut position = Buffer::from_host(stream, &[number]).unwrap();
         let mut tokens = Buffer::from_host(stream, &[other, number, u32::MAX]).unwrap();
         let mut known = Buffer::from_host(stream, &[other]).unwrap();
-        let next = Buffer::from_host(stream, &[number]).unwrap();
+        let mut next = Buffer::from_host(stream, &[number]).unwrap();
         EmbeddingRowsT1 {
             tokens: &tokens,
             position: &position,
@@ -110,8 +115,20 @@ fn any_token_and_any_position() {
         }
         .launch(&queue)
         .unwrap();
-        let (tokens, position, known) = (&mut tokens, &mut position, &mut known);
-        Advance { tokens, position, known, next: &next, count: number.max(1), context }.launch(&queue).unwrap();
+        Sample {
+            logits: &hidden,
+            tokens: &mut tokens,
+            position: &mut position,
+            known: &mut known,
+            sampling: &sampling,
+            next: &mut next,
+            logprob: &mut logprob,
+            vocab: 256,
+            context,
+            count: number.max(1),
+        }
+        .launch(&queue)
+        .unwrap();
         stream.synchronize().unwrap();
     }
     assert_usable(&device.kernels, stream);
