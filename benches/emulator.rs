@@ -36,7 +36,7 @@ fn report(what: &str, unit: &str, mut run: impl FnMut() -> (f64, Duration)) {
 struct Case<'a> {
     ptx: &'a str,
     kernel: &'a str,
-    blocks: u32,
+    blocks: [u32; 2],
     threads: u32,
     buffers: &'a [Vec<u8>],
     rest: &'a [u32],
@@ -50,7 +50,7 @@ impl Case<'_> {
         let addresses = self.buffers.iter().map(|bytes| device.upload(bytes).expect("memory"));
         let mut parameters: Vec<u8> = addresses.flat_map(u64::to_le_bytes).collect();
         parameters.extend(self.rest.iter().flat_map(|word| word.to_le_bytes()));
-        let (blocks, block) = ([self.blocks, 1, 1], [self.threads, 1, 1]);
+        let (blocks, block) = ([self.blocks[0], self.blocks[1], 1], [self.threads, 1, 1]);
         let launch = Launch { blocks, threads: block, dynamic_shared: 0, parameters: &parameters };
         let under = if checks == Checks::NONE { "bounds and alignment" } else { "every check" };
         report(&format!("{name}, {threads} threads, {under}"), "G thread-instructions/s", || {
@@ -82,7 +82,7 @@ fn kernels() {
     let gemv = Case {
         ptx: include_str!("../kernels/prebuilt/matmul.ptx"),
         kernel: "matmulI4Q1_0Lj1E",
-        blocks: ROWS / 16,
+        blocks: [ROWS / 16, 1],
         threads: 128,
         buffers: &one,
         rest: &[ROWS, BLOCKS, 1, ROWS, 0, 0],
@@ -90,7 +90,7 @@ fn kernels() {
     let gemm = Case {
         ptx: include_str!("../kernels/prebuilt/matmul_prefill.80.ptx"),
         kernel: "matmul_prefillI4Q1_0E",
-        blocks: ROWS / 128 * TOKENS / 64,
+        blocks: [ROWS / 128 * TOKENS / 64, 1],
         threads: 256,
         buffers: &many,
         rest: &[ROWS, BLOCKS, TOKENS, ROWS, 0, 0],
@@ -99,23 +99,42 @@ fn kernels() {
     const KV_HEADS: u32 = 8;
     const HEAD_DIM: u32 = 128;
     const CONTEXT: u32 = 1024;
+    const SPLITS: u32 = 4;
     let cache = [0x00, 0x2c].repeat((KV_HEADS * CONTEXT * HEAD_DIM) as usize);
+    let turns: Vec<u8> = (0..HEAD_DIM / 2).flat_map(|pair| (0.1 / f64::from(pair + 1)).to_le_bytes()).collect();
     let attention = Case {
-        ptx: include_str!("../kernels/prebuilt/attention.ptx"),
+        ptx: include_str!("../kernels/prebuilt/attention.80.ptx"),
         kernel: "attention_decodeI6__half",
-        blocks: HEADS,
+        blocks: [KV_HEADS, SPLITS],
         threads: 256,
         buffers: &[
             floats((HEADS + 2 * KV_HEADS) * HEAD_DIM),
+            floats((HEADS + 2 * KV_HEADS) * HEAD_DIM),
+            floats(HEAD_DIM),
+            floats(HEAD_DIM),
+            turns,
+            (CONTEXT - 1).to_le_bytes().to_vec(),
             cache.clone(),
             cache,
             // f16 has no scales, and nobody looks at them.
             vec![0; 4],
             vec![0; 4],
-            (CONTEXT - 1).to_le_bytes().to_vec(),
+            vec![0; (SPLITS * HEADS * (HEAD_DIM + 4) * 4) as usize],
+            vec![0; KV_HEADS as usize * 4],
             vec![0; (HEADS * HEAD_DIM * 4) as usize],
         ],
-        rest: &[HEADS, KV_HEADS, HEAD_DIM, CONTEXT, 0.088f32.to_bits()],
+        rest: &[
+            HEADS,
+            KV_HEADS,
+            HEAD_DIM,
+            HEAD_DIM,
+            CONTEXT,
+            SPLITS,
+            0,
+            1e-6f32.to_bits(),
+            1.0f32.to_bits(),
+            0.088f32.to_bits(),
+        ],
     };
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     for (name, case) in [

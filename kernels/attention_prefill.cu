@@ -11,6 +11,7 @@
 // multiplications it would be 256 for these alone. Reads the caches once a block, that is for 64 rows.
 #include "kv_cache.cuh"
 #include "mma.cuh"
+#include "softmax.cuh"
 #include "warp.cuh"
 
 constexpr uint32_t WARPS = 4;
@@ -18,16 +19,6 @@ constexpr uint32_t THREADS = WARPS * WARP;
 // Rows of a warp, and positions of a tile.
 constexpr uint32_t ROWS = 16;
 constexpr uint32_t KEYS = 32;
-// Weights are 2^HEADROOM times what they are defined as, so that small ones keep their bits as f16.
-constexpr float HEADROOM = 5.0f;
-constexpr float LOG2_E = 1.4426950408889634f;
-
-// 2^x; for very small results 0.
-__device__ inline float exp2_fast(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 
 // Loads the first `count` rows of `cache` into a tile, and zeros where there is nothing to load.
 template <uint32_t WIDTH, class T>

@@ -4,6 +4,7 @@
 // One warp a head and token. A head is read once, worked on in shared memory, where a lane owns pairs of elements, so
 // that a rotation is in place without a barrier, and written once: queries back, keys and values to the cache.
 #include "kv_cache.cuh"
+#include "rope.cuh"
 #include "warp.cuh"
 
 /// Finishes the queries, keys and values of `tokens` tokens, the first of which is at `position[0]`: adds `bias`,
@@ -72,13 +73,11 @@ qkv_rope_store(float* __restrict__ qkv, const float* __restrict__ bias, const fl
         const auto normed = [&](uint32_t i) { return norm == nullptr ? head[i] : head[i] * scale * norm[i]; };
         const uint32_t pairs = rotary_dim / 2;
         for (uint32_t i = lane; i < pairs; i += WARP) {
-            const double turned = double(at) * turns[i];
-            float sin, cos;
-            sincospif(2.0f * float(turned - floor(turned)), &sin, &cos);
+            const float2 turned = rotation(at, turns[i], magnitude);
             const uint32_t first = interleaved ? 2 * i : i, second = interleaved ? 2 * i + 1 : i + pairs;
             const float a = normed(first), b = normed(second);
-            head[first] = (a * cos - b * sin) * magnitude;
-            head[second] = (b * cos + a * sin) * magnitude;
+            head[first] = a * turned.x - b * turned.y;
+            head[second] = b * turned.x + a * turned.y;
         }
         for (uint32_t i = rotary_dim + lane; i < head_dim; i += WARP) head[i] = normed(i);
     }

@@ -1,5 +1,5 @@
 //! What is between the matrix products of a layer's attention, against plain loops in f64: bias, norms, rotation, the
-//! cache in both formats, and attention of one token and of many.
+//! cache in both formats, and attention, of one token in one launch, and of many in two.
 
 mod common;
 
@@ -155,6 +155,7 @@ fn reference(shape: &Shape, qkv: &[f32], cache: &[Vec<f64>; 2], position: u32, t
 }
 
 /// A cache on a device.
+#[derive(Debug)]
 struct OnDevice<T> {
     keys: Buffer<T>,
     values: Buffer<T>,
@@ -166,30 +167,24 @@ impl<T: Element> Cache<T> {
         let scales = self.scales.as_ref().map(|scales| scales.each_ref().map(|scales| device.upload(scales)));
         OnDevice { keys: device.upload(&self.keys), values: device.upload(&self.values), scales }
     }
+
+    /// What a cache on a device has become.
+    fn after(&self, on_device: &OnDevice<T>) -> Self {
+        let scales = on_device.scales.as_ref().map(|scales| scales.each_ref().map(|scales| scales.read().unwrap()));
+        let (keys, values) = (on_device.keys.read().unwrap(), on_device.values.read().unwrap());
+        Self { keys, values, scales, shape: self.shape }
+    }
 }
 
-/// Fields that all the kernels have, of a cache on a device. A macro, as the types of launchers are not to be named.
-macro_rules! attend {
-    ($kernel:ident { $($field:ident: $value:expr),* }, $shape:expr, $cache:expr, $qkv:expr, $position:expr, $out:expr) => {
-        $kernel {
-            qkv: $qkv,
-            k_cache: &$cache.keys,
-            v_cache: &$cache.values,
-            k_scales: $cache.scales.as_ref().map(|scales| &scales[0]),
-            v_scales: $cache.scales.as_ref().map(|scales| &scales[1]),
-            position: $position,
-            out: $out,
-            $($field: $value,)*
-            heads: $shape.heads as u32,
-            kv_heads: $shape.kv_heads as u32,
-            head_dim: $shape.head_dim as u32,
-            context: $shape.context as u32,
-            scale: $shape.scale(),
-        }
-    };
+/// The scales of a cache, to be written.
+fn scales_of<T>(cache: &mut OnDevice<T>) -> (Option<&mut Buffer<f32>>, Option<&mut Buffer<f32>>) {
+    match &mut cache.scales {
+        Some([k, v]) => (Some(k), Some(v)),
+        None => (None, None),
+    }
 }
 
-/// Defines, for an element, functions that launch the kernels.
+/// Defines, for an element, functions that launch the kernels. The types of launchers are not to be named.
 macro_rules! attention_of {
     ($($element:ty: $prefill:ident $decode:ident $store:ident),*) => {$(
         fn $prefill(
@@ -200,26 +195,71 @@ macro_rules! attention_of {
             position: u32,
             tokens: usize,
         ) -> Vec<f32> {
-            let (qkv, position) = (device.upload(qkv), device.upload(&[position]));
             let mut out = device.poisoned(tokens * shape.heads * shape.head_dim);
-            attend!(AttentionPrefill { tokens: tokens as u32 }, shape, cache, &qkv, &position, &mut out)
-                .launch(&device.kernels.on(&device.stream))
-                .unwrap();
+            AttentionPrefill {
+                qkv: &device.upload(qkv),
+                k_cache: &cache.keys,
+                v_cache: &cache.values,
+                k_scales: cache.scales.as_ref().map(|scales| &scales[0]),
+                v_scales: cache.scales.as_ref().map(|scales| &scales[1]),
+                position: &device.upload(&[position]),
+                out: &mut out,
+                tokens: tokens as u32,
+                heads: shape.heads as u32,
+                kv_heads: shape.kv_heads as u32,
+                head_dim: shape.head_dim as u32,
+                context: shape.context as u32,
+                scale: shape.scale(),
+            }
+            .launch(&device.kernels.on(&device.stream))
+            .unwrap();
             out.read().unwrap()
         }
 
+        /// What is mixed; the cache is written.
         fn $decode(
             device: &Device,
-            shape: &Shape,
-            cache: &OnDevice<$element>,
+            case: &Rotation,
+            splits: u32,
+            cache: &mut OnDevice<$element>,
             qkv: &[f32],
-            position: u32,
         ) -> Vec<f32> {
-            let (qkv, position) = (device.upload(qkv), device.upload(&[position]));
+            let shape = &case.shape;
+            let [bias, q_norm, k_norm] =
+                [&case.bias, &case.q_norm, &case.k_norm].map(|x| x.as_ref().map(|x| device.upload(x)));
+            let parts = splits as usize * shape.heads * (shape.head_dim.next_multiple_of(4) + 4);
+            let mut arrivals = device.upload(&vec![0; shape.heads]);
             let mut out = device.poisoned(shape.heads * shape.head_dim);
-            attend!(AttentionDecode {}, shape, cache, &qkv, &position, &mut out)
-                .launch(&device.kernels.on(&device.stream))
-                .unwrap();
+            let (keys, values) = (cache.keys.clone(), cache.values.clone());
+            let (k_scales, v_scales) = scales_of(cache);
+            AttentionDecode {
+                qkv: &device.upload(qkv),
+                bias: bias.as_ref(),
+                q_norm: q_norm.as_ref(),
+                k_norm: k_norm.as_ref(),
+                turns: &device.upload(&case.turns),
+                position: &device.upload(&[case.position]),
+                k_cache: &mut { keys },
+                v_cache: &mut { values },
+                k_scales,
+                v_scales,
+                partials: &mut device.poisoned(parts),
+                arrivals: &mut arrivals,
+                out: &mut out,
+                heads: shape.heads as u32,
+                kv_heads: shape.kv_heads as u32,
+                head_dim: shape.head_dim as u32,
+                rotary_dim: 2 * case.turns.len() as u32,
+                context: shape.context as u32,
+                splits,
+                interleaved: case.interleaved,
+                eps: EPS,
+                magnitude: MAGNITUDE,
+                scale: shape.scale(),
+            }
+            .launch(&device.kernels.on(&device.stream))
+            .unwrap();
+            assert_eq!(arrivals.read().unwrap(), vec![0; shape.heads], "the next launch finds zeros");
             out.read().unwrap()
         }
 
@@ -229,10 +269,8 @@ macro_rules! attention_of {
             let mut rotated = device.upload(qkv);
             let [bias, q_norm, k_norm] =
                 [&case.bias, &case.q_norm, &case.k_norm].map(|x| x.as_ref().map(|x| device.upload(x)));
-            let (k_scales, v_scales) = match &mut on_device.scales {
-                Some([k, v]) => (Some(k), Some(v)),
-                None => (None, None),
-            };
+            let (keys, values) = (on_device.keys.clone(), on_device.values.clone());
+            let (k_scales, v_scales) = scales_of(&mut on_device);
             QkvRopeStore {
                 qkv: &mut rotated,
                 bias: bias.as_ref(),
@@ -240,8 +278,8 @@ macro_rules! attention_of {
                 k_norm: k_norm.as_ref(),
                 turns: &device.upload(&case.turns),
                 position: &device.upload(&[case.position]),
-                k_cache: &mut on_device.keys,
-                v_cache: &mut on_device.values,
+                k_cache: &mut { keys },
+                v_cache: &mut { values },
                 k_scales,
                 v_scales,
                 tokens: case.tokens as u32,
@@ -256,9 +294,7 @@ macro_rules! attention_of {
             }
             .launch(&device.kernels.on(&device.stream))
             .unwrap();
-            cache.keys = on_device.keys.read().unwrap();
-            cache.values = on_device.values.read().unwrap();
-            cache.scales = on_device.scales.map(|scales| scales.map(|scales| scales.read().unwrap()));
+            *cache = cache.after(&on_device);
             rotated.read().unwrap()
         }
     )*};
@@ -268,7 +304,8 @@ attention_of!(f16: prefill_f16 decode_f16 store_f16, i8: prefill_q8 decode_q8 st
 const EPS: f32 = 1e-6;
 const MAGNITUDE: f32 = 1.25;
 
-/// A case of `qkv_rope_store`.
+/// How queries and keys are finished, and where.
+#[derive(Debug)]
 struct Rotation {
     shape: Shape,
     tokens: usize,
@@ -324,31 +361,49 @@ impl Rotation {
         head
     }
 
-    /// Compares what the kernel gave: `qkv`, and the cache, which was poisoned before.
-    fn check<T: Element>(&self, before: &[f32], after: &[f32], cache: &Cache<T>, step: impl Fn(&[f64]) -> f64) {
-        let Shape { heads, kv_heads, head_dim, context } = self.shape;
-        let what = format!("{:?}, {} tokens from {}", self.shape, self.tokens, self.position);
+    /// Compares what `qkv_rope_store` made of `qkv`.
+    fn check_queries(&self, before: &[f32], after: &[f32]) {
+        let Shape { heads, head_dim, .. } = self.shape;
         for token in 0..self.tokens {
             for n in 0..self.shape.all_heads() {
                 let start = (token * self.shape.all_heads() + n) * head_dim;
                 if n < heads {
-                    assert_close(&what, &after[start..][..head_dim], &self.head(before, token, n), 3e-6);
+                    assert_close(&self.name(), &after[start..][..head_dim], &self.head(before, token, n), 3e-6);
                 } else {
-                    assert_eq!(after[start..][..head_dim], before[start..][..head_dim], "{what}: keys and values stay");
+                    assert_eq!(
+                        after[start..][..head_dim],
+                        before[start..][..head_dim],
+                        "{}: k and v stay",
+                        self.name()
+                    );
                 }
             }
         }
-        for (which, found) in cache.read().iter().enumerate() {
+    }
+
+    fn name(&self) -> String {
+        let Self { shape, tokens, position, interleaved, .. } = self;
+        format!("{shape:?}, {tokens} tokens from {position}, {} pairs, {interleaved}", self.turns.len())
+    }
+
+    /// Compares the cache with what it was before.
+    fn check_cache<T: Element>(&self, qkv: &[f32], before: &Cache<T>, after: &Cache<T>, step: impl Fn(&[f64]) -> f64) {
+        let Shape { heads, kv_heads, head_dim, context } = self.shape;
+        let what = self.name();
+        for (which, found) in after.read().iter().enumerate() {
             for row in 0..self.shape.rows() {
                 let found = &found[row * head_dim..][..head_dim];
                 let token = (row % context).checked_sub(self.position as usize).filter(|token| *token < self.tokens);
                 let Some(token) = token else {
-                    let elements = [&cache.keys, &cache.values][which];
-                    let poison = |x: &T| bytemuck::bytes_of(x) == bytemuck::bytes_of(&T::poison());
-                    assert!(elements[row * head_dim..][..head_dim].iter().all(poison), "{what}: row {row} is written");
+                    let bytes = |cache: &Cache<T>| {
+                        let elements = [&cache.keys, &cache.values][which];
+                        let scale = cache.scales.as_ref().map(|scales| scales[which][row].to_bits());
+                        (bytemuck::cast_slice::<T, u8>(&elements[row * head_dim..][..head_dim]).to_vec(), scale)
+                    };
+                    assert_eq!(bytes(before), bytes(after), "{what}: row {row} is written");
                     continue;
                 };
-                let expected = self.head(before, token, heads + which * kv_heads + row / context);
+                let expected = self.head(qkv, token, heads + which * kv_heads + row / context);
                 // half a step of the format, and what f32 adds
                 let bound = step(&expected) / 2.0 + 4e-6 * largest(&expected);
                 let error = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -361,12 +416,65 @@ impl Rotation {
         let qkv = random.normals(self.tokens * self.shape.all_heads() * self.shape.head_dim);
         let mut cache = Cache::<f16>::poisoned(self.shape);
         let rotated = store_f16(device, self, &mut cache, &qkv);
-        // f16 has 11 bits
-        self.check(&qkv, &rotated, &cache, |head| largest(head) / 1024.0);
+        self.check_queries(&qkv, &rotated);
+        self.check_cache(&qkv, &Cache::poisoned(self.shape), &cache, f16_step);
         let mut cache = Cache::<i8>::poisoned(self.shape);
         let rotated = store_q8(device, self, &mut cache, &qkv);
-        self.check(&qkv, &rotated, &cache, |head| largest(head) / 127.0);
+        self.check_queries(&qkv, &rotated);
+        self.check_cache(&qkv, &Cache::poisoned(self.shape), &cache, q8_step);
+        if self.tokens == 1 {
+            for splits in [1, 2, 7] {
+                self.decodes(device, random, splits, 1.0, 5e-6);
+            }
+        }
     }
+
+    /// One token, whose elements are `size` in the mean, over a cache of all positions before, in both formats.
+    fn decodes(&self, device: &Device, random: &mut Random, splits: u32, size: f32, tolerance: f64) {
+        let qkv: Vec<f32> =
+            random.normals(self.shape.all_heads() * self.shape.head_dim).iter().map(|x| x * size).collect();
+        let cached = (self.position as usize).min(self.shape.context);
+        let mut cache = Cache::<f16>::poisoned(self.shape);
+        cache.fill(random, cached);
+        let mut on_device = cache.upload(device);
+        let found = decode_f16(device, self, splits, &mut on_device, &qkv);
+        self.check_decoded("f16", splits, &qkv, &cache, &cache.after(&on_device), &found, tolerance, f16_step);
+        let mut cache = Cache::<i8>::poisoned(self.shape);
+        cache.fill(random, cached);
+        let mut on_device = cache.upload(device);
+        let found = decode_q8(device, self, splits, &mut on_device, &qkv);
+        self.check_decoded("8 bits", splits, &qkv, &cache, &cache.after(&on_device), &found, tolerance, q8_step);
+    }
+
+    /// Compares what `attention_decode` mixed, and the cache.
+    #[allow(clippy::too_many_arguments, reason = "all that there is before and after")]
+    fn check_decoded<T: Element>(
+        &self,
+        format: &str,
+        splits: u32,
+        qkv: &[f32],
+        before: &Cache<T>,
+        after: &Cache<T>,
+        found: &[f32],
+        tolerance: f64,
+        step: impl Fn(&[f64]) -> f64,
+    ) {
+        self.check_cache(qkv, before, after, step);
+        let queries = (0..self.shape.heads).flat_map(|n| self.head(qkv, 0, n)).map(|x| x as f32);
+        let queries: Vec<f32> = queries.chain(vec![0.0; 2 * self.shape.kv_heads * self.shape.head_dim]).collect();
+        // The token sees itself as the cache has it.
+        let expected = reference(&self.shape, &queries, &after.read(), self.position, 1);
+        assert_close(&format!("{format}, {}, {splits} splits", self.name()), found, &expected, tolerance);
+    }
+}
+
+/// f16 has 11 bits.
+fn f16_step(head: &[f64]) -> f64 {
+    largest(head) / 1024.0
+}
+
+fn q8_step(head: &[f64]) -> f64 {
+    largest(head) / 127.0
 }
 
 /// Shapes whose context is just long enough.
@@ -442,46 +550,30 @@ fn zeros_and_large_values_are_stored_in_8_bits() {
     qkv[192..576].iter_mut().for_each(|x| *x *= 1e30);
     let mut cache = Cache::<i8>::poisoned(shape);
     let rotated = store_q8(&device, &rotation, &mut cache, &qkv);
-    rotation.check(&qkv, &rotated, &cache, |head| largest(head) / 127.0);
+    rotation.check_queries(&qkv, &rotated);
+    rotation.check_cache(&qkv, &Cache::poisoned(shape), &cache, q8_step);
     assert!(cache.keys[..64].iter().chain(&cache.values[..64]).all(|code| *code == 0), "zeros");
     let scales = cache.scales.unwrap();
     assert_eq!([scales[0][0], scales[1][0]], [0.0; 2]);
 }
 
-/// Attention of tokens from `position` on, in both formats, by the kernel for several tokens and by that for one.
+/// Attention of several tokens from `position` on, in both formats.
 fn attends(device: &Device, random: &mut Random, shape: Shape, position: u32, tokens: usize) {
     let what = format!("{shape:?}, {tokens} tokens from {position}");
     let qkv = random.normals(tokens * shape.all_heads() * shape.head_dim);
     let end = (position as usize).saturating_add(tokens).min(shape.context);
-    let token_of =
-        |token: usize| &qkv[token * shape.all_heads() * shape.head_dim..][..shape.all_heads() * shape.head_dim];
-    let width = shape.heads * shape.head_dim;
-    // A few tokens alone: the first, the last, and one between.
-    let alone = [0, tokens / 2, tokens - 1];
 
     let mut cache = Cache::<f16>::poisoned(shape);
     cache.fill(random, end);
     let expected = reference(&shape, &qkv, &cache.read(), position, tokens);
-    let on_device = cache.upload(device);
-    let found = prefill_f16(device, &shape, &on_device, &qkv, position, tokens);
+    let found = prefill_f16(device, &shape, &cache.upload(device), &qkv, position, tokens);
     assert_close(&format!("f16, {what}"), &found, &expected, 5e-6);
-    for token in alone {
-        let position = position.saturating_add(token as u32);
-        let found = decode_f16(device, &shape, &on_device, token_of(token), position);
-        assert_close(&format!("f16, {what}, {token} alone"), &found, &expected[token * width..][..width], 5e-6);
-    }
 
     let mut cache = Cache::<i8>::poisoned(shape);
     let before = cache.fill(random, end);
     let expected = reference(&shape, &qkv, &cache.read(), position, tokens);
-    let on_device = cache.upload(device);
-    let found = prefill_q8(device, &shape, &on_device, &qkv, position, tokens);
+    let found = prefill_q8(device, &shape, &cache.upload(device), &qkv, position, tokens);
     assert_close(&format!("8 bits, {what}"), &found, &expected, 5e-6);
-    for token in alone {
-        let position = position.saturating_add(token as u32);
-        let found = decode_q8(device, &shape, &on_device, token_of(token), position);
-        assert_close(&format!("8 bits, {what}, {token} alone"), &found, &expected[token * width..][..width], 5e-6);
-    }
     let exact = reference(&shape, &qkv, &before, position, tokens);
     let error = largest_difference(&found, &exact) / largest(&exact);
     assert!(error <= Q8_BOUND, "8 bits, {what}: {error:.3} of the largest from what it is without rounding");
@@ -491,6 +583,68 @@ fn attends(device: &Device, random: &mut Random, shape: Shape, position: u32, to
 /// elements, as a part of the largest element. A value is off by at most 1/254 of the largest of its head, that is 0.4 %;
 /// a score by about 0.3 % of its deviation.
 const Q8_BOUND: f64 = 0.02;
+
+#[test]
+fn attention_of_one_token_at_any_position() {
+    let device = device();
+    let mut random = Random::new(16);
+    // Around tiles of 16, and parts of 128 positions; more splits than parts, and parts that are no multiple of 128.
+    for position in [0, 1, 14, 15, 16, 17, 126, 127, 128, 129, 143, 255, 256, 300, 700] {
+        for (n, (heads, kv_heads, head_dim)) in
+            [(4, 1, 128), (5, 1, 64), (4, 2, 80), (3, 1, 256)].into_iter().enumerate()
+        {
+            // Some have room in the context.
+            let shape = Shape { heads, kv_heads, head_dim, context: position as usize + 1 + n * 5 };
+            let rotation = Rotation::random(&mut random, shape, 1, position);
+            for splits in if position < 128 { &[1, 3][..] } else { &[1, 2, 3, 128] } {
+                rotation.decodes(&device, &mut random, *splits, 1.0, 5e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_of_one_token_with_any_heads() {
+    let device = device();
+    let mut random = Random::new(17);
+    let some = [(1, 1), (4, 1), (5, 1), (7, 1), (8, 1), (9, 1), (16, 1), (17, 1), (10, 2), (36, 2)];
+    let head_dims = [128, 64, 80, 256, 94, 2, 1, 129, 33, 136];
+    for (n, (heads, kv_heads)) in some.into_iter().enumerate() {
+        for head_dim in [head_dims[n], head_dims[(n + 3) % 10], 128, 64] {
+            let shape = Shape { heads, kv_heads, head_dim, context: 190 };
+            for (position, splits) in [(20, 2), (150, 2)] {
+                Rotation::random(&mut random, shape, 1, position).decodes(&device, &mut random, splits, 1.0, 5e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_token_past_the_context_attends_to_all_of_it() {
+    let device = device();
+    let mut random = Random::new(18);
+    for position in [33, 34, 47, u32::MAX] {
+        for shape in shapes(33) {
+            Rotation::random(&mut random, shape, 1, position).decodes(&device, &mut random, 2, 1.0, 5e-6);
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_order_of_blocks() {
+    let device = device();
+    let mut random = Random::new(19);
+    let shape = Shape { heads: 4, kv_heads: 2, head_dim: 128, context: 700 };
+    let rotation = Rotation::random(&mut random, shape, 1, 650);
+    let qkv = random.normals(shape.all_heads() * 128);
+    let mut cache = Cache::<f16>::poisoned(shape);
+    cache.fill(&mut random, 650);
+    let run = || decode_f16(&device, &rotation, 5, &mut cache.upload(&device), &qkv);
+    let first = run();
+    for _ in 0..4 {
+        assert_eq!(run(), first);
+    }
+}
 
 #[test]
 fn attention_of_any_number_of_tokens() {
@@ -550,6 +704,10 @@ fn far_scores_and_long_tails() {
         let expected = reference(&shape, &qkv, &cache.read(), 360, 40);
         let found = prefill_f16(&device, &shape, &cache.upload(&device), &qkv, 360, 40);
         assert_close(&format!("queries of {size}"), &found, &expected, tolerance);
+
+        let mut one = Rotation::random(&mut random, shape, 1, 399);
+        (one.q_norm, one.k_norm) = (None, None);
+        one.decodes(&device, &mut random, 3, size, tolerance);
     }
 }
 
@@ -569,6 +727,12 @@ fn what_is_not_aligned_is_read_as_well() {
     let on_device = OnDevice { keys: shifted(&cache.keys), values: shifted(&cache.values), scales: None };
     let found = prefill_f16(&device, &shape, &on_device, &qkv, 31, 9);
     assert_close("a cache that begins at an odd element", &found, &expected, 5e-6);
+
+    let rotation = Rotation::random(&mut random, shape, 1, 31);
+    let qkv = &qkv[..shape.all_heads() * 64];
+    let mut on_device = OnDevice { keys: shifted(&cache.keys), values: shifted(&cache.values), scales: None };
+    let found = decode_f16(&device, &rotation, 1, &mut on_device, qkv);
+    rotation.check_decoded("odd", 1, qkv, &cache, &cache.after(&on_device), &found, 5e-6, f16_step);
 }
 
 #[test]
@@ -589,9 +753,11 @@ fn without_scales_they_are_one() {
         }
     }
     let expected = reference(&shape, &qkv, &cache.read(), 0, 12);
-    let on_device = cache.upload(&device);
+    let mut on_device = cache.upload(&device);
     // Scores are in the thousands, so a rounding of f32 is a part of a thousand of a weight.
     assert_close("prefill", &prefill_q8(&device, &shape, &on_device, &qkv, 0, 12), &expected, 2e-3);
-    let last = &qkv[11 * 4 * 64..];
-    assert_close("decode", &decode_q8(&device, &shape, &on_device, last, 11), &expected[11 * 128..], 2e-3);
+    (rotation.tokens, rotation.position) = (1, 11);
+    let found = decode_q8(&device, &rotation, 1, &mut on_device, &qkv[11 * 4 * 64..]);
+    assert_close("decode", &found, &expected[11 * 128..], 2e-3);
+    assert_eq!(cache.after(&on_device).keys, cache.keys, "what was there before is stored again");
 }

@@ -77,7 +77,8 @@ fn cost(device: &Device, module: &Module, layout: &Layout, matrix: Matrix) -> f6
     // Weights are loaded once, and all that is moved for them is wanted.
     let weights =
         counters.sum(|instruction| instruction.opcode.starts_with("ld.global") && !instruction.opcode.contains("f32"));
-    assert!(weights.efficiency() >= 1.0, "{}: {:.2}", layout.name, weights.efficiency());
+    // (F32 is loaded as f32, as the vector is.)
+    assert!(layout.words == 128 || weights.efficiency() >= 1.0, "{}: {:.2}", layout.name, weights.efficiency());
     // What the inner loop reads from shared memory meets no conflicts.
     let loads = counters.sum(|instruction| instruction.class == Class::SharedLoad);
     assert!(
@@ -131,7 +132,7 @@ fn counts_of_other_columns() {
 /// Numbers are multiplied as f32. The memory of an H200 leaves time for 8 instructions a byte.
 #[test]
 fn counts_of_numbers() {
-    for (layout, most) in [(&Q8_0, 5.95), (&F16, 4.35), (&BF16, 3.8), (&F32, 2.0)] {
+    for (layout, most) in [(&Q8_0, 5.95), (&F16, 4.35), (&BF16, 3.8), (&F32, 1.85)] {
         check(layout, &[((8192, 4096, false), most)]);
     }
 }

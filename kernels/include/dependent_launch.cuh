@@ -4,6 +4,7 @@
 #pragma once
 
 // Waits until the kernels before this one have ended, with all that they wrote. What the `@pdl` rule names may be read before.
+// Every thread comes here before it ends, so that the end of this kernel is after theirs.
 __device__ inline void wait_for_predecessors() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");

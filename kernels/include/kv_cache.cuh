@@ -21,6 +21,15 @@ struct KvElement<__half> {
     static __device__ inline __half from_float(float x, float) { return __float2half(x); }
     // Eight elements from an address that is a multiple of their size, as f16.
     static __device__ inline uint4 load_eight(const __half* x) { return *reinterpret_cast<const uint4*>(x); }
+    // Of 16 bytes of a position: elements 4n to 4n + 3, as two pairs of f16.
+    static __device__ inline void four(const uint32_t (&x)[4], uint32_t n, uint32_t& first, uint32_t& second) {
+        first = x[2 * n], second = x[2 * n + 1];
+    }
+    // Of 16 bytes of each of two positions: elements 2n, and elements 2n + 1, each a pair of f16.
+    static __device__ inline void across(const uint32_t (&x)[4], const uint32_t (&y)[4], uint32_t n, uint32_t& even,
+                                         uint32_t& odd) {
+        even = __byte_perm(x[n], y[n], 0x5410), odd = __byte_perm(x[n], y[n], 0x7632);
+    }
 };
 
 template <>
@@ -36,6 +45,14 @@ struct KvElement<int8_t> {
         const uint2 codes = *reinterpret_cast<const uint2*>(x);
         return {two_to_half(codes.x, 0x4140), two_to_half(codes.x, 0x4342), two_to_half(codes.y, 0x4140),
                 two_to_half(codes.y, 0x4342)};
+    }
+    static __device__ inline void four(const uint32_t (&x)[4], uint32_t n, uint32_t& first, uint32_t& second) {
+        first = two_to_half(x[n], 0x4140), second = two_to_half(x[n], 0x4342);
+    }
+    static __device__ inline void across(const uint32_t (&x)[4], const uint32_t (&y)[4], uint32_t n, uint32_t& even,
+                                         uint32_t& odd) {
+        const uint32_t codes = __byte_perm(x[n / 2], y[n / 2], n % 2 == 0 ? 0x5140 : 0x7362);
+        even = two_to_half(codes, 0x4140), odd = two_to_half(codes, 0x4342);
     }
 
    private:

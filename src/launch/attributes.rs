@@ -124,8 +124,7 @@ pub(crate) fn too_large(
         )
     }
     .result()?;
-    let processors = attribute(context, DeviceAttribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
-    let room = u64::from(resident.unsigned_abs()) * u64::from(processors.unsigned_abs());
+    let room = u64::from(resident.unsigned_abs()) * u64::from(multiprocessors(context)?);
     let blocks = geometry.blocks.iter().map(|&size| u64::from(size)).fold(1, u64::saturating_mul);
     Ok((blocks > room).then_some(LaunchError::Cooperative { kernel: kernel.name, blocks, room }))
 }
@@ -133,6 +132,12 @@ pub(crate) fn too_large(
 /// Whether kernels of a device can begin before the work before them has ended: from compute capability 9.0.
 pub(crate) fn can_begin_early(context: &CudaContext) -> bool {
     attribute(context, DeviceAttribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR).is_ok_and(|major| major >= 9)
+}
+
+/// The multiprocessors of a device.
+pub(crate) fn multiprocessors(context: &CudaContext) -> Result<u32, DriverError> {
+    let count = attribute(context, DeviceAttribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    Ok(count.unsigned_abs())
 }
 
 /// An attribute of a device. (cudarc's own function also takes the errors that were noted in the context.)

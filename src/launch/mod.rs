@@ -28,6 +28,8 @@ mod recording;
 mod update;
 
 pub use argument::{Read, Region, Write};
+#[cfg(feature = "models")]
+pub(crate) use attributes::multiprocessors;
 pub use contract::{Contract, Geometry, Relation, div_ceil};
 pub use error::{Failure, GraphError, LaunchError, LoadError, Values};
 pub use graph::Graph;

@@ -1,5 +1,9 @@
 //! Attention with grouped-query heads.
 
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+
 use super::config::Config;
 use super::error::ModelError;
 use super::kv_cache::{KvCache, with_rows};
@@ -8,12 +12,61 @@ use super::load::Loader;
 use super::norm::Norm;
 use super::rope::Rope;
 use super::{Activations, first};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, BufferError};
 use crate::kernel::Set;
 use crate::kernel::attention::AttentionDecode;
 use crate::kernel::attention_prefill::AttentionPrefill;
 use crate::kernel::qkv_rope_store::QkvRopeStore;
-use crate::launch::{LaunchError, Target};
+use crate::launch::{LaunchError, Target, multiprocessors};
+
+/// Query heads that a block of [`AttentionDecode`] takes, at most.
+const HEADS_OF_BLOCK: u32 = 8;
+/// Positions that a split has, where there are so many.
+const LEAST_OF_SPLIT: u32 = 128;
+/// Splits that the kernel allows.
+const MOST_SPLITS: u32 = 128;
+/// Blocks that there is room for: more than any GPU has multiprocessors, so that the room does not depend on the GPU.
+const MOST_BLOCKS: u32 = 256;
+
+/// Where the blocks that share the positions of a token put what they find.
+#[derive(Debug)]
+pub(super) struct Splits {
+    partials: Buffer<f32>,
+    /// Zeros, but while the kernel runs.
+    arrivals: Buffer<u32>,
+    /// Blocks that share the positions, for each block of heads: about a block for each multiprocessor.
+    count: u32,
+}
+
+impl Splits {
+    pub(super) fn new(stream: &Arc<CudaStream>, config: &Config) -> Result<Self, ModelError> {
+        let blocks = Self::blocks(config);
+        let multiprocessors = multiprocessors(stream.context()).map_err(BufferError::from)?;
+        Ok(Self {
+            partials: Buffer::zeroed(stream, Self::partials(config) as usize)?,
+            arrivals: Buffer::zeroed(stream, blocks as usize)?,
+            count: (multiprocessors / blocks).clamp(1, Self::room(config)),
+        })
+    }
+
+    /// Blocks that share the heads.
+    fn blocks(config: &Config) -> u32 {
+        config.kv_heads * (config.heads / config.kv_heads).div_ceil(HEADS_OF_BLOCK)
+    }
+
+    fn room(config: &Config) -> u32 {
+        (MOST_BLOCKS / Self::blocks(config)).clamp(1, MOST_SPLITS)
+    }
+
+    fn partials(config: &Config) -> u64 {
+        u64::from(Self::room(config)) * u64::from(config.heads) * u64::from(config.head_dim.next_multiple_of(4) + 4)
+    }
+
+    /// The bytes of device memory that it takes.
+    pub(super) fn bytes(config: &Config) -> u64 {
+        4 * (Self::partials(config) + u64::from(Self::blocks(config)))
+    }
+}
 
 /// The attention of a layer: `hidden += Wo · attention(rope(norm(Wq x + b)), rope(norm(Wk x + b)), Wv x + b)` with
 /// `x = rms_norm(hidden)`. Not every model has the biases `b`, and the norms of heads.
@@ -92,55 +145,69 @@ impl Attention {
         let mixed = &mut first(&activations.mixed, rows * self.output.columns() as usize);
         let context = cache.shape().context;
         self.qkv.forward_normed(onto, &self.norm, hidden, normed, qkv, tokens)?;
+        let (out, scale) = (&mut *mixed, f64::from(head_dim).sqrt().recip() as f32);
+        let (bias, q_norm, k_norm) = (self.bias.as_ref(), self.q_norm.as_ref(), self.k_norm.as_ref());
+        let &Rope { ref turns, interleaved, magnitude } = &self.rope;
+        let rotary_dim = self.rope.rotary_dim();
         with_rows!(cache, |rows| {
-            QkvRopeStore {
-                qkv: &mut *qkv,
-                bias: self.bias.as_ref(),
-                q_norm: self.q_norm.as_ref(),
-                k_norm: self.k_norm.as_ref(),
-                turns: &self.rope.turns,
-                position,
-                k_cache: &mut rows.keys,
-                v_cache: &mut rows.values,
-                k_scales: rows.key_scales.as_mut(),
-                v_scales: rows.value_scales.as_mut(),
-                tokens,
-                heads,
-                kv_heads,
-                head_dim,
-                rotary_dim: self.rope.rotary_dim(),
-                context,
-                interleaved: self.rope.interleaved,
-                eps,
-                magnitude: self.rope.magnitude,
-            }
-            .launch(onto)?;
-            let (qkv, k_cache, v_cache) = (&*qkv, &rows.keys, &rows.values);
-            let (k_scales, v_scales) = (rows.key_scales.as_ref(), rows.value_scales.as_ref());
-            let (out, scale) = (&mut *mixed, f64::from(head_dim).sqrt().recip() as f32);
+            let (k_cache, v_cache) = (&mut rows.keys, &mut rows.values);
             if tokens == 1 {
+                let Splits { partials, arrivals, count } = &mut activations.splits;
                 AttentionDecode {
-                    qkv,
+                    qkv: &*qkv,
+                    bias,
+                    q_norm,
+                    k_norm,
+                    turns,
+                    position,
                     k_cache,
                     v_cache,
-                    k_scales,
-                    v_scales,
-                    position,
+                    k_scales: rows.key_scales.as_mut(),
+                    v_scales: rows.value_scales.as_mut(),
+                    partials,
+                    arrivals,
                     out,
                     heads,
                     kv_heads,
                     head_dim,
+                    rotary_dim,
                     context,
+                    splits: (*count).min(context.div_ceil(LEAST_OF_SPLIT)),
+                    interleaved,
+                    eps,
+                    magnitude,
                     scale,
                 }
                 .launch(onto)?;
             } else {
+                QkvRopeStore {
+                    qkv: &mut *qkv,
+                    bias,
+                    q_norm,
+                    k_norm,
+                    turns,
+                    position,
+                    k_cache: &mut *k_cache,
+                    v_cache: &mut *v_cache,
+                    k_scales: rows.key_scales.as_mut(),
+                    v_scales: rows.value_scales.as_mut(),
+                    tokens,
+                    heads,
+                    kv_heads,
+                    head_dim,
+                    rotary_dim,
+                    context,
+                    interleaved,
+                    eps,
+                    magnitude,
+                }
+                .launch(onto)?;
                 AttentionPrefill {
-                    qkv,
-                    k_cache,
-                    v_cache,
-                    k_scales,
-                    v_scales,
+                    qkv: &*qkv,
+                    k_cache: &*k_cache,
+                    v_cache: &*v_cache,
+                    k_scales: rows.key_scales.as_ref(),
+                    v_scales: rows.value_scales.as_ref(),
                     position,
                     out,
                     tokens,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::attention::Splits;
 use super::config::Config;
 use super::error::ModelError;
 use super::load::format_of;
@@ -52,7 +53,7 @@ impl MemoryNeed {
             + u64::from(config.query_width())
             + 3 * u64::from(config.ffn);
         let activations = (options.rows() as u64).saturating_mul(4 * row);
-        let rest = 4 * u64::from(config.vocab) + context.saturating_mul(4);
+        let rest = 4 * u64::from(config.vocab) + context.saturating_mul(4) + Splits::bytes(config);
         Self { weights: 0, kv_cache: kv_cache.saturating_mul(context), activations: activations.saturating_add(rest) }
     }
 

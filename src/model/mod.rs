@@ -24,6 +24,7 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 
 pub use attention::Attention;
+use attention::Splits;
 pub use config::{Architecture, Config, RopeScaling, Yarn};
 pub use error::ModelError;
 pub use feed_forward::FeedForward;
@@ -59,6 +60,8 @@ pub struct Activations {
     qkv: Buffer<f32>,
     /// What attention mixed: `[tokens, heads, head_dim]`.
     mixed: Buffer<f32>,
+    /// Parts of that, of a token.
+    splits: Splits,
     /// Gate and what it gates: `[tokens, 2, ffn]`.
     gate_up: Buffer<f32>,
     /// The gated: `[tokens, ffn]`.
@@ -77,6 +80,7 @@ impl Activations {
             normed: zeroed(config.hidden)?,
             qkv: zeroed(config.qkv_rows())?,
             mixed: zeroed(config.heads * config.head_dim)?,
+            splits: Splits::new(stream, config)?,
             gate_up: zeroed(2 * config.ffn)?,
             gated: zeroed(config.ffn)?,
         })

@@ -46,22 +46,32 @@ fn requirements_arithmetic_and_limits() {
     let queue = device.kernels.on(&device.stream);
     let stream = &device.stream;
     let empty = Buffer::<f32>::zeroed(stream, 0).unwrap();
-    let halves = Buffer::<f16>::zeroed(stream, 0).unwrap();
+    let turns = Buffer::<f64>::zeroed(stream, 0).unwrap();
     let position = Buffer::<u32>::zeroed(stream, 1).unwrap();
     let attend = |heads, kv_heads, head_dim| {
-        let mut out = Buffer::<f32>::zeroed(stream, 0).unwrap();
         AttentionDecode {
             qkv: &empty,
-            k_cache: &halves,
-            v_cache: &halves,
-            k_scales: None::<&Buffer<f32>>,
-            v_scales: None::<&Buffer<f32>>,
+            bias: None::<&Buffer<f32>>,
+            q_norm: None::<&Buffer<f32>>,
+            k_norm: None::<&Buffer<f32>>,
+            turns: &turns,
             position: &position,
-            out: &mut out,
+            k_cache: &mut Buffer::<f16>::zeroed(stream, 0).unwrap(),
+            v_cache: &mut Buffer::<f16>::zeroed(stream, 0).unwrap(),
+            k_scales: None::<&mut Buffer<f32>>,
+            v_scales: None::<&mut Buffer<f32>>,
+            partials: &mut Buffer::<f32>::zeroed(stream, 0).unwrap(),
+            arrivals: &mut Buffer::<u32>::zeroed(stream, 0).unwrap(),
+            out: &mut Buffer::<f32>::zeroed(stream, 0).unwrap(),
             heads,
             kv_heads,
             head_dim,
+            rotary_dim: 0,
             context: 0,
+            splits: 1,
+            interleaved: false,
+            eps: 0.0,
+            magnitude: 1.0,
             scale: 1.0,
         }
         .launch(&queue)
@@ -73,7 +83,14 @@ fn requirements_arithmetic_and_limits() {
         left: 1,
         relation: Relation::Equal,
         right: 0,
-        values: Values(vec![("heads", Some(4)), ("kv_heads", Some(3)), ("head_dim", Some(64)), ("context", Some(0))]),
+        values: Values(vec![
+            ("heads", Some(4)),
+            ("kv_heads", Some(3)),
+            ("head_dim", Some(64)),
+            ("rotary_dim", Some(0)),
+            ("context", Some(0)),
+            ("splits", Some(1)),
+        ]),
     };
     assert_eq!(error, expected);
     // division by zero is no number

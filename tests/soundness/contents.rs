@@ -17,7 +17,8 @@ fn any_token_and_any_position() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
     let stream = &device.stream;
-    let (heads, kv_heads, head_dim, context) = (2, 1, 64, 3);
+    let (heads, kv_heads, head_dim, context) = (2, 1, 64, 300);
+    let length = 3;
     let count = 4;
     let mut qkv = Buffer::zeroed(stream, (count * (heads + 2 * kv_heads) * head_dim) as usize).unwrap();
     let one_token = qkv.slice(..((heads + 2 * kv_heads) * head_dim) as usize).unwrap();
@@ -29,6 +30,7 @@ fn any_token_and_any_position() {
     let scales_of = Buffer::from_host(stream, &vec![f32::NAN; (kv_heads * context) as usize]).unwrap();
     let mut mixed = Buffer::zeroed(stream, (count * heads * head_dim) as usize).unwrap();
     let mut mixed_one = mixed.slice(..(heads * head_dim) as usize).unwrap();
+    let mut partials = Buffer::zeroed(stream, (2 * heads * (head_dim + 4)) as usize).unwrap();
     // any bits are trits, and scales may be no number
     let words = Buffer::from_host(stream, &[u32::MAX; 64 * 7]).unwrap();
     let scales = Buffer::from_host(stream, &[f16::NAN; 64]).unwrap();
@@ -38,7 +40,7 @@ fn any_token_and_any_position() {
     let sampling = Buffer::from_host(stream, &[sampling.to_device().unwrap()]).unwrap();
     let mut logprob = Buffer::zeroed(stream, 1).unwrap();
     let mut random = Random::new(11);
-    let mut numbers = vec![0, 1, 2, 3, 4, 5, 6, 1 << 16, 1 << 24, 1 << 31, u32::MAX - 1, u32::MAX];
+    let mut numbers = vec![0, 1, 2, 3, 4, 5, 6, 200, 299, 300, 1 << 16, 1 << 24, 1 << 31, u32::MAX - 1, u32::MAX];
     numbers.extend((0..20).map(|_| random.below(u32::MAX)));
     for (n, &number) in numbers.iter().enumerate() {
         let other = numbers[(n * 7 + 3) % numbers.len()];
@@ -52,7 +54,7 @@ fn any_token_and_any_position() {
             words: &words,
             scales: &scales,
             out: &mut hidden,
-            context,
+            context: length,
             vocab: 5,
             chunks: 1,
             rows: 2,
@@ -82,18 +84,31 @@ fn any_token_and_any_position() {
         }
         .launch(&queue)
         .unwrap();
+        // Counters of arrivals that are no zeros: the last block may be none, or any.
+        let mut arrivals = Buffer::from_host(stream, &[other % 4]).unwrap();
         AttentionDecode {
             qkv: &one_token,
-            k_cache: &k_cache,
-            v_cache: &v_cache,
-            k_scales: None::<&Buffer<f32>>,
-            v_scales: None::<&Buffer<f32>>,
+            bias: None::<&Buffer<f32>>,
+            q_norm: Some(&norm),
+            k_norm: Some(&norm),
+            turns: &turns,
             position: &position,
+            k_cache: &mut k_cache,
+            v_cache: &mut v_cache,
+            k_scales: None::<&mut Buffer<f32>>,
+            v_scales: None::<&mut Buffer<f32>>,
+            partials: &mut partials,
+            arrivals: &mut arrivals,
             out: &mut mixed_one,
             heads,
             kv_heads,
             head_dim,
+            rotary_dim: head_dim,
             context,
+            splits: 2,
+            interleaved: false,
+            eps: 0.0,
+            magnitude: f32::NAN,
             scale: f32::INFINITY,
         }
         .launch(&queue)
@@ -124,7 +139,7 @@ fn any_token_and_any_position() {
             next: &mut next,
             logprob: &mut logprob,
             vocab: 256,
-            context,
+            context: length,
             count: number.max(1),
         }
         .launch(&queue)
