@@ -7,21 +7,24 @@
 // as long as one split has all of them, nothing is put together.
 //
 // A block has up to eight query heads that share a KV head, so every key and value is read once. A warp takes tiles of
-// 16 positions, each with a running softmax (Milakov and Gimelshein, 2018), on tensor cores, and holds the keys of the
-// next tile and the values of this one in registers: 16 KB in flight for four warps. Memory goes to registers in 16 bytes
-// that are where the product wants them, without shared memory between:
+// 16 positions, each with a running softmax (Milakov and Gimelshein, 2018), on tensor cores. It holds the keys of the next
+// tile and the values of this one in registers: up to 8 KB of a warp are on their way. They come in 16 bytes of a position
+// that are where the product wants them, so nothing goes through shared memory:
 //   - scores: the heads are rows of a product, the high part of each (f16) in rows 0 to 7, what that leaves (f16 too) in
 //     rows 8 to 15, so that one product has the precision of f32. Its sum over the elements of a head may take them in any
 //     order, so a lane's part of a matrix is 16 bytes of a position.
 //   - values: elements are rows, and heads columns, so that weights are where the scores were. A row of the product may be
 //     any element, so a lane's part is 16 bytes of four positions, whose elements change places in registers. Here the two
-//     parts of the weights are two products, with sums in common: half as many registers as heads in rows would take.
+//     parts of the weights are two products, with sums in common: half as many registers as with heads in rows.
+// Heads of 64 and 128 elements are compiled for themselves. All others (and rows at odd addresses, and rotation in part)
+// are padded with zeros to 256; there two warps share a tile, so keys are loaded twice, and nothing is loaded ahead.
 //
 // It begins before the kernel before it has ended: with the angles, and with loads of the first tiles. Only the block
 // that has the token's position sees its key and value, which it made, and not the cache; so there is no order to keep.
+// Results of splits are stored and loaded as atomics are, so that no contents of `arrivals` make a race of them.
 //
-// About 1.4 PTX instructions of threads an element of the cache in f16, 1.9 in 8 bits (8 KV heads of 4 heads, head_dim
-// 128).
+// A tile takes 313 PTX instructions of a warp in f16, that is 2.4 of threads an element, and about 450 in 8 bits; besides,
+// a warp has about 480. With 128 registers two blocks are on a multiprocessor.
 #include "dependent_launch.cuh"
 #include "kv_cache.cuh"
 #include "mma.cuh"
@@ -97,7 +100,10 @@ struct Shared {
         float4 mixed[WARPS][WARPS][WARP];
         float2 weights[WARPS][MOST_SPLITS];
     } parts;
-    bool last;
+    // The first head of the block, how many it has, how many splits have positions, and whether this is the last of them.
+    struct {
+        uint32_t first_head, heads, active, last;
+    } plan;
 };
 
 // What the kernel is given (see there), and its work.
@@ -119,14 +125,34 @@ struct Decode {
     // Elements in 16 bytes.
     static constexpr uint32_t LOAD = 16 / sizeof(T);
 
-    // All of it, for heads of DIM elements in whole rows; with ANY, for heads of up to DIM elements in any rows.
+    // The part of this block, for heads of DIM elements, all of them rotated, in whole rows; with ANY, for heads of up to
+    // DIM elements. Returns whether it has any.
     template <uint32_t DIM, bool ANY>
-    __device__ inline void run(Shared<T>& shared) const;
+    __device__ inline bool run(Shared<T>& shared) const;
+    __device__ inline void merge(Shared<T>& shared) const;
+
+    // The partial result of a split and head: its elements, to a multiple of four; then the largest score, the sum of
+    // weights, and two that are nothing.
+    __device__ inline uint32_t stride() const { return (head_dim + 3) / 4 * 4 + 4; }
+    __device__ inline float* partial(uint32_t split, uint32_t head) const {
+        return partials + (size_t(split) * heads + head) * stride();
+    }
+    __device__ static inline void add(float4& sum, float weight, const float4& x) {
+        sum.x += weight * x.x, sum.y += weight * x.y, sum.z += weight * x.z, sum.w += weight * x.w;
+    }
+    // Four elements of a head, from d on, times `factor`.
+    __device__ inline void store(uint32_t head, uint32_t d, const float4& x, float factor) const {
+        const float elements[4] = {x.x, x.y, x.z, x.w};
+        float* to = out + size_t(head) * head_dim + d;
+#pragma unroll
+        for (uint32_t i = 0; i < 4; ++i)
+            if (d + i < head_dim) to[i] = elements[i] * factor;
+    }
 };
 
 template <class T>
 template <uint32_t DIM, bool ANY>
-__device__ inline void Decode<T>::run(Shared<T>& shared) const {
+__device__ inline bool Decode<T>::run(Shared<T>& shared) const {
     using Element = KvElement<T>;
     const uint32_t head_dim = ANY ? this->head_dim : DIM;
     // Warps that share their tiles: each makes the scores, and mixes OWN of the elements.
@@ -149,11 +175,10 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
     const uint32_t cached = min(position, context), length = fits ? position + 1 : context;
     const uint32_t tiles = (length - 1) / KEYS + 1, tiles_of_split = max((tiles - 1) / splits + 1, WARPS);
     const uint32_t begin = blockIdx.y * tiles_of_split, end = min(begin + tiles_of_split, tiles);
-    const uint32_t active = (tiles - 1) / tiles_of_split + 1;
     if (begin >= tiles) {
         // What ends here is after what came before, too.
         wait_for_predecessors();
-        return;
+        return false;
     }
     const bool has_token = fits && end == tiles;
 
@@ -170,15 +195,16 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
     const auto v_element = [&](uint32_t load, uint32_t g) { return warp % TEAM * OWN + (8 * load + g) * LOAD; };
     // What is not loaded is zero, or of an earlier tile: scores of it are not taken, and weights are zero.
     uint32_t keys[2][K_LOADS][4] = {}, values[4][V_LOADS][4] = {};
+    // Loads 16 bytes of `row`, where `from` points to `element`, if `row < rows`.
     const auto load = [&](uint32_t(&x)[4], const T* from, uint32_t element, int row, int rows) {
         if (!ANY || whole) {
-            load_if(x, from + element, row, element < head_dim ? rows : 0);
+            load_if(x, from, row, element < head_dim ? rows : 0);
         } else {
             T elements[LOAD];
 #pragma unroll
             for (uint32_t i = 0; i < LOAD; ++i) {
                 const bool there = row < rows && element + i < head_dim;
-                elements[i] = there ? from[element + i] : T();
+                elements[i] = there ? from[i] : T();
             }
             memcpy(x, elements, 16);
         }
@@ -186,21 +212,23 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
     const auto load_keys = [&](uint32_t tile, uint32_t batch) {
         const uint32_t lane = lane_anew(), g = lane / 4, t = lane % 4;
         const int rows = stored(tile);
-        const T* from = k_cache + (first_row + tile * KEYS) * head_dim + g * head_dim;
+        const T* from = k_cache + (first_row + tile * KEYS) * head_dim + (g * head_dim + k_element(0, t));
 #pragma unroll
         for (uint32_t i = 0; i < 2 * K_LOADS; ++i) {
-            const uint32_t n = i / K_LOADS, element = k_element(batch * K_LOADS + i % K_LOADS, t);
-            load(keys[n][i % K_LOADS], from + 8 * n * head_dim, element, g, rows - int(8 * n));
+            const uint32_t n = i / K_LOADS, at = batch * K_LOADS + i % K_LOADS;
+            const size_t offset = 8 * n * head_dim + k_element(at, 0);
+            load(keys[n][i % K_LOADS], from + offset, k_element(at, t), g, rows - int(8 * n));
         }
     };
     const auto load_values = [&](uint32_t tile, uint32_t batch) {
         const uint32_t lane = lane_anew(), g = lane / 4, t = lane % 4;
         const int rows = stored(tile);
-        const T* from = v_cache + (first_row + tile * KEYS) * head_dim + 2 * t * head_dim;
+        const T* from = v_cache + (first_row + tile * KEYS) * head_dim + (2 * t * head_dim + v_element(0, g));
 #pragma unroll
         for (uint32_t i = 0; i < 4 * V_LOADS; ++i) {
-            const uint32_t n = i / V_LOADS, element = v_element(batch * V_LOADS + i % V_LOADS, g);
-            load(values[n][i % V_LOADS], from + v_row(n) * head_dim, element, 2 * t, rows - int(v_row(n)));
+            const uint32_t n = i / V_LOADS, at = batch * V_LOADS + i % V_LOADS;
+            const size_t offset = v_row(n) * head_dim + 8 * LOAD * at;
+            load(values[n][i % V_LOADS], from + offset, v_element(at, g), 2 * t, rows - int(v_row(n)));
         }
     };
     // Of keys in the first 16 lanes, of values in the others: a lane for each row.
@@ -223,112 +251,115 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
         if (q_norm != nullptr && i < head_dim) shared.norms[0][i] = q_norm[i];
         if (k_norm != nullptr && has_token && i < head_dim) shared.norms[1][i] = k_norm[i];
     }
+    if (threadIdx.x == 0) shared.plan = {first_head, count, (tiles - 1) / tiles_of_split + 1, false};
+    if (warp >= count) {
+        for (uint32_t n = lane; n < DIM / 16 * 4; n += WARP) shared.queries[n / 4][warp * 4 + n % 4] = {};
+    }
     __syncthreads();
 
     wait_for_predecessors();
-    // A head of the token, of which a lane owns some pairs: with its bias, its norm, and rotated. Then `put` is called with
-    // each pair, the places of its elements and the values, which are zero from head_dim on.
-    const auto finish = [&](uint32_t row, const float* norm, bool rotates, const auto& put) {
+    // A warp finishes a query head. Then the last two, which have none as a rule, make the key and the value.
+#pragma unroll 1
+    for (uint32_t turn = 0; turn < 2; ++turn) {
+        const bool is_query = turn == 0, is_value = turn == 1 && warp == WARPS - 1;
+        if (is_query ? warp >= count : !has_token || warp < WARPS - 2) continue;
+        const size_t row = is_query ? first_head + warp : size_t(heads) + kv_head + (is_value ? kv_heads : 0);
+        const float* of_qkv = qkv + row * head_dim;
+        const float* of_bias = bias == nullptr ? nullptr : bias + row * head_dim;
+        const float* norm = (is_query ? q_norm : is_value ? nullptr : k_norm) == nullptr ? nullptr : shared.norms[turn];
+
+        // The elements of a lane: PAIRS pairs that turn together, or, from rotary_dim on, that stand together.
         constexpr uint32_t PAIRS = DIM / 64;
-        const float* of_qkv = qkv + size_t(row) * head_dim;
-        const float* of_bias = bias == nullptr ? nullptr : bias + size_t(row) * head_dim;
-        const auto first = [&](uint32_t n) {
-            const uint32_t pair = n * WARP + lane;
-            return pair >= pairs ? 2 * pair : interleaved ? 2 * pair : pair;
-        };
-        const auto second = [&](uint32_t n) {
-            const uint32_t pair = n * WARP + lane;
-            return pair >= pairs ? 2 * pair + 1 : interleaved ? 2 * pair + 1 : pair + pairs;
-        };
-        float2 x[PAIRS];
-        float squares = 0.0f;
-#pragma unroll
-        for (uint32_t n = 0; n < PAIRS; ++n) {
-            const uint32_t a = first(n), b = second(n);
-            x[n] = {a < head_dim ? of_qkv[a] : 0.0f, b < head_dim ? of_qkv[b] : 0.0f};
-            if (of_bias != nullptr) {
-                x[n].x += a < head_dim ? of_bias[a] : 0.0f;
-                x[n].y += b < head_dim ? of_bias[b] : 0.0f;
+        constexpr bool TWO = !ANY && PAIRS == 2;
+        const auto element = [&](uint32_t n) {
+            if constexpr (ANY) {
+                const uint32_t pair = n / 2 * WARP + lane;
+                return pair >= pairs || interleaved ? 2 * pair + n % 2 : pair + n % 2 * pairs;
+            } else {
+                return interleaved ? 2 * PAIRS * lane + n : PAIRS * lane + n % PAIRS + n / PAIRS * (DIM / 2);
             }
-            squares += x[n].x * x[n].x + x[n].y * x[n].y;
+        };
+        float x[2 * PAIRS];
+        const auto for_all = [&](const auto& change) {
+#pragma unroll
+            for (uint32_t n = 0; n < 2 * PAIRS; ++n) change(x[n], element(n));
+        };
+        if constexpr (TWO) {
+            // Two elements at a time.
+            for (uint32_t n = 0; n < 4; n += 2) {
+                const float2 two = *reinterpret_cast<const float2*>(of_qkv + element(n));
+                x[n] = two.x, x[n + 1] = two.y;
+            }
+        } else {
+            for_all([&](float& x, uint32_t i) { x = i < head_dim ? of_qkv[i] : 0.0f; });
         }
+        if (of_bias != nullptr) for_all([&](float& x, uint32_t i) { x += i < head_dim ? of_bias[i] : 0.0f; });
         if (norm != nullptr) {
+            float squares = 0.0f;
+            for_all([&](float& x, uint32_t) { squares += x * x; });
             const float factor = rsqrtf(warp_sum(squares) / float(head_dim) + eps);
+            for_all([&](float& x, uint32_t i) { x = i < head_dim ? x * factor * norm[i] : 0.0f; });
+        }
+        if (!is_value) {
+            const auto exchange = [&] {
+                // Elements that stand together, or pairs.
+                const float second = x[1];
+                if (TWO && !interleaved) x[1] = x[2], x[2] = second;
+            };
+            exchange();
 #pragma unroll
             for (uint32_t n = 0; n < PAIRS; ++n) {
-                x[n].x = first(n) < head_dim ? x[n].x * factor * norm[first(n)] : 0.0f;
-                x[n].y = second(n) < head_dim ? x[n].y * factor * norm[second(n)] : 0.0f;
-            }
-        }
-#pragma unroll
-        for (uint32_t n = 0; n < PAIRS; ++n) {
-            const uint32_t pair = n * WARP + lane;
-            if (rotates && pair < pairs) {
+                const uint32_t pair = ANY ? n * WARP + lane : PAIRS * lane + n;
+                if (ANY && pair >= pairs) continue;
                 const float2 by = shared.angles[pair];
-                x[n] = {x[n].x * by.x - x[n].y * by.y, x[n].y * by.x + x[n].x * by.y};
+                const float a = x[2 * n], b = x[2 * n + 1];
+                x[2 * n] = a * by.x - b * by.y;
+                x[2 * n + 1] = b * by.x + a * by.y;
             }
+            exchange();
         }
-#pragma unroll
-        for (uint32_t n = 0; n < PAIRS; ++n) put(first(n), second(n), x[n]);
-    };
 
-    {
-        const float factor = scale * LOG2_E;
-        const auto put = [&](uint32_t a, uint32_t b, float2 x) {
-            const auto put_one = [&](uint32_t d, float x) {
-                // What a lane holds for a product is four elements in a row, of both parts.
+        if (is_query) {
+            // What a lane holds for a product is two pairs of elements, each pair as its high and its low part.
+            const auto pair_of = [&](uint32_t d) {
                 const uint32_t product = d / (4 * LOAD) * K_PRODUCTS + d % LOAD / 4;
-                __half* to = reinterpret_cast<__half*>(&shared.queries[product][warp * 4 + d % (4 * LOAD) / LOAD]);
-                const __half high = __float2half_rn(x);
-                to[d % 4 / 2 * 4 + d % 2] = high;
-                to[d % 4 / 2 * 4 + 2 + d % 2] = __float2half_rn(x - __half2float(high));
+                uint4* of_lane = &shared.queries[product][warp * 4 + d % (4 * LOAD) / LOAD];
+                return reinterpret_cast<uint2*>(of_lane) + d % 4 / 2;
             };
-            put_one(a, x.x * factor);
-            put_one(b, x.y * factor);
-        };
-        if (warp < count) {
-            finish(first_head + warp, q_norm == nullptr ? nullptr : shared.norms[0], true, put);
-        } else {
-            for (uint32_t n = lane; n < DIM / 16 * 4; n += WARP) shared.queries[n / 4][warp * 4 + n % 4] = {};
-        }
-    }
-    // The last two warps, which have no head as a rule, make the key and the value.
-    if (has_token && warp >= WARPS - 2) {
-        const bool is_value = warp == WARPS - 1;
-        const uint32_t row = heads + kv_head + (is_value ? kv_heads : 0);
-        const float* norm = is_value || k_norm == nullptr ? nullptr : shared.norms[1];
-        const size_t slot = first_row + position;
-        T* cache = (is_value ? v_cache : k_cache) + slot * head_dim;
-        float inverse = 1.0f;
-        const auto store = [&](uint32_t a, uint32_t b, float2 x) {
-            const auto store_one = [&](uint32_t d, float x) {
-                const T element = Element::from_float(x, inverse);
-                shared.token[is_value][d] = element;
-                if (pass == 0 && d < head_dim) cache[d] = element;
-            };
-            store_one(a, x.x);
-            store_one(b, x.y);
-        };
-        if constexpr (Element::SCALED) {
-            float* scales = is_value ? v_scales : k_scales;
-            float2 head[DIM / 64];
-            uint32_t places[DIM / 64][2];
-            uint32_t n = 0;
-            float largest = 0.0f;
-            finish(row, norm, !is_value, [&](uint32_t a, uint32_t b, float2 x) {
-                head[n] = x, places[n][0] = a, places[n][1] = b, ++n;
-                largest = fmaxf(largest, fmaxf(fabsf(x.x), fabsf(x.y)));
-            });
-            if (scales != nullptr) {
-                largest = warp_max(largest);
-                inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-                if (lane == 0 && pass == 0) scales[slot] = largest / 127.0f;
+            const float factor = scale * LOG2_E;
+            if constexpr (TWO) {
+                for (uint32_t n = 0; n < 4; n += 2) {
+                    uint2 both;
+                    split(x[n] * factor, x[n + 1] * factor, both.x, both.y);
+                    *pair_of(element(n)) = both;
+                }
+            } else {
+                for_all([&](float& x, uint32_t i) {
+                    __half* pair = reinterpret_cast<__half*>(pair_of(i));
+                    const __half high = __float2half_rn(x * factor);
+                    pair[i % 2] = high;
+                    pair[2 + i % 2] = __float2half_rn(x * factor - __half2float(high));
+                });
             }
-            if (lane == 0) shared.token_scales[is_value] = scales == nullptr ? 1.0f : largest / 127.0f;
-#pragma unroll
-            for (n = 0; n < DIM / 64; ++n) store(places[n][0], places[n][1], head[n]);
         } else {
-            finish(row, norm, !is_value, store);
+            const size_t slot = first_row + position;
+            T* cache = (is_value ? v_cache : k_cache) + slot * head_dim;
+            float inverse = 1.0f;
+            if constexpr (Element::SCALED) {
+                float *scales = is_value ? v_scales : k_scales, largest = 0.0f;
+                if (scales != nullptr) {
+                    for_all([&](float& x, uint32_t) { largest = fmaxf(largest, fabsf(x)); });
+                    largest = warp_max(largest);
+                    inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+                    if (lane == 0 && pass == 0) scales[slot] = largest / 127.0f;
+                }
+                if (lane == 0) shared.token_scales[is_value] = scales == nullptr ? 1.0f : largest / 127.0f;
+            }
+            for_all([&](float& x, uint32_t i) {
+                const T element = Element::from_float(x, inverse);
+                shared.token[is_value][i] = element;
+                if (pass == 0 && i < head_dim) cache[i] = element;
+            });
         }
     }
     __syncthreads();
@@ -431,7 +462,9 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
         if constexpr (!ANY) load_values(tile + TEAMS, 0);
     }
 
-    // The results of the warps that had a tile.
+    // The results of all warps; those that had no tile have weights of zero.
+    asm volatile("" ::: "memory");
+    const auto plan = shared.plan;
     const uint32_t g = lane / 4, t = lane % 4;
     sum += __shfl_xor_sync(FULL_WARP, sum, 1);
     sum += __shfl_xor_sync(FULL_WARP, sum, 2);
@@ -440,63 +473,72 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
     for (uint32_t i = 0; i < ROW_PRODUCTS; ++i) {
         // Of a head, four elements in a row.
         const uint32_t from = i / 2 * 2, r = i % 2;
-        shared.parts.mixed[warp][i][lane] = {mixed[from][r], mixed[from][r + 2], mixed[from + 1][r], mixed[from + 1][r + 2]};
+        shared.parts.mixed[warp][i][lane] = {mixed[from][r], mixed[from][r + 2], mixed[from + 1][r],
+                                             mixed[from + 1][r + 2]};
     }
     __syncthreads();
-    const uint32_t teams = min(end - begin, TEAMS), stride = (head_dim + 3) / 4 * 4 + 4;
     for (uint32_t i = warp; i < TEAM * ROW_PRODUCTS; i += WARPS) {
         const uint32_t member = i / ROW_PRODUCTS, place = i % ROW_PRODUCTS, four = place / 2, head = 2 * t + place % 2;
         const uint32_t d = member * OWN + four / (LOAD / 4) * 8 * LOAD + g * LOAD + four % (LOAD / 4) * 4;
-        if (head >= count || d >= head_dim) continue;
+        if (head >= plan.heads || d >= head_dim) continue;
         float most = -INFINITY, total = 0.0f;
-        for (uint32_t w = member; w < teams * TEAM; w += TEAM) most = fmaxf(most, shared.largest_of[w][head]);
         float4 result = {};
-        for (uint32_t w = member; w < teams * TEAM; w += TEAM) {
-            const float weight = exp2_fast(shared.largest_of[w][head] - most);
-            const float4 part = shared.parts.mixed[w][place][lane];
-            total += weight * shared.sum_of[w][head];
-            result.x += weight * part.x, result.y += weight * part.y;
-            result.z += weight * part.z, result.w += weight * part.w;
-        }
-        if (active == 1) {
-            const float elements[4] = {result.x, result.y, result.z, result.w}, inverse = 1.0f / total;
-            float* to = out + size_t(first_head + head) * head_dim + d;
 #pragma unroll
-            for (uint32_t i = 0; i < 4; ++i)
-                if (d + i < head_dim) to[i] = elements[i] * inverse;
+        for (uint32_t n = 0; n < TEAMS; ++n) most = fmaxf(most, shared.largest_of[n * TEAM + member][head]);
+#pragma unroll
+        for (uint32_t n = 0; n < TEAMS; ++n) {
+            const uint32_t of = n * TEAM + member;
+            const float weight = exp2_fast(shared.largest_of[of][head] - most);
+            total += weight * shared.sum_of[of][head];
+            add(result, weight, shared.parts.mixed[of][place][lane]);
+        }
+        if (plan.active == 1) {
+            store(plan.first_head + head, d, result, 1.0f / total);
         } else {
-            float* to = partials + (size_t(blockIdx.y) * heads + first_head + head) * stride;
+            float* to = partial(blockIdx.y, plan.first_head + head);
             store_shared_result(to + d, result);
-            if (d == 0) store_shared_result(to + stride - 4, {most, total, 0.0f, 0.0f});
+            if (d == 0) store_shared_result(to + stride() - 4, {most, total, 0.0f, 0.0f});
         }
     }
-    if (active == 1) return;
+    return true;
+}
 
+// Puts together what the splits left, if this block is the last of those with its heads.
+template <class T>
+__device__ inline void Decode<T>::merge(Shared<T>& shared) const {
+    const uint32_t first_head = shared.plan.first_head, count = shared.plan.heads, active = shared.plan.active;
+    if (active == 1) return;
     __syncthreads();
     if (threadIdx.x == 0) {
-        shared.last = arrive(arrivals + blockIdx.x) == active - 1;
-        if (shared.last) atomicExch(arrivals + blockIdx.x, 0);
+        shared.plan.last = arrive(arrivals + blockIdx.x) == active - 1;
+        if (shared.plan.last) atomicExch(arrivals + blockIdx.x, 0);
     }
     __syncthreads();
-    if (!shared.last || warp >= count) return;
-    const auto of_split = [&](uint32_t split) {
-        return partials + (size_t(split) * heads + first_head + warp) * stride;
-    };
+    const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    if (!shared.plan.last || warp >= count) return;
+
     // A warp has a head, a lane four of its elements; first of all, a lane has some splits.
+    const float* of_first = partial(0, first_head + warp);
+    const size_t step = size_t(heads) * stride();
     float4 loaded[AT_ONCE];
-    const auto load_results = [&](uint32_t first, uint32_t d) {
+    const auto load = [&](uint32_t first, uint32_t d) {
+        const float* from = of_first + first * step + d;
 #pragma unroll
-        for (uint32_t n = 0; n < AT_ONCE; ++n)
-            if (first + n < active && d < head_dim) loaded[n] = load_shared_result(of_split(first + n) + d);
+        for (uint32_t n = 0; n < AT_ONCE; ++n) {
+            if (first + n < active && d < head_dim) loaded[n] = load_shared_result(from);
+            from += step;
+        }
     };
-    load_results(0, 4 * lane);
+    load(0, 4 * lane);
     float most = -INFINITY, total = 0.0f;
+#pragma unroll 1
     for (uint32_t n = lane; n < active; n += WARP) {
-        const float4 x = load_shared_result(of_split(n) + stride - 4);
+        const float4 x = load_shared_result(of_first + n * step + stride() - 4);
         shared.parts.weights[warp][n] = {x.x, x.y};
         most = fmaxf(most, x.x);
     }
     most = warp_max(most);
+#pragma unroll 1
     for (uint32_t n = lane; n < active; n += WARP) {
         const float2 x = shared.parts.weights[warp][n];
         const float weight = exp2_fast(x.x - most);
@@ -505,23 +547,17 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
     }
     const float inverse = 1.0f / warp_sum(total);
     __syncwarp();
+#pragma unroll 1
     for (uint32_t d = 4 * lane; d < head_dim; d += 4 * WARP) {
         float4 result = {};
+#pragma unroll 1
         for (uint32_t first = 0; first < active; first += AT_ONCE) {
-            if (first > 0 || d >= 4 * WARP) load_results(first, d);
+            if (first > 0 || d >= 4 * WARP) load(first, d);
 #pragma unroll
-            for (uint32_t n = 0; n < AT_ONCE; ++n) {
-                if (first + n >= active) break;
-                const float weight = shared.parts.weights[warp][first + n].x;
-                result.x += weight * loaded[n].x, result.y += weight * loaded[n].y;
-                result.z += weight * loaded[n].z, result.w += weight * loaded[n].w;
-            }
+            for (uint32_t n = 0; n < AT_ONCE; ++n)
+                if (first + n < active) add(result, shared.parts.weights[warp][first + n].x, loaded[n]);
         }
-        const float elements[4] = {result.x, result.y, result.z, result.w};
-        float* to = out + size_t(first_head + warp) * head_dim + d;
-#pragma unroll
-        for (uint32_t i = 0; i < 4; ++i)
-            if (d + i < head_dim) to[i] = elements[i] * inverse;
+        store(first_head + warp, d, result, inverse);
     }
 }
 
@@ -571,6 +607,7 @@ __device__ inline void Decode<T>::run(Shared<T>& shared) const {
 /// @len     partials >= splits * heads * (div_ceil(head_dim, 4) * 4 + 4)
 /// @len     arrivals >= kv_heads * div_ceil(heads / kv_heads, 8)
 /// @len     out      == heads * head_dim
+/// @align   qkv      8
 /// @align   partials 16
 /// @optional bias
 /// @optional q_norm
@@ -594,13 +631,16 @@ attention_decode(const float* __restrict__ qkv, const float* __restrict__ bias, 
     const Decode<T> decode = {qkv,        bias,    q_norm,   k_norm,      turns, *position, k_cache,  v_cache,
                               k_scales,   v_scales, partials, arrivals,   out,   heads,     kv_heads, head_dim,
                               rotary_dim, context, splits,   interleaved, eps,   magnitude, scale,    whole};
-    if (whole && head_dim == 128) {
-        decode.template run<128, false>(shared);
-    } else if (whole && head_dim == 64) {
-        decode.template run<64, false>(shared);
+    const bool all_rotate = rotary_dim == head_dim;
+    bool has_part;
+    if (whole && all_rotate && head_dim == 128) {
+        has_part = decode.template run<128, false>(shared);
+    } else if (whole && all_rotate && head_dim == 64) {
+        has_part = decode.template run<64, false>(shared);
     } else {
-        decode.template run<MAX_HEAD_DIM, true>(shared);
+        has_part = decode.template run<MAX_HEAD_DIM, true>(shared);
     }
+    if (has_part) decode.merge(shared);
 }
 
 template __global__ void attention_decode<__half>(const float*, const float*, const float*, const float*, const double*,

@@ -12,6 +12,7 @@ use warpwright::Buffer;
 use warpwright::kernel::attention::AttentionDecode;
 use warpwright::kernel::attention_prefill::AttentionPrefill;
 use warpwright::kernel::qkv_rope_store::QkvRopeStore;
+use warpwright::launch::Graph;
 
 /// How many heads, KV heads, and elements of a head; how many positions the cache has.
 #[derive(Debug, Clone, Copy)]
@@ -626,6 +627,67 @@ fn one_token_past_the_context_attends_to_all_of_it() {
     for position in [33, 34, 47, u32::MAX] {
         for shape in shapes(33) {
             Rotation::random(&mut random, shape, 1, position).decodes(&device, &mut random, 2, 1.0, 5e-6);
+        }
+    }
+}
+
+#[test]
+fn it_begins_before_the_one_before_it_has_ended() {
+    let device = device();
+    let mut random = Random::new(20);
+    let shape = Shape { heads: 4, kv_heads: 2, head_dim: 64, context: 300 };
+    let rotation = Rotation::random(&mut random, shape, 1, 299);
+    let qkv = random.normals(shape.all_heads() * 64);
+    let mut cache = Cache::<f16>::poisoned(shape);
+    cache.fill(&mut random, 299);
+    let expected = decode_f16(&device, &rotation, 3, &mut cache.upload(&device), &qkv);
+
+    // Layers have caches of their own, and the rest in common: the kernel after another one looks at its cache at once.
+    let mut caches = [cache.upload(&device), cache.upload(&device)];
+    let (qkv, turns, position) =
+        (device.upload(&qkv), device.upload(&rotation.turns), device.upload(&[rotation.position]));
+    let [q_norm, k_norm] = [&rotation.q_norm, &rotation.k_norm].map(|x| x.as_ref().map(|x| device.upload(x)));
+    let (mut partials, mut arrivals) = (device.poisoned(3 * 4 * 68), device.upload(&[0u32; 2]));
+    let mut outs = [device.poisoned(4 * 64), device.poisoned(4 * 64)];
+    let graph = Graph::record(&device.kernels, |graph| {
+        for (cache, out) in caches.iter_mut().zip(&mut outs) {
+            AttentionDecode {
+                qkv: &qkv,
+                bias: None::<&Buffer<f32>>,
+                q_norm: q_norm.as_ref(),
+                k_norm: k_norm.as_ref(),
+                turns: &turns,
+                position: &position,
+                k_cache: &mut cache.keys,
+                v_cache: &mut cache.values,
+                k_scales: None::<&mut Buffer<f32>>,
+                v_scales: None::<&mut Buffer<f32>>,
+                partials: &mut partials,
+                arrivals: &mut arrivals,
+                out,
+                heads: 4,
+                kv_heads: 2,
+                head_dim: 64,
+                rotary_dim: 64,
+                context: 300,
+                splits: 3,
+                interleaved: false,
+                eps: EPS,
+                magnitude: MAGNITUDE,
+                scale: shape.scale(),
+            }
+            .launch(graph)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    // Where the device can do that.
+    let (major, _) = device.context.compute_capability().unwrap();
+    assert_eq!(graph.programmatic_edges(), usize::from(major >= 9));
+    for _ in 0..2 {
+        graph.launch(&device.stream).unwrap();
+        for out in &outs {
+            assert_eq!(out.read().unwrap(), expected);
         }
     }
 }

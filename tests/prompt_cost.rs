@@ -1,5 +1,5 @@
-//! What a prompt costs: as many launches as a token, and a fraction of its time. The emulator counts calls of the driver,
-//! so this file has one test.
+//! What a prompt costs: one launch a layer more than a token, and a fraction of its time. The emulator counts calls of the
+//! driver, so this file has one test.
 
 mod common;
 

@@ -62,7 +62,7 @@ const LOGIT_ROWS: usize = 16;
 ///
 /// One token is one launch of a graph: embedding, layers, logits, the choice of the next token, and the step to the next
 /// position, all on the device. Tokens that are given and tokens that are chosen are in one buffer there, so going on
-/// needs nothing from the host. A prompt is taken in by chunks, with as many launches for a chunk as for a token.
+/// needs nothing from the host. A prompt is taken in by chunks, with one launch a layer more than for a token.
 #[derive(Debug)]
 pub struct Session {
     model: Model,
