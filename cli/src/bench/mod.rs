@@ -6,6 +6,7 @@ mod measure;
 mod report;
 mod shape;
 
+use std::fs;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
@@ -38,7 +39,7 @@ Examples:
   warpwright bench
   warpwright bench -m Bonsai-8B-Q1_0.gguf -p 128,512,4096 -n 128 -d 0,4096,32768
   warpwright bench --shape 8b --format q1_0 -p 0 --profile
-  warpwright bench --shape 1.7b --format pq2_0 --json > bench.json
+  warpwright bench --shape 1.7b --format pq2_0 --json=bench.json
   warpwright bench -m Bonsai-8B-Q1_0.gguf --llama-bench ~/llama.cpp/build/bin/llama-bench")]
 pub(crate) struct Arguments {
     /// A model file (GGUF); without one, the model that ships.
@@ -75,9 +76,9 @@ pub(crate) struct Arguments {
     /// What `llama-bench` is given besides, words separated by spaces.
     #[arg(long, value_name = "WORDS", requires = "llama_bench", allow_hyphen_values = true)]
     llama_args: Option<String>,
-    /// Writes the results as JSON.
-    #[arg(long)]
-    json: bool,
+    /// Writes the results as JSON: to a file, or instead of the tables where no file is named.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    json: Option<Option<PathBuf>>,
     #[command(flatten)]
     options: ModelOptions,
 }
@@ -183,11 +184,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         report.llama = Some(llama::run(&program, path, &tests, arguments.repetitions, &options, more)?);
     }
     let mut out = stdout().lock();
-    if arguments.json {
-        serde_json::to_writer(&mut out, &report)?;
-        writeln!(out)?;
-    } else {
-        report.write(&mut out)?;
+    match &arguments.json {
+        Some(None) => {
+            serde_json::to_writer(&mut out, &report)?;
+            writeln!(out)?;
+        }
+        Some(Some(path)) => {
+            fs::write(path, serde_json::to_vec(&report)?).with_context(|| path.display().to_string())?;
+            report.write(&mut out)?;
+        }
+        None => report.write(&mut out)?,
     }
     Ok(())
 }
