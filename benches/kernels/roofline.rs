@@ -21,6 +21,16 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
     Ok(area.present()?)
 }
 
+/// Draws it for nobody, and sees whether every case is there.
+pub(crate) fn test(report: &Report) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("roofline.svg");
+    draw(report, &path)?;
+    let (circles, expected) =
+        (std::fs::read_to_string(path)?.matches("<circle").count(), report.rows.len() + KINDS.len());
+    if circles == expected { Ok(()) } else { Err(format!("the roofline has {circles} circles of {expected}").into()) }
+}
+
 fn plot(report: &Report, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()> {
     let Measured { read, copy, byte_operations, matrix_operations } = report.ceilings;
     let intensities = || report.rows.iter().map(|row| row.intensity());
@@ -32,13 +42,15 @@ fn plot(report: &Report, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{}{note}", report.device.name), ("sans-serif", 22))
         .margin(15)
-        .x_label_area_size(45)
-        .y_label_area_size(80)
+        .x_label_area_size(55)
+        .y_label_area_size(90)
         .build_cartesian_2d((least..most).log_scale(), (slowest..fastest).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("operations for each byte of memory (a product and a sum are two)")
         .y_desc("operations a second")
+        .label_style(("sans-serif", 17))
+        .axis_desc_style(("sans-serif", 19))
         .y_label_formatter(&|speed| format!("{speed:.0e}"))
         .draw()?;
     let slopes = [("read", read, 1.0), ("copy", copy, 0.4)];
@@ -64,6 +76,7 @@ fn plot(report: &Report, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()
     }
     chart
         .configure_series_labels()
+        .label_font(("sans-serif", 17))
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK)

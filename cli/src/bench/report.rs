@@ -222,8 +222,18 @@ impl Report {
             row(&mut table, cells(kernel.kernel.clone(), &kernel.all));
             if kernel.shapes.len() > 1 {
                 for shape in &kernel.shapes {
-                    let blocks = shape.blocks.map(|n| n.to_string()).join(" x ");
-                    row(&mut table, cells(format!("  {blocks} blocks"), &shape.all));
+                    let [x, y, z] = shape.blocks;
+                    let mut blocks = vec![x, y, z];
+                    blocks.truncate(if z > 1 {
+                        3
+                    } else if y > 1 {
+                        2
+                    } else {
+                        1
+                    });
+                    let blocks = blocks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
+                    let each = shape.all.bytes as f64 / shape.all.launches as f64 / 1e6;
+                    row(&mut table, cells(format!("  {blocks} blocks, {each:.3} MB"), &shape.all));
                 }
             }
         }
