@@ -49,7 +49,11 @@ fn without_lengths_there_are_those_that_fit() {
     assert!(report["device"]["driver"].as_u64().unwrap() >= 12000, "{report}");
     // there is no bandwidth to be compared with
     assert!(report["bandwidth"].is_null() && report["results"][1]["memory_floor"].is_null());
-    let shown = String::from_utf8(bench(&["-r", "1", "-p", "4", "-n", "2"]).stdout).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bench.json");
+    let shown = bench(&["-r", "1", "-p", "4", "-n", "2", &format!("--json={}", file.display())]).stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    assert_eq!(tests(&serde_json::from_slice(&fs::read(file).unwrap()).unwrap()), ["pp4", "tg2"]);
     assert!(shown.contains("the model that ships on ") && shown.contains("the emulator's, and say nothing"), "{shown}");
     assert!(shown.contains("│ pp4 ") && shown.contains("│ tg2 "), "{shown}");
 }
