@@ -59,10 +59,11 @@ tests() {
         name=${test#tests/}
         try "$name" "$test" --nocapture
         list="$list${list:+,}{\"name\":\"$name\",\"passed\":$passed,\"seconds\":$seconds}"
+        # After each, for a run that is cut off.
+        echo "[$list]" >"$results/tests.json"
     done
     try generate ./warpwright generate
     try generate-emulator ./warpwright generate --device emulator
-    echo "[$list]" >"$results/tests.json"
 }
 
 kernels() {
