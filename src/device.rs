@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cudarc::driver::sys::CUdevice_attribute_enum as Attribute;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
 /// Why a device cannot be opened.
@@ -75,4 +76,45 @@ pub fn free_memory(stream: &CudaStream) -> Result<u64, DriverError> {
     stream.context().bind_to_thread()?;
     let (free, _) = result::mem_get_info()?;
     Ok(free as u64)
+}
+
+/// What a device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Properties {
+    /// Its name.
+    pub name: String,
+    /// Its compute capability, such as `(9, 0)`.
+    pub compute_capability: (i32, i32),
+    /// The version of CUDA that the driver is for: 12040 for 12.4.
+    pub driver: i32,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Bytes of the L2 cache.
+    pub l2_bytes: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+impl Properties {
+    /// Those of a context's device.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn of(context: &CudaContext) -> Result<Self, DriverError> {
+        context.bind_to_thread()?;
+        let number = |attribute| Ok::<_, DriverError>(context.attribute(attribute)?.unsigned_abs());
+        let mut driver = 0;
+        // SAFETY: the number is written.
+        unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result()?;
+        let (_, memory) = result::mem_get_info()?;
+        Ok(Self {
+            name: context.name()?,
+            compute_capability: context.compute_capability()?,
+            driver,
+            multiprocessors: number(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+            l2_bytes: number(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.into(),
+            memory_bytes: memory as u64,
+        })
+    }
 }

@@ -31,6 +31,7 @@
 //! - [`Buffer`] is device memory; cudarc's slices, views, streams and contexts can be used beside it.
 //! - [`gguf`], [`quant`] and [`model`] run language models of the Qwen3 architecture with 1-bit weights. These and
 //!   [`kernel`] are the feature `models`, which is on by default.
+//! - [`launch::Timeline`] measures each launch of anything, and [`ceilings`] what the device could do at most.
 //! - `text` (a feature of its own) has the tokenizer and the chat template of a model's file.
 //!
 //! Everything works on a context and streams that an engine has already; nothing is kept for the whole process.
@@ -62,6 +63,8 @@
 extern crate self as warpwright;
 
 pub mod buffer;
+#[cfg(feature = "models")]
+pub mod ceilings;
 pub mod device;
 #[cfg(feature = "models")]
 pub mod gguf;

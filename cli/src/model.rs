@@ -63,33 +63,51 @@ impl ModelOptions {
         sampling: Sampling,
         wanted: impl FnOnce(&Tokenizer) -> anyhow::Result<usize>,
     ) -> anyhow::Result<Ready> {
-        let gguf = match path {
-            Some(path) => self.file.open(path)?,
-            None => source::shipped()?,
-        };
+        let gguf = self.file(path)?;
         let config = Config::read(&gguf)?;
         let tokenizer = Tokenizer::from_gguf(&gguf, config.vocab)?;
-        let limit = config.context as usize;
-        let wanted = wanted(&tokenizer)?;
-        let context = self.context.unwrap_or_else(|| wanted.max(CONTEXT).min(limit));
+        let options = SessionOptions { sampling, ..self.session_options(&config, wanted(&tokenizer)?) };
+        let device = self.device()?;
+        let model = load(&gguf, &device, &options)?;
+        Ok(Ready { gguf, device, model, tokenizer, options })
+    }
+
+    /// Opens a model's file, or the one that ships.
+    pub(crate) fn file(&self, path: Option<&PathBuf>) -> anyhow::Result<Gguf> {
+        match path {
+            Some(path) => self.file.open(path),
+            None => source::shipped(),
+        }
+    }
+
+    /// How a session is made, for sequences of at least `wanted` tokens where the model has so many.
+    pub(crate) fn session_options(&self, config: &Config, wanted: usize) -> SessionOptions {
+        let context = self.context.unwrap_or_else(|| wanted.max(CONTEXT).min(config.context as usize));
         let kv_format = match self.cache_type {
             CacheType::F16 => KvFormat::F16,
             CacheType::Q8 => KvFormat::Q8,
         };
-        let options = SessionOptions { context, kv_format, chunk: self.batch_size.max(1), sampling };
-
-        let device = self.device.open()?;
-        let need = MemoryNeed::of(&gguf, &options)?;
-        let free = warpwright::device::free_memory(&device.stream)?;
-        eprintln!("memory: {need}, for a context of {context} tokens");
-        need.check(&config, &options, free)?;
-        let bar = ProgressBar::new(need.weights);
-        bar.set_style(ProgressStyle::with_template("loading {wide_bar} {bytes}/{total_bytes}")?);
-        let mut progress = |bytes| bar.inc(bytes);
-        let model = Model::from_loader(&mut Loader::new(&gguf, &device.stream, &mut progress), &device.kernels)?;
-        bar.finish_and_clear();
-        Ok(Ready { gguf, device, model, tokenizer, options })
+        SessionOptions { kv_format, chunk: self.batch_size.max(1), ..SessionOptions::new(context) }
     }
+
+    /// Opens the device.
+    pub(crate) fn device(&self) -> anyhow::Result<Open> {
+        self.device.open()
+    }
+}
+
+/// Loads a model, where there is memory for it and a session.
+pub(crate) fn load(gguf: &Gguf, device: &Open, options: &SessionOptions) -> anyhow::Result<Model> {
+    let need = MemoryNeed::of(gguf, options)?;
+    let free = warpwright::device::free_memory(&device.stream)?;
+    eprintln!("memory: {need}, for a context of {} tokens", options.context);
+    need.check(&Config::read(gguf)?, options, free)?;
+    let bar = ProgressBar::new(need.weights);
+    bar.set_style(ProgressStyle::with_template("loading {wide_bar} {bytes}/{total_bytes}")?);
+    let mut progress = |bytes| bar.inc(bytes);
+    let model = Model::from_loader(&mut Loader::new(gguf, &device.stream, &mut progress), &device.kernels)?;
+    bar.finish_and_clear();
+    Ok(model)
 }
 
 impl Ready {

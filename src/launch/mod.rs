@@ -3,7 +3,7 @@
 //! A launcher is a struct with a field for each parameter of its kernel. Its `launch` turns every pointer argument into a
 //! [`Region`] ([`Read`], [`Write`]: sealed traits, so that a region is always memory that somebody holds), checks the
 //! contract, and submits the launch to its [`Target`]: a [`Queue`], which is a stream with the kernels loaded, a
-//! [`Recording`], which makes a [`Graph`], or an [`Update`] of such a graph.
+//! [`Recording`], which makes a [`Graph`], an [`Update`] of such a graph, or a [`Timeline`], a queue that measures launches.
 //!
 //! # Order
 //!
@@ -25,6 +25,7 @@ mod kernels;
 mod order;
 mod queue;
 mod recording;
+mod timeline;
 mod update;
 
 pub use argument::{Read, Region, Write};
@@ -39,11 +40,12 @@ pub(crate) use order::{Crossing, ordered};
 pub(crate) use order::{at_home, is_capturing};
 pub use queue::Queue;
 pub use recording::Recording;
+pub use timeline::{TimedArgument, TimedLaunch, Timeline, time};
 pub use update::{Node, Update};
 
 use std::ffi::c_void;
 
-/// What a kernel can be launched onto: a [`Queue`], a [`Recording`], or an [`Update`] of what was recorded.
+/// What a kernel can be launched onto: a [`Queue`], a [`Timeline`], a [`Recording`], or an [`Update`] of what was recorded.
 ///
 /// This trait is sealed.
 #[diagnostic::on_unimplemented(

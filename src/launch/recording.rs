@@ -41,6 +41,8 @@ pub(crate) struct Parts {
     /// The branches that the next node is in.
     branches: Arc<[Branch]>,
     forks: usize,
+    /// Whether kernels begin before the kernel before them has ended, where that is sound.
+    overlapping: bool,
     launches: usize,
     kept: Kept,
     /// Why a node is not what it should be. Then there will be no graph.
@@ -74,6 +76,12 @@ impl<'k, S: KernelSet> Recording<'k, S> {
 
     fn context(&self) -> &Arc<CudaContext> {
         self.kernels.context()
+    }
+
+    /// Whether kernels with `@pdl` that are recorded from now on begin before the kernel before them has ended, where that is
+    /// sound. They do unless this says otherwise: what they compute is the same, so only a comparison needs it.
+    pub fn set_overlapping(&self, overlapping: bool) {
+        self.parts.borrow_mut().overlapping = overlapping;
     }
 
     /// Copies all elements of a buffer to another.
@@ -298,6 +306,7 @@ impl Parts {
             ends: Vec::new(),
             branches: Arc::new([]),
             forks: 0,
+            overlapping: true,
             launches: 0,
             kept: Kept::default(),
             spoilt: None,
@@ -349,7 +358,7 @@ impl Parts {
         accesses: &[Access],
         context: &CudaContext,
     ) -> Option<(Early, ProgrammaticEdges)> {
-        let parameters = kernel.programmatic.filter(|_| function.waits)?;
+        let parameters = kernel.programmatic.filter(|_| function.waits && self.overlapping)?;
         let &[after] = self.ends.as_slice() else { return None };
         // The blocks of a cooperative grid need the room that the kernel before still has.
         if kernel.cooperative

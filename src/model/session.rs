@@ -11,7 +11,7 @@ use super::{Activations, Model};
 use crate::buffer::Buffer;
 use crate::kernel::sample::Sample;
 use crate::kernel::{Set, include};
-use crate::launch::{Graph, LaunchError, Target};
+use crate::launch::{Graph, LaunchError, Target, Timeline};
 
 /// How a [`Session`] is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,13 +24,18 @@ pub struct SessionOptions {
     pub chunk: usize,
     /// How tokens are chosen. It can be [changed](Session::set_sampling) later.
     pub sampling: Sampling,
+    /// Whether kernels of a step begin while the kernel before them ends, where that is sound and the device can do it.
+    /// What they compute is the same; it is here to be compared.
+    pub overlapping: bool,
 }
 
 impl SessionOptions {
-    /// For a context, with everything else as it is usual: keys and values in f16, chunks of 512, the most likely token.
+    /// For a context, with everything else as it is usual: keys and values in f16, chunks of 512, the most likely token,
+    /// kernels that overlap.
     #[must_use]
     pub fn new(context: usize) -> Self {
-        Self { context, kv_format: KvFormat::F16, chunk: 512, sampling: Sampling::default() }
+        let sampling = Sampling::default();
+        Self { context, kv_format: KvFormat::F16, chunk: 512, sampling, overlapping: true }
     }
 
     /// The tokens that are taken in at once, at most.
@@ -186,6 +191,7 @@ impl Session {
         let mut state = State::new(model, stream, &options)?;
         let mut hidden = state.rows(model, 0, 1)?;
         let graph = Graph::record(model.kernels(), |graph| {
+            graph.set_overlapping(options.overlapping);
             state.take_in(model, graph, &mut hidden, 1)?;
             Ok(state.choose(model, graph, &hidden, 1)?)
         })?;
@@ -231,6 +237,19 @@ impl Session {
     pub fn step(&mut self) -> Result<(), ModelError> {
         self.check_next()?;
         self.graph.launch(&self.stream)?;
+        self.move_on(1);
+        Ok(())
+    }
+
+    /// As [`step`](Self::step), with the kernels launched one by one onto a timeline, which measures each.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_timed(&mut self, timeline: &Timeline<'_, Set>) -> Result<(), ModelError> {
+        self.check_next()?;
+        let mut hidden = self.state.rows(&self.model, 0, 1)?;
+        self.state.take_in(&self.model, timeline, &mut hidden, 1)?;
+        self.state.choose(&self.model, timeline, &hidden, 1)?;
         self.move_on(1);
         Ok(())
     }
@@ -476,5 +495,11 @@ impl Session {
     #[must_use]
     pub fn launches_per_step(&self) -> usize {
         self.graph.launches()
+    }
+
+    /// How many kernels of a step begin while the kernel before them ends.
+    #[must_use]
+    pub fn programmatic_edges(&self) -> usize {
+        self.graph.programmatic_edges()
     }
 }

@@ -176,3 +176,12 @@ impl RandomModel {
         self.write(Vec::new())
     }
 }
+
+/// Random blocks of a format, for a matrix by itself: `count` of them, whose weights have mean 0 and about the given deviation.
+/// The same seed makes the same bytes.
+#[must_use]
+pub fn blocks(format: Format, seed: u64, deviation: f32, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count * format.block_bytes());
+    blocks::fill(format, &mut Numbers::new(seed, "blocks"), deviation, count, &mut bytes);
+    bytes
+}

@@ -21,12 +21,15 @@ keeps_its_contract! {
     argmax
     attention_decode
     attention_prefill
+    byte_products
     embedding_rows
     matmul
     matmul_prefill
+    matrix_products
     matvec
     matvec_gated
     qkv_rope_store
+    read_all
     rms_norm
     sample
     silu_mul

@@ -1,4 +1,4 @@
-//! Makes a folder that tests Warpwright on a machine with a GPU, without Rust and without the repository.
+//! Makes a folder that tests and measures Warpwright on a machine with a GPU, without Rust and without the repository.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,6 +27,9 @@ const PACKAGES_AT_HOME: [&str; 6] = [
     "warpwright-testing",
     "xtask",
 ];
+
+/// Says to benchmarks what they were built from.
+const COMMIT: &str = "WARPWRIGHT_COMMIT";
 
 /// What tests and program read.
 const FILES: [&str; 2] = ["models", "tests/data"];
@@ -59,11 +62,14 @@ pub(crate) fn make(workspace: &Workspace) -> anyhow::Result<()> {
     fs::create_dir_all(&folder)?;
     fs::create_dir_all(bundle.join("tests"))?;
 
-    run(workspace.cargo().args(["build", "--release", "--package", "warpwright-cli"]).args(COMPILE))?;
+    let commit = commit(workspace)?;
+    fs::write(bundle.join("commit"), &commit)?;
+    let mut build = workspace.cargo();
+    run(build.args(["build", "--release", "--package", "warpwright-cli"]).args(COMPILE).env(COMMIT, &commit))?;
     let built = workspace.target.join("release");
     copy(&built.join("warpwright"), &bundle.join("warpwright"))?;
     copy(&built.join("deps/libwarpwright_emulator.so"), &bundle.join("libwarpwright_emulator.so"))?;
-    let tests = tests(workspace)?;
+    let tests = tests(workspace, &commit)?;
     ensure!(!tests.is_empty(), "cargo built no tests");
     for (name, executable) in &tests {
         copy(executable, &bundle.join("tests").join(name))?;
@@ -88,15 +94,32 @@ pub(crate) fn make(workspace: &Workspace) -> anyhow::Result<()> {
     fs::remove_dir_all(&bundle)?;
     let bytes = size(&folder)?;
     ensure!(bytes <= LIMIT, "the bundle has {bytes} bytes, and may have {LIMIT}");
-    println!("{}: {} tests, {:.1} MiB; run run.sh there", folder.display(), tests.len(), bytes as f64 / 1048576.0);
+    println!(
+        "{}: {} tests, {:.1} MiB; run run.sh there, which says in its head what it takes",
+        folder.display(),
+        tests.len(),
+        bytes as f64 / 1048576.0
+    );
     Ok(())
 }
 
-/// Builds the tests. Returns a name and the executable of each.
-fn tests(workspace: &Workspace) -> anyhow::Result<Vec<(String, PathBuf)>> {
+/// The commit that is checked out, with a `+` where files differ from it.
+fn commit(workspace: &Workspace) -> anyhow::Result<String> {
+    let git = |arguments: &[&str]| -> anyhow::Result<String> {
+        let output = Command::new("git").current_dir(&workspace.root).args(arguments).output().context("git")?;
+        ensure!(output.status.success(), "git {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Ok(git(&["rev-parse", "HEAD"])? + if changed { "+" } else { "" })
+}
+
+/// Builds the tests, among them the benchmark of kernels, which is a test if it is not told to measure. Returns a name and the
+/// executable of each.
+fn tests(workspace: &Workspace, commit: &str) -> anyhow::Result<Vec<(String, PathBuf)>> {
     let mut command = workspace.cargo();
     command.args(["test", "--release", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
-    command.args(COMPILE);
+    command.args(COMPILE).env(COMMIT, commit);
     let output = command.stderr(Stdio::inherit()).output().context("cargo test --no-run")?;
     ensure!(output.status.success(), "the tests could not be built");
     let mut tests = Vec::new();
