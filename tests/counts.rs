@@ -4,6 +4,7 @@
 mod common;
 
 use common::{adder, adder_tokens, device, driver};
+use cudarc::driver::sys::CUdevice_attribute;
 use warpwright::gguf::Gguf;
 use warpwright::model::{Model, Session};
 use warpwright_emulator::driver::Driver;
@@ -18,6 +19,9 @@ fn counts_of_a_token() {
     session.next_token().unwrap();
     // 3 layers of 5 kernels; embedding, logits, and the choice
     assert_eq!(session.launches_per_step(), 3 * 5 + 3);
+    // and all but the first begin before the one before them has ended, where a device can do that
+    let major = device.context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR).unwrap();
+    assert_eq!(session.programmatic_edges(), if major >= 9 { 3 * 5 + 2 } else { 0 });
 
     let driver = driver();
     let watched = [
