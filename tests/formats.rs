@@ -227,7 +227,10 @@ fn nothing_beside_a_part_is_touched() {
                 .unwrap();
         }
         for row in y.read().unwrap().chunks_exact(8) {
-            assert_eq!(row, [7.0, 7.0, 7.0, 7.0, 128.0, 128.0, 128.0, 7.0]);
+            // a step of one token is 1 / 32767, which is no number of 24 bits
+            let sums = row[4..7].iter().map(|x| (x - 128.0).abs()).fold(0.0, f32::max);
+            assert!(sums <= if tokens == 1 { 1e-5 } else { 0.0 }, "{row:?}");
+            assert_eq!((&row[..4], row[7]), (&[7.0; 4][..], 7.0));
         }
         let error =
             MatmulPrefillQ1_0 { words, scales, x, y, rows, chunks, tokens, stride, offset: 6, add }.launch(&queue);

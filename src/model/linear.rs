@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaStream, sys::CUdevice_attribute};
+use cudarc::driver::CudaStream;
 use half::f16;
 
 use super::error::ModelError;
@@ -11,7 +11,7 @@ use super::upload::Upload;
 use crate::buffer::{Buffer, BufferError};
 use crate::kernel::silu_mul::SiluMul;
 use crate::kernel::{Set, embedding, matmul, matmul_prefill, matvec};
-use crate::launch::{LaunchError, Target};
+use crate::launch::{LaunchError, Target, multiprocessors};
 use crate::quant::{CHUNK, Format, Layout, Packed};
 
 /// A matrix `[rows, columns]` of weights on a device. Cloning it gives the same weights.
@@ -83,8 +83,6 @@ impl Linear {
         matrices: &[(Format, &[u8], u32)],
         columns: u32,
     ) -> Result<Self, ModelError> {
-        // What follows the other in the same layout is one part: the matrices of each, and the rows of all.
-        let mut parts: Vec<(Layout, Vec<(Format, &[u8])>, u32)> = Vec::new();
         for &(format, blocks, rows) in matrices {
             let row = (columns as usize).max(1);
             if !row.is_multiple_of(CHUNK) || !row.is_multiple_of(format.block()) {
@@ -94,30 +92,24 @@ impl Linear {
             if blocks.len() as u64 != expected {
                 return Err(ModelError::Blocks { format, rows, columns, expected, found: blocks.len() });
             }
-            match parts.last_mut().filter(|(layout, ..)| *layout == format.layout()) {
-                Some((_, matrices, part_rows)) => {
-                    matrices.push((format, blocks));
-                    *part_rows = total(*part_rows, rows)?;
-                }
-                None => parts.push((format.layout(), vec![(format, blocks)], rows)),
-            }
         }
-        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-        let multiprocessors = upload.stream().context().attribute(attribute).map_err(BufferError::from)?;
+        let multiprocessors = multiprocessors(upload.stream().context()).map_err(BufferError::from)?.max(1);
         let mut first = 0;
         let mut uploaded = Vec::new();
-        for (layout, matrices, rows) in parts {
+        // What follows the other in the same layout is one part.
+        for matrices in matrices.chunk_by(|(one, ..), (next, ..)| one.layout() == next.layout()) {
+            let rows = matrices.iter().try_fold(0, |rows, (.., more)| total(rows, *more))?;
+            let layout = matrices[0].0.layout();
             let mut packed = Packed::new(layout, rows as usize, columns as usize);
             let mut at = 0;
-            for (format, blocks) in matrices {
-                packed.put(format, blocks, at)?;
-                at += blocks.len() / (columns as usize / format.block() * format.block_bytes());
+            for (format, blocks, rows) in matrices {
+                packed.put(*format, blocks, at)?;
+                at += *rows as usize;
             }
             let (words, scales) = (upload.put(packed.words())?, upload.put(packed.scales())?);
             uploaded.push(Part { layout, words, scales, first, rows });
             first = total(first, rows)?;
         }
-        let multiprocessors = u32::try_from(multiprocessors).unwrap_or(1).max(1);
         Ok(Self { parts: uploaded.into(), rows: first, chunks: columns / CHUNK as u32, multiprocessors })
     }
 
