@@ -78,14 +78,15 @@ fn kernels() {
             vec![0; (tokens * ROWS) as usize * 4],
         ]
     };
-    let (one, many) = (product(1), product(TOKENS));
+    let ([words, scales, x, y], many) = (product(1), product(TOKENS));
+    const TILES: u32 = 2;
     let gemv = Case {
-        ptx: include_str!("../kernels/prebuilt/matmul.ptx"),
-        kernel: "matmulI4Q1_0Lj1E",
-        blocks: [ROWS / 16, 1],
-        threads: 128,
-        buffers: &one,
-        rest: &[ROWS, BLOCKS, 1, ROWS, 0, 0],
+        ptx: include_str!("../kernels/prebuilt/matvec.90.ptx"),
+        kernel: "6matvecI4Q1_0E",
+        blocks: [ROWS / 16 / TILES, 1],
+        threads: 256,
+        buffers: &[words, scales, floats(BLOCKS * 128), x, y],
+        rest: &[ROWS, BLOCKS, ROWS, 0, 0, 1e-6f32.to_bits(), ROWS / 16 / TILES],
     };
     let gemm = Case {
         ptx: include_str!("../kernels/prebuilt/matmul_prefill.80.ptx"),

@@ -6,8 +6,8 @@
 // weights of all its tiles evenly. Where two warps share a tile, each leaves its part in shared memory, and the parts are
 // added in the order of the warps, so that results do not depend on who is first.
 //
-// Weights that are bits (`bit_weights.cuh`) meet activations as planes of bits on tensor cores (`bit_planes.cuh`): in PTX
-// instructions of the inner loop a weight costs 0.41 (Q1_0), … Weights that are numbers (`weights.cuh`) are multiplied as f32.
+// Weights that are bits (`bit_weights.cuh`) meet activations as planes of bits on tensor cores (`bit_planes.cuh`). Those that
+// are numbers (`weights.cuh`) are multiplied as f32. What a weight costs is in docs/performance.md.
 //
 // Nothing here but the vector and the output depends on what runs before. So from compute capability 9.0 on a block is
 // there early: it brings its first weights to the L2 cache, then waits.
@@ -29,15 +29,11 @@ constexpr uint32_t AHEAD = 8;
 struct Matrix {
     const uint32_t* words;
     const __half* scales;
-    uint32_t rows, chunks, tiles, groups;
-    size_t end;  // groups of all tiles
+    uint32_t chunks, tiles, groups;
 
     __device__ Matrix(const uint32_t* words, const __half* scales, uint32_t rows, uint32_t chunks)
-        : words(words), scales(scales), rows(rows), chunks(chunks), tiles(ceil(rows, TILE_ROWS)),
-          groups(ceil(chunks, GROUP_CHUNKS)), end(size_t(tiles) * groups) {}
-
-   private:
-    static __device__ uint32_t ceil(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
+        : words(words), scales(scales), chunks(chunks), tiles(rows / TILE_ROWS + (rows % TILE_ROWS != 0)),
+          groups(groups_of(chunks)) {}
 };
 
 // The share of one of `sharers` of `count` things: each has as many as another, or the first ones have one more.
@@ -58,7 +54,7 @@ __device__ inline float2 floats_of(uint32_t pair) {
     return floats;
 }
 
-// Tensor cores: sums of a lane for rows g and g + 8, of planes 2t, 2t + 1, 2t + 8 and 2t + 9.
+// Weights that are bits: sums of a lane for rows g and g + 8, of planes 2t, 2t + 1, 2t + 8 and 2t + 9.
 template <class W>
 struct BitAccumulator {
     // Groups of the vector that are in shared memory at once.
@@ -251,7 +247,7 @@ __device__ inline void multiply(const Matrix& matrix, uint32_t tiles, const Tile
 
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     float squares = 0.0f;
-        for (uint32_t first = 0; first < matrix.groups; first += A::SLAB) {
+    for (uint32_t first = 0; first < matrix.groups; first += A::SLAB) {
         const uint32_t groups = min(matrix.groups - first, A::SLAB);
         const Share share(tiles * groups, WARPS);
         const uint32_t begin = share.begin_of(warp);
@@ -295,7 +291,8 @@ __device__ inline void multiply(const Matrix& matrix, uint32_t tiles, const Tile
             const typename A::Vector* part = vector + group;
             A sums;
             const auto add = [&](const typename A::Loaded& loaded) {
-                if (left > AHEAD) cursor.prefetch();
+                // (Up to two groups were loaded before they are needed.)
+                if (left > AHEAD + 2) cursor.prefetch();
                 sums.add(loaded, *part++);
                 --left;
             };

@@ -210,7 +210,9 @@ fn nothing_beside_a_part_is_touched() {
     let device = device();
     let queue = device.kernels.on(&device.stream);
     // +1 times ones
-    let (words, scales) = (device.upload(&[0u32; 64 * 4]), device.upload(&[half::f16::ONE; 64]));
+    let block = [&half::f16::ONE.to_le_bytes()[..], &[0xff; 16]].concat();
+    let packed = Format::Q1_0.pack(&block.repeat(3), 3, 128).unwrap();
+    let (words, scales) = (device.upload(packed.words()), device.upload(packed.scales()));
     let (rows, chunks, stride, offset, add) = (3, 1, 8, 4, false);
     for tokens in [1, 3, 9] {
         let x = device.upload(&vec![1.0f32; tokens * 128]);
