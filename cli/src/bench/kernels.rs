@@ -115,6 +115,8 @@ fn bytes(runner: &Runner, launches: &[TimedLaunch], depth: usize) -> Vec<u64> {
         let positions = if argument.written && stored_before { 1 } else { depth as u64 + 1 };
         match argument {
             argument if is_cache(argument) => argument.bytes / context * positions,
+            // What blocks of a launch leave to one another is in the cache, and there is room for more of it.
+            TimedArgument { name: "partials" | "arrivals", .. } => 0,
             // One token of the sequence.
             TimedArgument { name: "tokens", .. } => argument.bytes / context,
             // The embedding: a row of the matrix.

@@ -63,7 +63,7 @@ pub fn checks() -> Vec<Check> {
         ("", "%rd25", 'd', false),
     ];
     for (space, address, letter, global) in places {
-        for order in ["", ".relaxed.gpu", ".acquire.gpu", ".release.cta", ".acq_rel.sys"] {
+        for order in ["", ".relaxed.gpu", ".acquire.gpu", ".release.cta", ".acq_rel.gpu", ".acq_rel.sys"] {
             for (operation, ty, operands, definition) in operations(global) {
                 // who sees an operation when is no part of what it computes, so a few stand for all
                 if !order.is_empty() && !["add.u32", "add.f32", "cas.b32", "exch.b64"].contains(&&operation[..]) {
@@ -98,14 +98,16 @@ pub fn checks() -> Vec<Check> {
                 let template =
                     format!("{put} {{g}}atom{order}{space}.{operation} {unused}, [{address}], {sources}; {get}");
                 checks.push(surrounded(&form, &types, &template, true, left(definition.clone())));
-                if (ty == "u32" || ["exch.b32", "add.u64"].contains(&&operation[..])) && order.is_empty() {
+                if (ty == "u32" || ["exch.b32", "add.u64"].contains(&&operation[..]))
+                    && matches!(order, "" | ".acq_rel.gpu")
+                {
                     // an immediate, which is compiled apart
-                    let form = format!("atom{space}.{operation} {register}, [{letter}], i");
-                    let template = format!("{put} {{g}}atom{space}.{operation} {{d}}, [{address}], 7;");
+                    let form = format!("atom{order}{space}.{operation} {register}, [{letter}], i");
+                    let template = format!("{put} {{g}}atom{order}{space}.{operation} {{d}}, [{address}], 7;");
                     checks.push(surrounded(&form, &types, &template, true, |s| s[0]));
                     let operation = operation.clone();
                     let definition = operations(global).into_iter().find(|(name, ..)| *name == operation).unwrap().3;
-                    let template = format!("{put} {{g}}atom{space}.{operation} {unused}, [{address}], 7; {get}");
+                    let template = format!("{put} {{g}}atom{order}{space}.{operation} {unused}, [{address}], 7; {get}");
                     checks.push(surrounded(&form, &types, &template, true, move |s| definition(&[s[0], 7])));
                 }
                 if operation.starts_with("cas") || operation.starts_with("exch") {

@@ -91,6 +91,14 @@ fn extremes() -> Vec<Check> {
                 definition(F32, a, b)
             }));
         }
+        // of the magnitudes, with the sign of a product
+        checks.push(lanewise(format!("{root}.NaN.xorsign.abs.f32"), "f32 f32 f32", move |s| {
+            let magnitude = |x: u64| x & !F32.sign();
+            match F32.is_nan(s[0]) || F32.is_nan(s[1]) {
+                true => F32.canonical_nan(),
+                false => definition(F32, magnitude(s[0]), magnitude(s[1])) | (s[0] ^ s[1]) & F32.sign(),
+            }
+        }));
     }
     checks
 }
