@@ -19,7 +19,6 @@
 #include "weights.cuh"
 
 constexpr uint32_t WARPS = 8;
-constexpr uint32_t ROWS = 16;
 constexpr uint32_t TOKENS = 64;
 // Of a token in shared memory, in 16 bytes; lanes of an instruction find their parts in different banks.
 constexpr uint32_t STRIDE = CHUNK / 4 + 4;
@@ -136,12 +135,12 @@ matmul_prefill(const uint32_t* __restrict__ words, const __half* __restrict__ sc
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const uint32_t g = lane / 4, t = lane % 4;
     const uint32_t groups = (tokens - 1) / TOKENS + 1;
-    const size_t first = (size_t(blockIdx.x / groups) * WARPS + warp) * ROWS;
+    const size_t first = (size_t(blockIdx.x / groups) * WARPS + warp) * TILE_ROWS;
     const uint32_t first_token = blockIdx.x % groups * TOKENS;
     const uint32_t count = min(tokens - first_token, TOKENS);
 
     // A warp past the end does what the last one does, and stores nothing.
-    const Factor factor(words, scales, min(first / ROWS, size_t((rows - 1) / ROWS)), chunks, lane);
+    const Factor factor(words, scales, min(first / TILE_ROWS, size_t((rows - 1) / TILE_ROWS)), chunks, lane);
     const float* token_x = x + size_t(first_token) * chunks * CHUNK;
 
     float sums[TOKENS / 8][4] = {};

@@ -16,6 +16,7 @@
 #include "bit_planes.cuh"
 #include "bit_weights.cuh"
 #include "dependent_launch.cuh"
+#include "silu.cuh"
 #include "warp.cuh"
 #include "weights.cuh"
 
@@ -24,7 +25,7 @@ constexpr uint32_t THREADS = WARPS * WARP;
 // Tiles of a block.
 constexpr uint32_t MAX_TILES = 96;
 // Groups that a warp asks for before it needs them.
-constexpr uint32_t AHEAD = 8;
+constexpr uint32_t AHEAD = 10;
 
 struct Matrix {
     const uint32_t* words;
@@ -58,17 +59,29 @@ __device__ inline float2 floats_of(uint32_t pair) {
 template <class W>
 struct BitAccumulator {
     // Groups of the vector that are in shared memory at once.
-    static constexpr uint32_t SLAB = 24, BLOCKS = 3;
+    static constexpr uint32_t SLAB = W::SCALES == 2 ? 12 : 24, BLOCKS = 3;
     // Whether there is room in registers for a group that comes next.
     static constexpr bool EARLY = W::PLANES == 1;
-    using Vector = Planes;
-    float sums[2] = {};
-    // What bit 15 of an activation counts for, or another plane in its place.
-    const int top = threadIdx.x % 4 == 3 ? -512 : 512;
-    const int zero = unknown_zero();
+    static constexpr bool HALVES = W::SCALES == 2;
+    using Vector = Planes<HALVES>;
+    float sums[2];
+    // What counts begin with; BASE is there once for those that become an f32. (The assembler would load a BASE that it knows
+    // before each instruction.)
+    const int zero, unknown_zero, base;
+    const int from_zero[4], from_base[4];
+    // What an odd plane counts for, where the one before it counts once: bit 15 of an activation is negative.
+    const int odd_of_high;
+
+    __device__ explicit BitAccumulator(uint32_t lane)
+        : zero(opaque(0)), unknown_zero(::unknown_zero(lane)), base(BASE_BITS + unknown_zero), from_zero{zero, zero, zero, zero},
+          from_base{base, unknown_zero, base, unknown_zero}, odd_of_high(opaque(lane % 4 == 3 ? -2 : 2)) {}
+    __device__ void begin() { sums[0] = sums[1] = 0.0f; }
 
     // Puts a group of the vector into shared memory, of which each lane has 16 elements.
-    static __device__ inline void store(const float (&x)[16], Planes& group) { store_planes<W::SCALES == 2>(x, group); }
+    static __device__ inline void store(const float (&x)[16], Vector* vector, uint32_t group, uint32_t lane) {
+        char* const at = reinterpret_cast<char*>(vector) + opaque(int(group * sizeof(Vector)));
+        store_planes(x, -float(W::OF_SUM) / W::OF_BITS, *reinterpret_cast<Vector*>(at), lane);
+    }
 
     // What a lane has of a group, as loaded.
     struct Loaded {
@@ -76,103 +89,128 @@ struct BitAccumulator {
         uint4 scales[W::SCALES];
     };
 
-    // A place in a matrix. Groups follow one another in memory, whatever their tile.
+    // A place in a matrix, of a lane. Groups follow one another in memory, whatever their tile.
     struct Cursor {
-        const uint4* words;
-        const uint4* scales;
-        // A line of 128 bytes of the words or scales of the group AHEAD of this one, and how far it is to the next group's.
-        const char* line;
-        uint32_t stride;
+        size_t words, scales;
 
-        __device__ Cursor(const Matrix& m, uint32_t tile, uint32_t group) {
-            const uint32_t lane = threadIdx.x % WARP;
-            const size_t at = size_t(tile) * m.groups + group;
-            words = reinterpret_cast<const uint4*>(m.words) + at * (16 * W::WORDS) + lane;
-            scales = reinterpret_cast<const uint4*>(m.scales) + at * (8 * W::SCALES) + lane / 4;
-            const bool of_words = lane < LINES;
-            stride = of_words ? 128 * LINES : 128 * W::SCALES;
-            line = reinterpret_cast<const char*>(of_words ? static_cast<const void*>(m.words) : m.scales) +
-                   (at + AHEAD) * stride + (of_words ? lane : lane - LINES) * 128;
+        __device__ Cursor(const Matrix& m, uint32_t lane)
+            : words(opaque(__cvta_generic_to_global(m.words) + lane * 16)),
+              scales(__cvta_generic_to_global(m.scales) + lane / 4 * 16) {}
+        __device__ Cursor at(size_t group) const {
+            Cursor cursor = *this;
+            cursor.words = opaque(words + group * GROUP_WORDS);
+            cursor.scales = scales + group * GROUP_SCALES;
+            return cursor;
         }
         // Asks for the first of `groups` groups that come from here on: 4 KB of words and 4 KB of scales at most.
-        __device__ void begin(uint32_t groups) const {
-            const uint32_t lane = threadIdx.x % WARP;
-            if (lane < groups * LINES) prefetch(reinterpret_cast<const char*>(words - lane) + lane * 128);
-            if (lane < groups * W::SCALES) prefetch(reinterpret_cast<const char*>(scales - lane / 4) + lane * 128);
+        __device__ void begin(uint32_t groups, uint32_t lane) const {
+            if (lane < groups * (GROUP_WORDS / 128)) prefetch_line<0>(words + lane * 112);
+            if (lane < groups * (GROUP_SCALES / 128)) prefetch_line<0>(scales + lane * 128 - lane / 4 * 16);
         }
-        // Asks for the group that is AHEAD.
+        // Asks for the group that is N further.
+        template <uint32_t N>
         __device__ void prefetch() const {
-            if (threadIdx.x % WARP < LINES + W::SCALES) prefetch(line);
+            W::template prefetch<N * GROUP_WORDS>(words);
+            prefetch_line<N * GROUP_SCALES>(scales);
+            if constexpr (HALVES) prefetch_line<N * GROUP_SCALES + 128>(scales);
         }
-        __device__ Loaded load() {
+        template <uint32_t N>
+        __device__ Loaded load() const {
             Loaded loaded;
-            loaded.raw = W::load(words);
-#pragma unroll
-            for (uint32_t s = 0; s < W::SCALES; ++s) loaded.scales[s] = scales[s * 8];
-            words += 16 * W::WORDS;
-            scales += 8 * W::SCALES;
-            line += stride;
+            loaded.raw = W::template load<N * GROUP_WORDS>(words);
+            loaded.scales[0] = load_four<N * GROUP_SCALES>(scales);
+            if constexpr (HALVES) loaded.scales[1] = load_four<N * GROUP_SCALES + 128>(scales);
             return loaded;
         }
+        __device__ void next(uint32_t n) { words += n * GROUP_WORDS, scales += n * GROUP_SCALES; }
 
        private:
-        static constexpr uint32_t LINES = 2 * W::WORDS;
-        static __device__ void prefetch(const char* at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
+        // In bytes.
+        static constexpr uint32_t GROUP_WORDS = 256 * W::WORDS, GROUP_SCALES = 128 * W::SCALES;
     };
 
-    __device__ inline void add(const Loaded& loaded, const Planes& planes) {
-        const uint32_t lane = threadIdx.x % WARP, t = lane % 4;
+    // A group of the vector, of a lane.
+    struct Place {
+        const char* words;
+        const char* of_lane;
+
+        __device__ Place(const Vector* vector, uint32_t group, uint32_t lane) {
+            const char* of_group = reinterpret_cast<const char*>(vector);
+            const uint32_t offset = group * sizeof(Vector);
+            words = of_group + opaque(int(offset + lane * sizeof(uint4)));
+            of_lane = of_group + opaque(int(offset + lane % 4 * sizeof(typename Vector::OfLane)));
+        }
+        __device__ void next(uint32_t n) { words += n * sizeof(Vector), of_lane += n * sizeof(Vector); }
+        // Of the group that is N further.
+        template <uint32_t N>
+        __device__ uint4 planes(uint32_t scale, uint32_t pair) const {
+            return reinterpret_cast<const Vector*>(words)[N].words[scale][pair][0];
+        }
+        template <uint32_t N>
+        __device__ const typename Vector::OfLane& of_t() const {
+            return reinterpret_cast<const Vector*>(of_lane)[N].of_lane[0];
+        }
+    };
+
+    // Adds products with the group of the vector that is N further.
+    template <uint32_t N>
+    __device__ inline void add(const Loaded& loaded, const Place& place) {
         const Bits<W::PLANES> bits = W::unpack(loaded.raw);
+        float4 less[W::SCALES];
+#pragma unroll
+        for (uint32_t s = 0; s < W::SCALES; ++s) less[s] = place.template of_t<N>().less[s];
         float of_group[2];
 #pragma unroll
-        for (uint32_t s = 0; s < W::SCALES; ++s) {
-            // Of two scales each is for the words of two t.
-            const uint32_t mask = W::SCALES == 1 || t / 2 == s ? 0xffffffffu : 0;
-            const int4 sums = planes.sums[s][t];
-            float2 scales[2][GROUP_CHUNKS / 2];
+        for (uint32_t pair = 0; pair < GROUP_CHUNKS / 2; ++pair) {
 #pragma unroll
-            for (uint32_t n = 0; n < 4; ++n) scales[n / 2][n % 2] = floats_of(element(loaded.scales[s], n));
+            for (uint32_t s = 0; s < W::SCALES; ++s) {
+                const uint4 planes = place.template planes<N>(s, pair);
+                const uint4 all = loaded.scales[s];
+                const float2 scales[2] = {floats_of(element(all, pair)), floats_of(element(all, 2 + pair))};
 #pragma unroll
-            for (uint32_t c = 0; c < GROUP_CHUNKS; ++c) {
-                const uint4 two = planes.words[c / 2][lane];
-                const uint32_t low = c % 2 == 0 ? two.x : two.z, high = c % 2 == 0 ? two.y : two.w;
-                const int sum = W::OF_SUM * (c == 0 ? sums.x : c == 1 ? sums.y : c == 2 ? sums.z : sums.w);
-                int found[2] = {sum, sum};
+                for (uint32_t n = 0; n < 2; ++n) {
+                    const uint32_t c = 2 * pair + n;
+                    const uint32_t low = element(planes, 2 * n), high = element(planes, 2 * n + 1);
+                    // Of each plane; where they count the same, the last has those of all.
+                    int of_low[W::PLANES][4], of_high[W::PLANES][4];
 #pragma unroll
-                for (uint32_t p = 0; p < W::PLANES; ++p) {
-                    const int factor = W::OF_BITS * (1 << p);
-                    int of_low[4], of_high[4];
-                    count_common(of_low, bits.words[p][0][c], bits.words[p][1][c], low & mask, zero);
-                    count_common(of_high, bits.words[p][0][c], bits.words[p][1][c], high & mask, zero);
+                    for (uint32_t p = 0; p < W::PLANES; ++p) {
+                        const uint32_t first = bits.words[p][0][c], second = bits.words[p][1][c];
+                        const bool alone = p == 0 || W::OF_NEXT != 1;
+                        count_common(of_low[p], p == 0 ? from_base : alone ? from_zero : of_low[p - 1], first, second, low);
+                        count_common(of_high[p], alone ? from_zero : of_high[p - 1], first, second, high);
+                    }
 #pragma unroll
                     for (uint32_t half = 0; half < 2; ++half) {
-                        found[half] += factor * of_low[2 * half];
-                        found[half] += 2 * factor * of_low[2 * half + 1];
-                        found[half] += 256 * factor * of_high[2 * half];
-                        found[half] += top * factor * of_high[2 * half + 1];
-                    }
-                }
+                        int counts;
 #pragma unroll
-                for (uint32_t half = 0; half < 2; ++half) {
-                    const float2 pair = scales[half][c / 2];
-                    const float scale = c % 2 == 0 ? pair.x : pair.y;
-                    const float product = float(found[half]);
-                    of_group[half] = s == 0 && c == 0 ? scale * product : fmaf(scale, product, of_group[half]);
+                        for (uint32_t p = W::PLANES; p-- > (W::OF_NEXT == 1 ? W::PLANES - 1 : 0);) {
+                            const int low_counts = times_plus<2>(of_low[p][2 * half + 1], of_low[p][2 * half]);
+                            const int high_counts = of_high[p][2 * half + 1] * odd_of_high + of_high[p][2 * half];
+                            const int of_plane = times_plus<256>(high_counts, low_counts);
+                            counts = p + 1 == W::PLANES ? of_plane : times_plus<W::OF_NEXT>(counts, of_plane);
+                        }
+                        const float product = float_less(counts, element(less[s], c));
+                        const float scale = n == 0 ? scales[half].x : scales[half].y;
+                        of_group[half] = s == 0 && c == 0 ? scale * product : fmaf(scale, product, of_group[half]);
+                    }
                 }
             }
         }
-        sums[0] = fmaf(planes.step, of_group[0], sums[0]);
-        sums[1] = fmaf(planes.step, of_group[1], sums[1]);
+        const float step = place.template of_t<N>().step;
+        sums[0] = fmaf(step, of_group[0], sums[0]);
+        sums[1] = fmaf(step, of_group[1], sums[1]);
     }
 
     // The sum of a row, in the lanes that say so: t = 0 has that of row g, t = 1 that of row g + 8.
-    static __device__ inline bool has_row() { return threadIdx.x % 4 < 2; }
-    static __device__ inline uint32_t row_of_lane() { return threadIdx.x % WARP / 4 + threadIdx.x % 2 * 8; }
-    __device__ inline float row() const {
-        const bool odd = threadIdx.x % 2;
-        const float factor = float(1 << threadIdx.x % 4 * 2);
-        const float sum = fmaf(odd ? sums[1] : sums[0], factor, of_lane(factor * (odd ? sums[0] : sums[1]), 1));
-        return sum + of_lane(sum, 2);
+    static __device__ inline bool has_row(uint32_t lane) { return lane % 4 < 2; }
+    static __device__ inline uint32_t row_of_lane(uint32_t lane) { return lane / 4 + lane % 2 * 8; }
+    __device__ inline float row(uint32_t lane) const {
+        const bool odd = lane % 2;
+        // OF_BITS * 4^t
+        const float factor = __int_as_float(__float_as_int(float(W::OF_BITS)) + int(lane % 4) * (1 << 24));
+        const float sum = fmaf(odd ? sums[1] : sums[0], factor, of_lane<1>(factor * (odd ? sums[0] : sums[1])));
+        return sum + of_lane<2>(sum);
     }
 };
 
@@ -182,10 +220,16 @@ struct NumberAccumulator {
     static constexpr uint32_t SLAB = 14, BLOCKS = 2;
     static constexpr bool EARLY = false;
     using Vector = float4[GROUP_CHUNKS][WARP];
-    float sums[TILE_ROWS] = {};
+    float sums[TILE_ROWS];
 
-    static __device__ inline void store(const float (&x)[16], Vector& group) {
-        const uint32_t lane = threadIdx.x % WARP;
+    __device__ explicit NumberAccumulator(uint32_t) {}
+    __device__ void begin() {
+#pragma unroll
+        for (uint32_t r = 0; r < TILE_ROWS; ++r) sums[r] = 0.0f;
+    }
+
+    static __device__ inline void store(const float (&x)[16], Vector* vector, uint32_t at, uint32_t lane) {
+        Vector& group = vector[at];
 #pragma unroll
         for (uint32_t n = 0; n < 4; ++n)
             group[lane / 8][lane % 8 * 4 + n] = {x[4 * n], x[4 * n + 1], x[4 * n + 2], x[4 * n + 3]};
@@ -197,29 +241,37 @@ struct NumberAccumulator {
         const __half* scales;
     };
     struct Cursor {
-        Loaded at;
+        Loaded of_group;
 
-        __device__ Cursor(const Matrix& m, uint32_t tile, uint32_t group) {
-            const uint32_t lane = threadIdx.x % WARP;
-            const size_t place = (size_t(tile) * m.groups + group) * (GROUP_CHUNKS * TILE_ROWS);
-            at = {m.words + place * W::WORDS + W::first_word(lane), m.scales + place * W::SCALES + W::first_scale(lane)};
+        __device__ Cursor(const Matrix& m, uint32_t lane)
+            : of_group{m.words + W::first_word(lane), m.scales + W::first_scale(lane)} {}
+        __device__ Cursor at(size_t group) const {
+            Cursor cursor = *this;
+            cursor.of_group.words += group * (GROUP_CHUNKS * TILE_ROWS * W::WORDS);
+            cursor.of_group.scales += group * (GROUP_CHUNKS * TILE_ROWS * W::SCALES);
+            return cursor;
         }
-        __device__ void begin(uint32_t) const {}
+        __device__ void begin(uint32_t, uint32_t) const {}
+        template <uint32_t N>
         __device__ void prefetch() const {}
-        __device__ Loaded load() {
-            const Loaded loaded = at;
-            at.words += GROUP_CHUNKS * TILE_ROWS * W::WORDS;
-            at.scales += GROUP_CHUNKS * TILE_ROWS * W::SCALES;
-            return loaded;
-        }
+        template <uint32_t N>
+        __device__ Loaded load() const { return at(N).of_group; }
+        __device__ void next(uint32_t n) { *this = at(n); }
+    };
+    struct Place {
+        const Vector* chunks;
+
+        __device__ Place(const Vector* vector, uint32_t group, uint32_t) : chunks(vector + group) {}
+        __device__ void next(uint32_t n) { chunks += n; }
     };
 
-    __device__ inline void add(const Loaded& group, const Vector& chunks) {
+    template <uint32_t N>
+    __device__ inline void add(const Loaded& group, const Place& place) {
         const uint32_t lane = threadIdx.x % WARP;
         const W weights(lane);
 #pragma unroll 1
         for (uint32_t c = 0; c < GROUP_CHUNKS; ++c) {
-            const float4 v = chunks[c][lane];
+            const float4 v = place.chunks[N][c][lane];
 #pragma unroll
             for (uint32_t r = 0; r < TILE_ROWS; ++r) {
                 const uint32_t place = c * TILE_ROWS + r;
@@ -228,9 +280,9 @@ struct NumberAccumulator {
         }
     }
 
-    static __device__ inline bool has_row() { return threadIdx.x % WARP < TILE_ROWS; }
-    static __device__ inline uint32_t row_of_lane() { return threadIdx.x % TILE_ROWS; }
-    __device__ inline float row() const {
+    static __device__ inline bool has_row(uint32_t lane) { return lane < TILE_ROWS; }
+    static __device__ inline uint32_t row_of_lane(uint32_t lane) { return lane; }
+    __device__ inline float row(uint32_t) const {
         const float sum = warp_sums(sums);
         return sum + __shfl_xor_sync(FULL_WARP, sum, 16);
     }
@@ -245,34 +297,40 @@ __device__ inline void multiply(const Matrix& matrix, uint32_t tiles, const Tile
     // Of a tile that a warp began in the middle, and of one that it did not end.
     __shared__ float parts[WARPS][2][TILE_ROWS];
 
-    const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const uint32_t thread = threadIdx.x, lane = opaque(int(thread % WARP)), warp = thread / WARP;
+    const typename A::Cursor of_lane(matrix, lane);
+    const char* x_of_lane = reinterpret_cast<const char*>(x + lane % 8 * 16);
+    A sums(lane);
     float squares = 0.0f;
     for (uint32_t first = 0; first < matrix.groups; first += A::SLAB) {
-        const uint32_t groups = min(matrix.groups - first, A::SLAB);
+        const uint32_t groups = opaque(int(min(matrix.groups - first, A::SLAB)));
         const Share share(tiles * groups, WARPS);
         const uint32_t begin = share.begin_of(warp);
         uint32_t left = share.count_of(warp), tile = begin / groups, group = begin % groups;
-        typename A::Cursor cursor(matrix, tile_of(tile), first + group);
+        const auto cursor_at = [&] { return of_lane.at(size_t(tile_of(tile)) * matrix.groups + first + group); };
+        typename A::Cursor cursor = cursor_at();
         if (first == 0) {
-            cursor.begin(left);
+            cursor.begin(left, lane);
             wait_for_predecessors();
+        } else {
+            __syncthreads();
         }
 
-        __syncthreads();
         for (uint32_t at = warp; at < groups; at += WARPS) {
             // Chunks beyond the matrix have weights of 0, and meet the last one.
             const uint32_t chunk = (first + at) * GROUP_CHUNKS + lane / 8;
-            const size_t element = size_t(min(chunk, matrix.chunks - 1)) * CHUNK + lane % 8 * 16;
+            const size_t offset = size_t(min(chunk, matrix.chunks - 1)) * (CHUNK * sizeof(float));
             float v[16];
 #pragma unroll
             for (uint32_t n = 0; n < 4; ++n) {
-                const float4 four = reinterpret_cast<const float4*>(x + element)[n];
+                const float4 four = reinterpret_cast<const float4*>(x_of_lane + offset)[n];
                 v[4 * n] = four.x, v[4 * n + 1] = four.y, v[4 * n + 2] = four.z, v[4 * n + 3] = four.w;
             }
             if (norm != nullptr) {
+                const char* norm_of_lane = reinterpret_cast<const char*>(norm + lane % 8 * 16);
 #pragma unroll
                 for (uint32_t n = 0; n < 4; ++n) {
-                    const float4 by = reinterpret_cast<const float4*>(norm + element)[n];
+                    const float4 by = reinterpret_cast<const float4*>(norm_of_lane + offset)[n];
                     const float weights[4] = {by.x, by.y, by.z, by.w};
 #pragma unroll
                     for (uint32_t m = 0; m < 4; ++m) {
@@ -282,48 +340,54 @@ __device__ inline void multiply(const Matrix& matrix, uint32_t tiles, const Tile
                     }
                 }
             }
-            A::store(v, vector[at]);
+            A::store(v, vector, at, lane);
         }
         __syncthreads();
 
         while (left > 0) {
-            const uint32_t stop = min(left, groups - group);
-            const typename A::Vector* part = vector + group;
-            A sums;
-            const auto add = [&](const typename A::Loaded& loaded) {
-                // (Up to two groups were loaded before they are needed.)
-                if (left > AHEAD + 2) cursor.prefetch();
-                sums.add(loaded, *part++);
-                --left;
-            };
+            const uint32_t count = min(left, groups - group);
+            left -= count;
+            // With this many of them left and fewer, what is AHEAD is not this warp's.
+            const int last_prefetch = int(AHEAD) - int(left);
+            typename A::Place place(vector, group, lane);
+            sums.begin();
             if constexpr (A::EARLY) {
                 // Two sets of registers take turns.
-                typename A::Loaded one = cursor.load(), other;
-                for (uint32_t n = stop; n > 0; n -= 2) {
-                    if (n > 1) other = cursor.load();
-                    add(one);
+                typename A::Loaded one = cursor.template load<0>(), other;
+                int n = count;
+                do {
+                    if (n > 1) other = cursor.template load<1>();
+                    if (n > last_prefetch) cursor.template prefetch<AHEAD>();
+                    sums.template add<0>(one, place);
                     if (n == 1) break;
-                    if (n > 2) one = cursor.load();
-                    add(other);
-                }
+                    if (n > 2) one = cursor.template load<2>();
+                    if (n - 1 > last_prefetch) cursor.template prefetch<AHEAD + 1>();
+                    sums.template add<1>(other, place);
+                    cursor.next(2), place.next(2);
+                } while (n -= 2);
             } else {
-                for (uint32_t n = stop; n > 0; --n) add(cursor.load());
+                int n = count;
+                do {
+                    if (n > last_prefetch) cursor.template prefetch<AHEAD>();
+                    sums.template add<0>(cursor.template load<0>(), place);
+                    cursor.next(1), place.next(1);
+                } while (--n);
             }
-            const float row = sums.row();
-            if (A::has_row()) {
-                float& whole = results[tile * TILE_ROWS + A::row_of_lane()];
-                if (stop < groups)
-                    parts[warp][group == 0][A::row_of_lane()] = row;
+            const float row = sums.row(lane);
+            if (A::has_row(lane)) {
+                float& whole = results[tile * TILE_ROWS + A::row_of_lane(lane)];
+                if (count < groups)
+                    parts[warp][group == 0][A::row_of_lane(lane)] = row;
                 else
                     whole = first == 0 ? row : whole + row;
             }
             ++tile, group = 0;
-            if (left > 0) cursor = typename A::Cursor(matrix, tile_of(tile), first);
+            if (left > 0) cursor = cursor_at();
         }
         __syncthreads();
 
         // Who began a tile that others end adds what these have.
-        const uint32_t of = threadIdx.x / TILE_ROWS, r = threadIdx.x % TILE_ROWS;
+        const uint32_t of = thread / TILE_ROWS, r = thread % TILE_ROWS;
         if (of < WARPS && share.count_of(of) > 0) {
             const uint32_t end = share.begin_of(of + 1), last = (end - 1) / groups, end_of_last = (last + 1) * groups;
             if (end < end_of_last && share.begin_of(of) <= last * groups) {
@@ -431,8 +495,7 @@ matvec_gated(const uint32_t* __restrict__ words, const __half* __restrict__ scal
     const auto tile_of = [&](uint32_t n) { return n < own ? first + n : pairs + first + n - own; };
     multiply<AccumulatorOf<W>>(matrix, 2 * own, tile_of, x, norm, eps, results);
     for (uint32_t i = threadIdx.x; i < own * TILE_ROWS; i += THREADS) {
-        const float gate = results[i];
-        y[size_t(first) * TILE_ROWS + i] = gate / (1.0f + expf(-gate)) * results[own * TILE_ROWS + i];
+        y[size_t(first) * TILE_ROWS + i] = silu(results[i]) * results[own * TILE_ROWS + i];
     }
 }
 

@@ -1,6 +1,8 @@
 // The gate of a SwiGLU feed-forward network (Shazeer, 2020).
 #include <cstdint>
 
+#include "silu.cuh"
+
 /// `out = silu(gate) * up` for each row, with `silu(g) = g / (1 + e^-g)`.
 ///
 /// `gate_up` is `[rows, 2, dim]`: the gate, then what it gates; `out` is `[rows, dim]`.
@@ -16,6 +18,5 @@ silu_mul(const float* __restrict__ gate_up, float* __restrict__ out, uint32_t ro
     const size_t row = blockIdx.x, i = size_t(blockIdx.y) * 256 + threadIdx.x;
     if (i >= dim) return;
     const float* gates = gate_up + row * 2 * dim;
-    const float gate = gates[i];
-    out[row * dim + i] = gate / (1.0f + expf(-gate)) * gates[dim + i];
+    out[row * dim + i] = silu(gates[i]) * gates[dim + i];
 }

@@ -11,7 +11,7 @@ use crate::buffer::{Buffer, BufferError};
 use crate::device::Properties;
 use crate::kernel::Kernels;
 use crate::kernel::ceilings::{ByteProducts, MatrixProducts, ReadAll};
-use crate::launch::{Graph, GraphError, LaunchError, time};
+use crate::launch::{Graph, GraphError, LaunchError, time_replays};
 
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ impl From<LaunchError> for CeilingError {
 const THREADS: u64 = 512;
 /// Instructions of a thread, and of a warp, in one launch: eight chains of 32.
 const INSTRUCTIONS: f64 = 256.0;
-/// What is replayed and not counted, and what is counted.
+/// Replays that are not counted.
 const WARM_UP: usize = 2;
 
 /// Measures ceilings of a device.
@@ -192,17 +192,7 @@ impl<'a> Ceilings<'a> {
     /// The median of the seconds of a replay.
     fn replay(&self, graph: &Graph) -> Result<f64, CeilingError> {
         let warm_up = if self.repetitions == 1 { 0 } else { WARM_UP };
-        let mut seconds = Vec::with_capacity(self.repetitions);
-        for n in 0..warm_up + self.repetitions {
-            // What is replayed first keeps the device busy while the host submits what is measured.
-            graph.launch(self.stream)?;
-            let took = time(self.stream, || graph.launch(self.stream))?;
-            if n >= warm_up {
-                seconds.push(took);
-            }
-        }
-        seconds.sort_by(f64::total_cmp);
-        Ok(seconds[seconds.len() / 2])
+        Ok(time_replays(graph, self.stream, warm_up, self.repetitions)?)
     }
 }
 

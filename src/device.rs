@@ -5,6 +5,8 @@ use std::sync::Arc;
 use cudarc::driver::sys::CUdevice_attribute_enum as Attribute;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 
+use crate::launch::multiprocessors;
+
 /// Why a device cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -103,7 +105,6 @@ impl Properties {
     /// What the driver says.
     pub fn of(context: &CudaContext) -> Result<Self, DriverError> {
         context.bind_to_thread()?;
-        let number = |attribute| Ok::<_, DriverError>(context.attribute(attribute)?.unsigned_abs());
         let mut driver = 0;
         // SAFETY: the number is written.
         unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result()?;
@@ -112,8 +113,8 @@ impl Properties {
             name: context.name()?,
             compute_capability: context.compute_capability()?,
             driver,
-            multiprocessors: number(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-            l2_bytes: number(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.into(),
+            multiprocessors: multiprocessors(context)?,
+            l2_bytes: context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.unsigned_abs().into(),
             memory_bytes: memory as u64,
         })
     }

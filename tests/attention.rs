@@ -226,8 +226,7 @@ macro_rules! attention_of {
             qkv: &[f32],
         ) -> Vec<f32> {
             let shape = &case.shape;
-            let [bias, q_norm, k_norm] =
-                [&case.bias, &case.q_norm, &case.k_norm].map(|x| x.as_ref().map(|x| device.upload(x)));
+            let [bias, q_norm, k_norm] = case.weights(device);
             let parts = splits as usize * shape.heads * (shape.head_dim.next_multiple_of(4) + 4);
             let mut arrivals = device.upload(&vec![0; shape.heads]);
             let mut out = device.poisoned(shape.heads * shape.head_dim);
@@ -268,8 +267,7 @@ macro_rules! attention_of {
         fn $store(device: &Device, case: &Rotation, cache: &mut Cache<$element>, qkv: &[f32]) -> Vec<f32> {
             let mut on_device = cache.upload(device);
             let mut rotated = device.upload(qkv);
-            let [bias, q_norm, k_norm] =
-                [&case.bias, &case.q_norm, &case.k_norm].map(|x| x.as_ref().map(|x| device.upload(x)));
+            let [bias, q_norm, k_norm] = case.weights(device);
             let (keys, values) = (on_device.keys.clone(), on_device.values.clone());
             let (k_scales, v_scales) = scales_of(&mut on_device);
             QkvRopeStore {
@@ -319,6 +317,11 @@ struct Rotation {
 }
 
 impl Rotation {
+    /// The bias, and the norms of queries and keys.
+    fn weights(&self, device: &Device) -> [Option<Buffer<f32>>; 3] {
+        [&self.bias, &self.q_norm, &self.k_norm].map(|x| x.as_ref().map(|x| device.upload(x)))
+    }
+
     fn random(random: &mut Random, shape: Shape, tokens: usize, position: u32) -> Self {
         let pairs = shape.head_dim / 2;
         let turn = |i: usize| 1e6f64.powf(-(i as f64) / pairs as f64) / TAU;

@@ -12,25 +12,29 @@ use warpwright::model::{Linear, ModelError};
 use warpwright::quant::{CHUNK, Format};
 
 const ROWS: [usize; 9] = [1, 3, 4, 5, 15, 16, 17, 65, 129];
+/// Activations that have one step.
+const GROUP: usize = 512;
 const CHUNKS: [usize; 4] = [1, 2, 3, 8];
 const TOKENS: [usize; 9] = [1, 2, 7, 8, 9, 16, 17, 33, 65];
 
 /// The dot products of all tokens with all rows, and how far each may be off.
 ///
 /// Each addition rounds to 6e-8 of what there is by then, and these errors have either sign. A single token meets weights that
-/// are bits as integers of 16 bits: off by half a step each, of which there are 32767 in the largest of 128.
+/// are bits as integers of 16 bits: off by half a step each, of which there are 32767 in the largest of 512 (or in 1e-30), and by a step for
+/// 128 of them, since half of their sum is rounded.
 fn products(weights: &[f64], x: &[f32], columns: usize, bits: bool) -> (Vec<f64>, Vec<f64>) {
     let (mut dots, mut errors) = (Vec::new(), Vec::new());
     let integers = bits && x.len() == columns;
     for token in x.chunks_exact(columns) {
-        let largest = |chunk: &[f32]| f64::from(chunk.iter().fold(0.0f32, |largest, x| largest.max(x.abs())));
-        let half_steps: Vec<f64> = token.chunks(CHUNK).map(|chunk| largest(chunk) / 65534.0).collect();
+        let largest = |group: &[f32]| f64::from(group.iter().fold(1e-30f32, |largest, x| largest.max(x.abs())));
+        let steps: Vec<f64> = token.chunks(GROUP).map(|group| largest(group) / 32767.0).collect();
         for row in weights.chunks_exact(columns) {
             let (mut dot, mut error) = (0.0, 0.0);
             for n in 0..columns {
                 let product = row[n] * f64::from(token[n]);
                 dot += product;
-                error += 5e-7 * product.abs() + if integers { row[n].abs() * half_steps[n / CHUNK] } else { 0.0 };
+                let steps = if integers { (0.5 + 1.0 / CHUNK as f64) * steps[n / GROUP] } else { 0.0 };
+                error += 5e-7 * product.abs() + row[n].abs() * steps;
             }
             dots.push(dot);
             errors.push(error);
@@ -87,6 +91,63 @@ fn products_agree(format: Format) {
     }
 }
 
+/// Vectors that are as large, as small, and as much of one sign as there are; what is no number or infinite stays so.
+fn extreme_vectors_agree(format: Format) {
+    let device = device();
+    let queue = device.kernels.on(&device.stream);
+    let mut numbers = Random::new(200 + format as u64);
+    let name = format.name();
+    let (rows, columns) = (17, 5 * 256);
+    let blocks = random(name, rows * columns / block(name).0, &mut numbers);
+    let linear = Linear::from_blocks(&device.stream, format, &blocks, rows as u32, columns as u32).unwrap();
+    let weights = weights(name, &blocks);
+    let product = |x: &[f32]| {
+        let mut y = device.upload(&vec![f32::NAN; rows]);
+        linear.forward(&queue, &device.upload(x), &mut y, 1).unwrap();
+        y.read().unwrap()
+    };
+    let one_at = |n: usize| (0..columns).map(|m| if m == n { -3.0 } else { 0.0 }).collect();
+    let like_row = |row: usize, size: f32| {
+        let weights = weights[row * columns..][..columns].iter();
+        weights.map(|weight| size * if *weight < 0.0 { -1.0 } else { 1.0 }).collect()
+    };
+    let alike = |x: f32| vec![x; columns];
+    let uneven = (0..columns).map(|n| if n % 100 == 7 { 1e4 } else { 1e-3 * (n % 3) as f32 }).collect();
+    let vectors: [Vec<f32>; 12] = [
+        alike(0.0),
+        alike(1.0),
+        alike(-1.0),
+        alike(1e-32),
+        alike(f32::MIN_POSITIVE / 8.0),
+        alike(1e33),
+        one_at(0),
+        one_at(511),
+        one_at(columns - 1),
+        like_row(0, 1.0),
+        like_row(16, -7.0),
+        uneven,
+    ];
+    for (n, x) in vectors.iter().enumerate() {
+        let (expected, errors) = products(&weights, x, columns, format.layout().is_bits());
+        assert_close(&format!("{format}, vector {n}"), &product(x), &expected, &errors);
+    }
+    for (n, strange) in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().enumerate() {
+        let mut x = numbers.normals(columns);
+        x[200 * n] = strange;
+        assert!(product(&x).iter().all(|y| !y.is_finite()), "{format}, {strange}");
+    }
+    // in a part of its own, what is largest leaves the others as they are
+    let mut x = numbers.normals(columns);
+    x[1100] = f32::MAX;
+    let found = product(&x);
+    for (row, found) in found.iter().enumerate() {
+        let weight = weights[row * columns + 1100];
+        let expected = weight * f64::from(f32::MAX);
+        let error = (f64::from(*found) - expected).abs() / f64::from(f32::MAX);
+        assert!(error <= 1e-2 * weight.abs() + 1e-6 || !found.is_finite(), "{format}: {found} and not {expected}");
+    }
+}
+
 /// Rows of random blocks are exactly their weights.
 fn rows_are_exact(format: Format) {
     let device = device();
@@ -134,6 +195,11 @@ macro_rules! in_every_format {
                 #[test]
                 fn products_agree() {
                     super::products_agree(Format::$format);
+                }
+
+                #[test]
+                fn extreme_vectors_agree() {
+                    super::extreme_vectors_agree(Format::$format);
                 }
 
                 #[test]

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use warpwright::ceilings::Ceilings;
 use warpwright::kernel::{Kernels, Set};
-use warpwright::launch::{Graph, LaunchError, Recording, time};
+use warpwright::launch::{Graph, LaunchError, Recording, time_replays};
 use warpwright::{Context, Stream};
 use warpwright_emulator::driver::{Choice, Driver, select};
 
@@ -107,17 +107,7 @@ impl Bench {
             Ok((0..launches).try_for_each(|n| launch(graph, n % copies))?)
         })?;
         let (warm_up, repetitions) = if self.smoke { (0, 1) } else { (3, self.repetitions) };
-        let mut seconds = Vec::new();
-        for n in 0..warm_up + repetitions {
-            // What is replayed first keeps the device busy while the host submits what is measured.
-            graph.launch(&self.stream)?;
-            let took = time(&self.stream, || graph.launch(&self.stream))?;
-            if n >= warm_up {
-                seconds.push(took / launches as f64);
-            }
-        }
-        seconds.sort_by(f64::total_cmp);
-        Ok(seconds[seconds.len() / 2])
+        Ok(time_replays(&graph, &self.stream, warm_up, repetitions)? / launches as f64)
     }
 }
 

@@ -16,8 +16,29 @@
 
 #include "weights.cuh"
 
-__device__ inline uint32_t element(const uint4& four, uint32_t n) {
+template <class T>
+__device__ inline auto element(const T& four, uint32_t n) {
     return n == 0 ? four.x : n == 1 ? four.y : n == 2 ? four.z : four.w;
+}
+
+// Loads and prefetches of global memory, OFFSET bytes from an address: what is known of it is then known of no pointer.
+template <uint32_t OFFSET>
+__device__ inline uint4 load_four(size_t address) {
+    uint4 four;
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4+%5];"
+                 : "=r"(four.x), "=r"(four.y), "=r"(four.z), "=r"(four.w)
+                 : "l"(address), "n"(OFFSET));
+    return four;
+}
+template <uint32_t OFFSET>
+__device__ inline uint2 load_two(size_t address) {
+    uint2 two;
+    asm volatile("ld.global.v2.u32 {%0, %1}, [%2+%3];" : "=r"(two.x), "=r"(two.y) : "l"(address), "n"(OFFSET));
+    return two;
+}
+template <uint32_t OFFSET>
+__device__ inline void prefetch_line(size_t address) {
+    asm volatile("prefetch.global.L2 [%0+%1];" ::"l"(address), "n"(OFFSET));
 }
 
 // A function of three bits, for each bit: TABLE has its values.
@@ -39,15 +60,29 @@ template <uint32_t PLANES_, uint32_t SCALES_>
 struct PlainBits {
     static constexpr uint32_t BITS = 1, PLANES = PLANES_, WORDS = 4 * PLANES_, SCALES = SCALES_;
 
-    // As loaded, from where a lane's part of a group begins.
+    // As loaded, from OFFSET bytes after where a lane's first 16 bytes of a group are.
     struct Raw {
         uint4 words[PLANES][GROUP_CHUNKS / 2];
     };
-    static __device__ inline Raw load(const uint4* group) {
+    template <uint32_t OFFSET>
+    static __device__ inline Raw load(size_t group) {
         Raw raw;
-#pragma unroll
-        for (uint32_t n = 0; n < 2 * PLANES; ++n) raw.words[n / 2][n % 2] = group[n * 32];
+        raw.words[0][0] = load_four<OFFSET>(group);
+        raw.words[0][1] = load_four<OFFSET + 512>(group);
+        if constexpr (PLANES == 2) {
+            raw.words[1][0] = load_four<OFFSET + 1024>(group);
+            raw.words[1][1] = load_four<OFFSET + 1536>(group);
+        }
         return raw;
+    }
+    template <uint32_t OFFSET>
+    static __device__ inline void prefetch(size_t group) {
+        prefetch_line<OFFSET>(group);
+        prefetch_line<OFFSET + 512>(group);
+        if constexpr (PLANES == 2) {
+            prefetch_line<OFFSET + 1024>(group);
+            prefetch_line<OFFSET + 1536>(group);
+        }
     }
     static __device__ inline Bits<PLANES> unpack(const Raw& raw) {
         Bits<PLANES> bits;
@@ -69,21 +104,22 @@ struct PlainBits {
 };
 
 struct Q1_0 : PlainBits<1, 1> {
-    // A product is OF_SUM times the sum of activations, and OF_BITS 2^p times the sum of what the bits of plane p pick.
-    static constexpr int OF_SUM = 1, OF_BITS = -2;
+    // A weight is OF_SUM, and OF_BITS times what its bits are: a bit of a plane that `unpack` makes counts OF_NEXT times one of
+    // the plane before.
+    static constexpr int OF_SUM = 1, OF_BITS = -2, OF_NEXT = 2;
 };
 
 struct T2 : PlainBits<2, 1> {
-    static constexpr int OF_SUM = -1, OF_BITS = 1;
+    static constexpr int OF_SUM = -1, OF_BITS = 1, OF_NEXT = 2;
 };
 
 struct T2Halves : PlainBits<2, 2> {
-    static constexpr int OF_SUM = -1, OF_BITS = 1;
+    static constexpr int OF_SUM = -1, OF_BITS = 1, OF_NEXT = 2;
 };
 
 struct T1 {
     static constexpr uint32_t BITS = 1, PLANES = 2, WORDS = 7, SCALES = 1;
-    static constexpr int OF_SUM = -1, OF_BITS = 1;
+    static constexpr int OF_SUM = -1, OF_BITS = 1, OF_NEXT = 1;
 
     // Seven planes of fractions of 128 in base 3, `ceil(128 * 0.t0 t1 t2 t3)`: planes 0 to 3 are `[half, lane, 4]`, the others
     // `[3, lane, half]`.
@@ -91,18 +127,23 @@ struct T1 {
         uint4 first[2];
         uint2 others[3];
     };
-    static __device__ inline Raw load(const uint4* group) {
-        const uint2* others = reinterpret_cast<const uint2*>(group + 64) - threadIdx.x % 32;
-        Raw raw;
-        raw.first[0] = group[0];
-        raw.first[1] = group[32];
-#pragma unroll
-        for (uint32_t n = 0; n < 3; ++n) raw.others[n] = others[n * 32];
-        return raw;
+    template <uint32_t OFFSET>
+    static __device__ inline Raw load(size_t group) {
+        const size_t others = group - threadIdx.x % 32 * sizeof(uint2);
+        return {{load_four<OFFSET>(group), load_four<OFFSET + 512>(group)},
+                {load_two<OFFSET + 1024>(others), load_two<OFFSET + 1280>(others), load_two<OFFSET + 1536>(others)}};
+    }
+    template <uint32_t OFFSET>
+    static __device__ inline void prefetch(size_t group) {
+        prefetch_line<OFFSET>(group);
+        prefetch_line<OFFSET + 512>(group);
+        prefetch_line<OFFSET + 1024>(group);
+        prefetch_line<OFFSET + 1280>(group);
     }
 
-    // Times 3: the first trit comes out on top, and the rest stays. Three times a number is that and twice that.
-    static __device__ inline void next_trit(uint32_t (&fraction)[7], uint32_t (&trit)[2]) {
+    // Times 3: the first trit comes out on top, as a sum of two bits, and the rest stays. Three times a number is that and
+    // twice that.
+    static __device__ inline void next_trit(uint32_t (&fraction)[7], uint32_t (&addends)[2]) {
         uint32_t carry = 0, below = 0;
 #pragma unroll
         for (uint32_t n = 0; n < 7; ++n) {
@@ -111,8 +152,8 @@ struct T1 {
             carry = n == 0 ? 0 : n == 1 ? bit & below : of_three<0xe8>(bit, below, carry);  // whether two of them are set
             below = bit;
         }
-        trit[0] = below ^ carry;
-        trit[1] = below & carry;
+        addends[0] = below;
+        addends[1] = carry;
     }
 
     static __device__ inline Bits<PLANES> unpack(const Raw& raw) {
@@ -124,22 +165,25 @@ struct T1 {
                                     other(0),          other(1),          other(2)};
 #pragma unroll
             for (uint32_t c = 0; c < GROUP_CHUNKS; ++c) {
-                uint32_t trit[2];
-                next_trit(fraction, trit);
-                bits.words[0][half][c] = trit[0];
-                bits.words[1][half][c] = trit[1];
+                uint32_t addends[2];
+                next_trit(fraction, addends);
+                bits.words[0][half][c] = addends[0];
+                bits.words[1][half][c] = addends[1];
             }
         }
         return bits;
     }
 
     static __device__ inline void planes(const uint32_t* group, uint32_t lane, uint32_t half, uint32_t chunk,
-                                         uint32_t (&trit)[2]) {
-        uint32_t fraction[7];
+                                         uint32_t (&words)[2]) {
+        uint32_t fraction[7], addends[2];
 #pragma unroll
         for (uint32_t n = 0; n < 7; ++n)
             fraction[n] = n < 4 ? group[(half * 32 + lane) * 4 + n] : group[256 + ((n - 4) * 32 + lane) * 2 + half];
-        for (uint32_t c = 0; c <= chunk; ++c) next_trit(fraction, trit);
+        for (uint32_t c = 0; c <= chunk; ++c) next_trit(fraction, addends);
+        // As codes of two bits.
+        words[0] = addends[0] ^ addends[1];
+        words[1] = addends[0] & addends[1];
     }
 };
 

@@ -6,6 +6,39 @@
 constexpr unsigned FULL_WARP = 0xffffffffu;
 constexpr unsigned WARP = 32;
 
+// What the compiler does not know, so that it is not computed anew wherever it is needed.
+__device__ inline int opaque(int value) {
+    int same;
+    asm("mov.b32 %0, %1;" : "=r"(same) : "r"(value));
+    return same;
+}
+__device__ inline size_t opaque(size_t value) {
+    size_t same;
+    asm("mov.b64 %0, %1;" : "=l"(same) : "l"(value));
+    return same;
+}
+
+// A zero that the assembler does not know either: the number of the first lane.
+__device__ inline int unknown_zero(uint32_t lane) {
+    int zero;
+    asm volatile("shfl.sync.idx.b32 %0, %1, 0, 31, 0xffffffff;" : "=r"(zero) : "r"(lane));
+    return zero;
+}
+
+// What the lane has whose number differs in the bits of OTHER. (The compiler would write moves into PTX.)
+template <uint32_t OTHER>
+__device__ inline float of_lane(float x) {
+    float of_other;
+    asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(of_other) : "f"(x), "n"(OTHER));
+    return of_other;
+}
+template <uint32_t OTHER>
+__device__ inline uint32_t of_lane(uint32_t x) {
+    uint32_t of_other;
+    asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(of_other) : "r"(x), "n"(OTHER));
+    return of_other;
+}
+
 // The sum of `value` over the 32 lanes of a warp, in every lane.
 __device__ inline float warp_sum(float value) {
     for (unsigned offset = WARP / 2; offset > 0; offset /= 2)

@@ -29,7 +29,6 @@ mod timeline;
 mod update;
 
 pub use argument::{Read, Region, Write};
-#[cfg(feature = "models")]
 pub(crate) use attributes::multiprocessors;
 pub use contract::{Contract, Geometry, Relation, div_ceil};
 pub use error::{Failure, GraphError, LaunchError, LoadError, Values};
@@ -40,7 +39,7 @@ pub(crate) use order::{Crossing, ordered};
 pub(crate) use order::{at_home, is_capturing};
 pub use queue::Queue;
 pub use recording::Recording;
-pub use timeline::{TimedArgument, TimedLaunch, Timeline, time};
+pub use timeline::{TimedArgument, TimedLaunch, Timeline, time, time_replays};
 pub use update::{Node, Update};
 
 use std::ffi::c_void;

@@ -11,7 +11,8 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result};
 
 use super::argument::Region;
 use super::contract::Geometry;
-use super::error::LaunchError;
+use super::error::{GraphError, LaunchError};
+use super::graph::Graph;
 use super::kernels::{Kernel, KernelSet};
 use super::queue::Queue;
 use super::{Target, is_capturing, sealed};
@@ -206,6 +207,29 @@ pub fn time<E: From<DriverError>>(stream: &Arc<CudaStream>, work: impl FnOnce() 
     work()?;
     after.record(stream)?;
     Ok(seconds_between(&before, &after)?)
+}
+
+/// The median of the seconds that a replay of a graph takes, of `repetitions` (at least one) after `warm_up` that do not count.
+///
+/// # Errors
+/// What [`Graph::launch`] has.
+pub fn time_replays(
+    graph: &Graph,
+    stream: &Arc<CudaStream>,
+    warm_up: usize,
+    repetitions: usize,
+) -> Result<f64, GraphError> {
+    let mut seconds = Vec::with_capacity(repetitions);
+    for n in 0..warm_up + repetitions.max(1) {
+        // What is replayed first keeps the device busy while the host submits what is measured.
+        graph.launch(stream)?;
+        let took = time(stream, || graph.launch(stream))?;
+        if n >= warm_up {
+            seconds.push(took);
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
 }
 
 fn timing_event(context: &Arc<CudaContext>) -> Result<CudaEvent, DriverError> {

@@ -24,6 +24,15 @@ pub enum KvFormat {
 }
 
 impl KvFormat {
+    /// Its name, as llama.cpp has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Q8 => "q8_0",
+        }
+    }
+
     /// The bytes of the keys and values of one position in one layer.
     #[must_use]
     pub fn bytes(self, config: &Config) -> u64 {

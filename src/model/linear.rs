@@ -127,7 +127,7 @@ impl Linear {
         y: &mut Buffer<f32>,
         tokens: u32,
     ) -> Result<(), LaunchError> {
-        if tokens == 1 { self.one(onto, None, x, y, false) } else { self.several(onto, x, y, tokens, false) }
+        self.product(onto, x, y, tokens, false)
     }
 
     /// `y += W x` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`.
@@ -141,7 +141,7 @@ impl Linear {
         y: &mut Buffer<f32>,
         tokens: u32,
     ) -> Result<(), LaunchError> {
-        if tokens == 1 { self.one(onto, None, x, y, true) } else { self.several(onto, x, y, tokens, true) }
+        self.product(onto, x, y, tokens, true)
     }
 
     /// `y = W norm(x)` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`. For one token that is one launch;
@@ -171,7 +171,7 @@ impl Linear {
     ///
     /// # Errors
     /// See [`LaunchError`].
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "a norm and a product, and room for what each leaves")]
     pub fn forward_gated<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
@@ -195,6 +195,17 @@ impl Linear {
         self.forward_normed(onto, norm, x, normed, both, tokens)?;
         SiluMul { gate_up: &*both, out: y, rows: tokens, dim: rows / 2 }.launch(onto)?;
         Ok(())
+    }
+
+    fn product<Q: Target<Set = Set>>(
+        &self,
+        onto: &Q,
+        x: &Buffer<f32>,
+        y: &mut Buffer<f32>,
+        tokens: u32,
+        add: bool,
+    ) -> Result<(), LaunchError> {
+        if tokens == 1 { self.one(onto, None, x, y, add) } else { self.several(onto, x, y, tokens, add) }
     }
 
     /// Blocks for `units` of rows, of which a block can have `most`: where each has as many as another, no more than there

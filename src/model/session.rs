@@ -67,7 +67,7 @@ const LOGIT_ROWS: usize = 16;
 ///
 /// One token is one launch of a graph: embedding, layers, logits, the choice of the next token, and the step to the next
 /// position, all on the device. Tokens that are given and tokens that are chosen are in one buffer there, so going on
-/// needs nothing from the host. A prompt is taken in by chunks, with one launch a layer more than for a token.
+/// needs nothing from the host. A prompt is taken in by chunks, each with a few launches a layer, whatever its length.
 #[derive(Debug)]
 pub struct Session {
     model: Model,
@@ -126,6 +126,17 @@ impl State {
     fn rows(&self, model: &Model, first: usize, count: usize) -> Result<Buffer<f32>, ModelError> {
         let hidden = model.config().hidden as usize;
         Ok(self.hidden.slice(first * hidden..(first + count) * hidden)?)
+    }
+
+    /// A step: takes in one token, and chooses the one after it.
+    fn step<Q: Target<Set = Set>>(
+        &mut self,
+        model: &Model,
+        onto: &Q,
+        hidden: &mut Buffer<f32>,
+    ) -> Result<(), LaunchError> {
+        self.take_in(model, onto, hidden, 1)?;
+        self.choose(model, onto, hidden, 1)
     }
 
     /// Takes in `count` tokens, from the position on.
@@ -192,8 +203,7 @@ impl Session {
         let mut hidden = state.rows(model, 0, 1)?;
         let graph = Graph::record(model.kernels(), |graph| {
             graph.set_overlapping(options.overlapping);
-            state.take_in(model, graph, &mut hidden, 1)?;
-            Ok(state.choose(model, graph, &hidden, 1)?)
+            Ok(state.step(model, graph, &mut hidden)?)
         })?;
         let (model, stream) = (model.clone(), Arc::clone(stream));
         Ok(Self { model, stream, options, state, graph, known: 0, position: 0 })
@@ -248,8 +258,7 @@ impl Session {
     pub fn step_timed(&mut self, timeline: &Timeline<'_, Set>) -> Result<(), ModelError> {
         self.check_next()?;
         let mut hidden = self.state.rows(&self.model, 0, 1)?;
-        self.state.take_in(&self.model, timeline, &mut hidden, 1)?;
-        self.state.choose(&self.model, timeline, &hidden, 1)?;
+        self.state.step(&self.model, timeline, &mut hidden)?;
         self.move_on(1);
         Ok(())
     }
@@ -491,7 +500,7 @@ impl Session {
         &self.model
     }
 
-    /// How many kernels a step launches, in its one graph; a chunk of a prompt takes as many.
+    /// How many kernels a step launches, in its one graph.
     #[must_use]
     pub fn launches_per_step(&self) -> usize {
         self.graph.launches()

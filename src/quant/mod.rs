@@ -114,8 +114,9 @@ impl Layout {
     }
 }
 
-/// A chunk of weights as it is in a file, but for the order: words whose lowest bits are first, and their scales. Trits are
-/// codes of two bits here.
+/// A chunk of weights as it is in a file, but for the order: words whose lowest bits are first, and their scales, as many of
+/// each as the format has. Trits are codes of two bits here.
+#[derive(Clone, Copy)]
 struct Chunk {
     words: [u32; CHUNK],
     scales: [f16; CHUNK / 32],
@@ -298,8 +299,8 @@ impl Format {
         Ok(packed)
     }
 
-    /// The chunks of the fewest blocks that are whole ones.
-    fn unpack(self, blocks: &[u8], chunks: &mut [Chunk; 2]) {
+    /// The chunks of the fewest blocks that are whole ones: one or two.
+    fn unpack(self, blocks: &[u8], chunks: &mut [Chunk]) {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => chunks[0].set_words(words(blocks)),
             Self::Q8_0 => {

@@ -17,9 +17,9 @@ use half::f16;
 use super::{CHUNK, Chunk, Format, Layout, QuantError};
 
 /// Rows of a tile.
-pub(super) const TILE: usize = 16;
+const TILE: usize = 16;
 /// Chunks of a group.
-pub(super) const GROUP: usize = 4;
+const GROUP: usize = 4;
 
 /// A matrix of weights as the kernels read it.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,11 +87,10 @@ impl Packed {
             let (tile, row) = ((first + n) / TILE, (first + n) % TILE);
             for at in 0..groups {
                 for chunks in group.chunks_exact_mut(of_unit) {
-                    let mut two = [Chunk::ZERO; 2];
-                    if let Some(unit) = units.next() {
-                        format.unpack(unit, &mut two);
+                    match units.next() {
+                        Some(unit) => format.unpack(unit, chunks),
+                        None => chunks.fill(Chunk::ZERO),
                     }
-                    chunks.iter_mut().zip(two).for_each(|(chunk, unpacked)| *chunk = unpacked);
                 }
                 self.put_group(tile * groups + at, row, &group);
             }

@@ -31,11 +31,26 @@ fn place(format: Format, n: usize) -> (usize, usize) {
     (byte * scale + n % width, n / width)
 }
 
+/// The trits of a byte as codes of two bits, the first in the lowest.
+const CODES: [u16; 256] = {
+    let mut codes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut n = 0;
+        while n < 5 {
+            let top = byte as u16 * POWERS[n] % 256;
+            codes[byte] |= (top * 3 / 256) << (2 * n);
+            n += 1;
+        }
+        byte += 1;
+    }
+    codes
+};
+
 /// The trit of a weight.
 fn trit(format: Format, block: &[u8], n: usize) -> u8 {
     let (byte, trit) = place(format, n);
-    let top = u16::from(block[byte]) * POWERS[trit] % 256;
-    (top * 3 / 256) as u8
+    (CODES[usize::from(block[byte])] >> (2 * trit) & 3) as u8
 }
 
 fn encode(format: Format, scale: f16, trits: impl Iterator<Item = u8>, block: &mut [u8]) {
@@ -68,23 +83,7 @@ pub(super) fn dequantize(format: Format, block: &[u8]) -> impl Iterator<Item = f
     (0..format.block()).map(move |n| (f32::from(trit(format, block, n)) - 1.0) * scale)
 }
 
-/// The trits of a byte as codes of two bits, the first in the lowest.
-const CODES: [u16; 256] = {
-    let mut codes = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut n = 0;
-        while n < 5 {
-            let top = byte as u16 * POWERS[n] % 256;
-            codes[byte] |= (top * 3 / 256) << (2 * n);
-            n += 1;
-        }
-        byte += 1;
-    }
-    codes
-};
-
-pub(super) fn unpack(format: Format, block: &[u8], chunks: &mut [Chunk; 2]) {
+pub(super) fn unpack(format: Format, block: &[u8], chunks: &mut [Chunk]) {
     let (mut codes, scale) = ([0u8; 256], scale(block));
     let width = format.block() / CHUNK;
     let mut at = 0;
@@ -97,7 +96,7 @@ pub(super) fn unpack(format: Format, block: &[u8], chunks: &mut [Chunk; 2]) {
             at += bytes.len();
         }
     }
-    for (chunk, codes) in chunks.iter_mut().zip(codes.as_chunks::<CHUNK>().0).take(width) {
+    for (chunk, codes) in chunks.iter_mut().zip(codes.as_chunks::<CHUNK>().0) {
         let word = |codes: &[u8; 16]| (0..16).fold(0, |word, n| word | u32::from(codes[n]) << (2 * n));
         chunk.set_words(codes.as_chunks::<16>().0.iter().map(word));
         chunk.scales[0] = scale;

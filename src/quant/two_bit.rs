@@ -75,7 +75,7 @@ pub(super) fn dequantize(format: Format, block: &[u8]) -> impl Iterator<Item = f
     (0..format.block()).map(move |n| (f32::from(code(format, codes, n)) - 1.0) * scale)
 }
 
-pub(super) fn unpack(format: Format, blocks: &[u8], chunks: &mut [Chunk; 2]) {
+pub(super) fn unpack(format: Format, blocks: &[u8], chunks: &mut [Chunk]) {
     let (scale, codes) = split(format, blocks);
     match format {
         Format::Tq2_0 => {

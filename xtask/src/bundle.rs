@@ -18,7 +18,8 @@ const LIMIT: u64 = 64 << 20;
 const PACKED: &str = "bundle.tar.xz";
 
 /// Tests that need Rust, nvcc or packages of Python, or run on the emulator alone: they stay at home.
-const AT_HOME: [&str; 5] = ["attention_cost", "counts_attention", "drop_in", "gguf_python", "ui"];
+const AT_HOME: [&str; 7] =
+    ["attention_cost", "counts_attention", "counts_matvec", "counts_token", "drop_in", "gguf_python", "ui"];
 const PACKAGES_AT_HOME: [&str; 6] = [
     "warpwright-authoring",
     "warpwright-build",

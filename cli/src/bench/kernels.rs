@@ -108,21 +108,15 @@ fn bytes(runner: &Runner, launches: &[TimedLaunch], depth: usize) -> Vec<u64> {
     let is_cache = |argument: &TimedArgument| {
         matches!(argument.name, "k_cache" | "v_cache" | "k_scales" | "v_scales") && argument.bytes > 0
     };
-    // Keys and values are stored by the kernel that reads them, or by one before it.
-    let mut arguments = launches.iter().flat_map(|launch| &launch.arguments);
-    let stored_before = arguments.any(|argument| is_cache(argument) && !argument.written);
-    let needed = |launch: usize, argument: &TimedArgument| {
-        let positions = if argument.written && stored_before { 1 } else { depth as u64 + 1 };
-        match argument {
-            argument if is_cache(argument) => argument.bytes / context * positions,
-            // What blocks of a launch leave to one another is in the cache, and there is room for more of it.
-            TimedArgument { name: "partials" | "arrivals", .. } => 0,
-            // One token of the sequence.
-            TimedArgument { name: "tokens", .. } => argument.bytes / context,
-            // The embedding: a row of the matrix.
-            TimedArgument { written: false, .. } if launch == 0 => (argument.bytes / vocab).max(4),
-            _ => argument.bytes,
-        }
+    let needed = |launch: usize, argument: &TimedArgument| match argument {
+        argument if is_cache(argument) => argument.bytes / context * (depth as u64 + 1),
+        // What blocks of a launch leave to one another is in the cache, and there is room for more of it.
+        TimedArgument { name: "partials" | "arrivals", .. } => 0,
+        // One token of the sequence.
+        TimedArgument { name: "tokens", .. } => argument.bytes / context,
+        // The embedding: a row of the matrix.
+        TimedArgument { written: false, .. } if launch == 0 => (argument.bytes / vocab).max(4),
+        _ => argument.bytes,
     };
     let launches = launches.iter().enumerate();
     launches.map(|(n, launch)| launch.arguments.iter().map(|argument| needed(n, argument)).sum()).collect()

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
-use warpwright::model::{KvFormat, SessionOptions};
+use warpwright::model::SessionOptions;
 
 use super::measure::{Test, median};
 
@@ -74,10 +74,7 @@ pub(crate) fn run(
     };
     let prompts = list(&|test| test.is_prompt.then_some(test.tokens));
     let generated = list(&|test| (!test.is_prompt).then_some(test.tokens));
-    let cache = match options.kv_format {
-        KvFormat::F16 => "f16",
-        KvFormat::Q8 => "q8_0",
-    };
+    let cache = options.kv_format.name();
     let mut command = Command::new(program);
     command.arg("-m").arg(model);
     command.args(["-p", &prompts, "-n", &generated, "-d", &list(&|test| Some(test.depth))]);

@@ -111,14 +111,19 @@ impl Arguments {
         tokens.saturating_add(most(&self.depth, 0)).saturating_add(2)
     }
 
-    /// All tests in a context of `room` tokens: depth by depth, so that each goes on from the one before.
-    fn tests(&self, room: usize) -> anyhow::Result<Vec<Test>> {
-        let lengths = |given: &[usize], otherwise| if given.is_empty() { vec![otherwise] } else { given.to_vec() };
+    /// Each depth once, from the least on.
+    fn depths(&self) -> Vec<usize> {
         let mut depths = self.depth.clone();
         depths.sort_unstable();
         depths.dedup();
+        depths
+    }
+
+    /// All tests in a context of `room` tokens: depth by depth, so that each goes on from the one before.
+    fn tests(&self, room: usize) -> anyhow::Result<Vec<Test>> {
+        let lengths = |given: &[usize], otherwise| if given.is_empty() { vec![otherwise] } else { given.to_vec() };
         let mut tests = Vec::new();
-        for depth in depths {
+        for depth in self.depths() {
             let left = room.saturating_sub(depth);
             let prompts = lengths(&self.prompt, PROMPT.min(left));
             let generated = lengths(&self.generate, GENERATED.min(left.saturating_sub(1)));
@@ -169,10 +174,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         report.results.push(runner.measure(test)?);
     }
     if arguments.profile {
-        let mut depths = arguments.depth.clone();
-        depths.sort_unstable();
-        depths.dedup();
-        for depth in depths {
+        for depth in arguments.depths() {
             report.profiles.push(kernels::profile(&mut runner, depth)?);
         }
     }

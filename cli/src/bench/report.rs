@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
 use warpwright::device::Properties;
 use warpwright::gguf::Gguf;
-use warpwright::model::{KvFormat, Model, Session};
+use warpwright::model::{Model, Session};
 
 use super::kernels::{Cost, Profile};
 use super::llama::Llama;
@@ -112,10 +112,7 @@ impl SessionReport {
         let options = session.options();
         Self {
             context: options.context,
-            cache_type: match options.kv_format {
-                KvFormat::F16 => "f16",
-                KvFormat::Q8 => "q8_0",
-            },
+            cache_type: options.kv_format.name(),
             batch_size: options.chunk,
             launches_per_token: session.launches_per_step(),
             programmatic_edges: session.programmatic_edges(),

@@ -30,6 +30,11 @@ pub(crate) struct ShapeOptions {
     vocab: Option<u32>,
 }
 
+/// The name in full.
+fn long(name: &str) -> &str {
+    SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long)
+}
+
 fn names() -> Vec<&'static str> {
     SHORT.map(|(short, _)| short).into_iter().chain(Shape::KNOWN.map(|(name, _)| name)).collect()
 }
@@ -41,10 +46,7 @@ impl ShapeOptions {
 
     /// What it is called.
     pub(crate) fn name(&self) -> String {
-        let mut name = self.shape.clone().unwrap_or_default();
-        if let Some((_, long)) = SHORT.iter().find(|(short, _)| *short == name) {
-            name = (*long).to_owned();
-        }
+        let mut name = long(self.shape.as_deref().unwrap_or_default()).to_owned();
         if let Some(factor) = self.scale_down {
             name += &format!("/{factor}");
         }
@@ -54,8 +56,7 @@ impl ShapeOptions {
     /// The model, if one is wanted, with room for sequences of `longest` tokens.
     pub(crate) fn model(&self, longest: usize) -> anyhow::Result<Option<RandomModel>> {
         let Some(name) = &self.shape else { return Ok(None) };
-        let long = SHORT.iter().find(|(short, _)| short == name).map_or(name.as_str(), |(_, long)| long);
-        let like = Shape::like(long).ok_or_else(|| anyhow::anyhow!("`{name}` is not known"))?;
+        let like = Shape::like(long(name)).ok_or_else(|| anyhow::anyhow!("`{name}` is not known"))?;
         let like = like.scaled_down(self.scale_down.unwrap_or(1));
         let shape = Shape {
             layers: self.layers.unwrap_or(like.layers),
