@@ -20,7 +20,7 @@ fn moved(counters: &str) -> u64 {
         match (words.next(), words.next_back()) {
             (Some("global"), Some("different")) => of_global = true,
             (Some("loads" | "stores"), Some(bytes)) if of_global => {
-                moved += bytes.replace(',', "").parse::<u64>().unwrap()
+                moved += bytes.replace(',', "").parse::<u64>().unwrap();
             }
             _ => of_global = false,
         }
