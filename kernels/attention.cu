@@ -25,6 +25,7 @@
 //
 // A tile takes 313 PTX instructions of a warp in f16, that is 2.4 of threads an element, and about 450 in 8 bits; besides,
 // a warp has about 480. With 128 registers two blocks are on a multiprocessor.
+#include "arrivals.cuh"
 #include "dependent_launch.cuh"
 #include "kv_cache.cuh"
 #include "mma.cuh"
@@ -62,27 +63,6 @@ __device__ inline float load_if(const float* from, bool there, float otherwise) 
                  : "=&f"(x)
                  : "l"(from), "r"(uint32_t(there)), "f"(otherwise));
     return x;
-}
-
-// Partial results, which other blocks write: however many blocks are taken for the last one, this is no race.
-__device__ inline void store_shared_result(float* to, float4 x) {
-    asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(x.x), "f"(x.y), "f"(x.z), "f"(x.w)
-                 : "memory");
-}
-__device__ inline float4 load_shared_result(const float* from) {
-    float4 x;
-    asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
-                 : "l"(from)
-                 : "memory");
-    return x;
-}
-
-// Counts the arrival of this block, with what its threads wrote before the last barrier. Returns how many came before.
-__device__ inline uint32_t arrive(uint32_t* arrivals) {
-    uint32_t before;
-    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(arrivals) : "memory");
-    return before;
 }
 
 // What a block has in shared memory.
@@ -509,10 +489,7 @@ __device__ inline void Decode<T>::merge(Shared<T>& shared) const {
     const uint32_t first_head = shared.plan.first_head, count = shared.plan.heads, active = shared.plan.active;
     if (active == 1) return;
     __syncthreads();
-    if (threadIdx.x == 0) {
-        shared.plan.last = arrive(arrivals + blockIdx.x) == active - 1;
-        if (shared.plan.last) atomicExch(arrivals + blockIdx.x, 0);
-    }
+    if (threadIdx.x == 0) shared.plan.last = arrives_last(arrivals + blockIdx.x, active);
     __syncthreads();
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     if (!shared.plan.last || warp >= count) return;

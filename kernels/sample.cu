@@ -1,9 +1,12 @@
 // Sampling of the next token from its logits, and the step on to it.
 //
-// One block. The logits, a few hundred KB, are read from L2: twice for a top-k of up to 512, since what may be kept
-// then fits in shared memory, once more for each digit of a selection otherwise. Thresholds are found by radix selection
-// on keys that keep the order of floats, 8 bits a pass; nothing is sorted. Probabilities are summed as integers, so the
-// order of atomics does not matter: the same seed gives the same token.
+// Some blocks share the logits, a few hundred KB: a thread takes a slice, every so many of them, and leaves the largest of
+// it. The last block goes on alone. With a temperature of 0 that is all. For a top-k of up to 512 it reads only slices that
+// have one of the k largest of all, and what may be kept then fits in shared memory; otherwise all logits, once for each
+// digit of a selection. Thresholds are found by radix selection on keys that keep the order of floats, 8 bits a pass;
+// nothing is sorted. Probabilities are summed as integers, so the order of atomics does not matter: the same seed gives
+// the same token, however many blocks there are.
+#include "arrivals.cuh"
 #include "dependent_launch.cuh"
 #include "sampling.h"
 #include "warp.cuh"
@@ -168,22 +171,32 @@ struct Candidates {
     }
 };
 
-// The candidates that a top-k may keep, if they fit in the list: those from the k-th of the threads' largest on.
-__device__ inline void list_candidates(Work& work, Candidates& from, uint32_t top_k, uint32_t own_key,
-                                       uint32_t& listed) {
+// The candidates that a top-k may keep, if they fit in the list: those from the k-th of the slices' largest on. Slice s has
+// elements s, s + slices and so on.
+__device__ inline void list_candidates(Work& work, Candidates& from, uint32_t top_k, const uint32_t* largest_of_slice,
+                                       uint32_t slices, uint32_t& listed) {
     uint32_t least = 1;
     if (from.count > LISTED) {
         if (top_k == 0 || top_k > LISTED_TOP_K) return;
-        const Border border = select(work, top_k, 32, [&](auto add) { add(own_key, own_key != 0); });
+        const Border border = select(work, top_k, 32, [&](auto add) {
+            for (uint32_t s = threadIdx.x; s < slices; s += THREADS) {
+                const uint32_t key = load_shared_result(largest_of_slice + s);
+                add(key, key != 0);
+            }
+        });
         least = max(border.rank, 1u);
     }
     if (threadIdx.x == 0) listed = 0;
     __syncthreads();
-    from.each([&](uint32_t key, uint32_t index) {
-        if (key < least) return;
-        const uint32_t slot = atomicAdd(&listed, 1u);
-        if (slot < LISTED) from.list[slot] = make_uint2(key, index);
-    });
+    for (uint32_t s = threadIdx.x; s < slices; s += THREADS) {
+        if (load_shared_result(largest_of_slice + s) < least) continue;
+        for (uint32_t n = s; n < from.count; n += slices) {
+            const uint32_t key = key_of(from.logit(n));
+            if (key < least) continue;
+            const uint32_t slot = atomicAdd(&listed, 1u);
+            if (slot < LISTED) from.list[slot] = make_uint2(key, n);
+        }
+    }
     __syncthreads();
     if (listed > LISTED) return;
     from.listed = true;
@@ -240,9 +253,14 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 /// impossible; if all is NaN, `next` is 0 and `logprob` NaN. A setting that makes no sense, such as a penalty that is
 /// not positive, changes nothing. What is outside `context` is taken for its end.
 ///
+/// `blocks` blocks share the logits; that changes nothing but the rounding of `logprob`. `arrivals`, `[1]`, has a zero before
+/// and after; where it has something else, nothing may be chosen. `parts` is room.
+///
 /// @targets 75 90
-/// @grid    1
+/// @grid    blocks
 /// @block   1024
+/// @require blocks >= 1
+/// @require blocks <= 32
 /// @require count >= 1
 /// @require vocab >= 1
 /// @require vocab <= SAMPLING_MAX_VOCAB
@@ -253,32 +271,36 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 /// @len     sampling == 1
 /// @len     next     == 1
 /// @len     logprob  == 1
-/// @out     next
-/// @out     logprob
+/// @len     parts    >= blocks * 1028
+/// @len     arrivals == 1
+/// @align   parts    16
 /// @pdl     sampling
 /// @safe
 __global__ void __launch_bounds__(THREADS)
 sample(const float* __restrict__ logits, uint32_t* __restrict__ tokens, uint32_t* __restrict__ position,
        uint32_t* __restrict__ known, const Sampling* __restrict__ sampling, uint32_t* __restrict__ next,
-       float* __restrict__ logprob, uint32_t vocab, uint32_t context, uint32_t count) {
+       float* __restrict__ logprob, float* __restrict__ parts, uint32_t* __restrict__ arrivals, uint32_t vocab,
+       uint32_t context, uint32_t count, uint32_t blocks) {
     __shared__ Work work;
     __shared__ uint32_t recent[SAMPLING_MAX_VOCAB / 32];
     __shared__ uint2 list[LISTED];
     __shared__ uint32_t listed;
+    __shared__ bool last;
     __shared__ uint32_t best_of[THREADS / WARP], at_of[THREADS / WARP];
     __shared__ float max_of[THREADS / WARP], sum_of[THREADS / WARP];
 
     let_dependents_start();
     const Sampling how = *sampling;
     wait_for_predecessors();
-    const uint32_t first_position = *position, at_position = first_position + (count - 1);
+    // (The last block writes what others read, and may be taken for the last too early.)
+    const uint32_t first_position = load_shared_result(position), at_position = first_position + (count - 1);
     const bool penalised = how.penalty > 0.0f && how.penalty < INFINITY && how.penalty != 1.0f && how.window > 0;
     if (penalised) {
         for (uint32_t word = threadIdx.x; word < (vocab + 31) / 32; word += THREADS) recent[word] = 0;
         __syncthreads();
         const size_t end = min(size_t(at_position) + 1, size_t(context));
         for (size_t n = (end > how.window ? end - how.window : 0) + threadIdx.x; n < end; n += THREADS) {
-            const uint32_t token = tokens[n];
+            const uint32_t token = load_shared_result(tokens + n);
             if (token < vocab) atomicOr(&recent[token / 32], 1u << token % 32);
         }
         __syncthreads();
@@ -288,24 +310,28 @@ sample(const float* __restrict__ logits, uint32_t* __restrict__ tokens, uint32_t
     // The largest logit with penalties, and the sum of all likelihoods without.
     uint32_t best = 0, at = 0xffffffffu;
     float max = -INFINITY, sum = 0.0f;
-    for (uint32_t n = threadIdx.x; n < vocab; n += THREADS) {
+    const uint32_t slices = blocks * THREADS, slice = blockIdx.x * THREADS + threadIdx.x;
+    for (uint32_t n = slice; n < vocab; n += slices) {
         const uint32_t key = key_of(from.logit(n));
         if (key > best) best = key, at = n;
-        const float x = logits[n];
-        if (x > max) sum = sum * likelihood(max, x, 1.0f) + 1.0f, max = x;
-        else if (x <= max) sum += likelihood(x, max, 1.0f);
+        max = fmaxf(max, logits[n]);
     }
-    const uint32_t own_key = best;
-    const auto merge = [&](uint32_t other_best, uint32_t other_at, float other_max, float other_sum) {
-        if (other_best > best || (other_best == best && other_at < at)) best = other_best, at = other_at;
-        const float larger = fmaxf(max, other_max);
-        sum = sum * likelihood(max, larger, 1.0f) + other_sum * likelihood(other_max, larger, 1.0f);
-        max = larger;
-    };
+    for (uint32_t n = slice; n < vocab; n += slices) {
+        const float x = logits[n];
+        if (x <= max) sum += likelihood(x, max, 1.0f);
+    }
+    uint32_t* const largest_of_slice = reinterpret_cast<uint32_t*>(parts + 4 * blocks);
+    const bool draws = how.temperature > 0.0f && how.top_k != 1;
+    if (draws) store_shared_result(largest_of_slice + slice, best);
     const auto merge_lanes = [&] {
-        for (unsigned offset = WARP / 2; offset > 0; offset /= 2)
-            merge(__shfl_xor_sync(FULL_WARP, best, offset), __shfl_xor_sync(FULL_WARP, at, offset),
-                  __shfl_xor_sync(FULL_WARP, max, offset), __shfl_xor_sync(FULL_WARP, sum, offset));
+        const float larger = warp_max(max);
+        sum = warp_sum(sum * likelihood(max, larger, 1.0f));
+        max = larger;
+        for (unsigned offset = WARP / 2; offset > 0; offset /= 2) {
+            const uint32_t other_best = __shfl_xor_sync(FULL_WARP, best, offset);
+            const uint32_t other_at = __shfl_xor_sync(FULL_WARP, at, offset);
+            if (other_best > best || (other_best == best && other_at < at)) best = other_best, at = other_at;
+        }
     };
     const uint32_t warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     merge_lanes();
@@ -314,14 +340,30 @@ sample(const float* __restrict__ logits, uint32_t* __restrict__ tokens, uint32_t
     if (warp == 0) {
         best = best_of[lane], at = at_of[lane], max = max_of[lane], sum = sum_of[lane];
         merge_lanes();
+        if (lane == 0) {
+            store_shared_result(parts + 4 * blockIdx.x, {__uint_as_float(best), __uint_as_float(at), max, sum});
+            last = blocks == 1 || arrives_last(arrivals, blocks);
+        }
+    }
+    __syncthreads();
+    if (!last) return;
+
+    if (warp == 0) {
+        best = 0, at = 0xffffffffu, max = -INFINITY, sum = 0.0f;
+        if (lane < blocks) {
+            const float4 part = load_shared_result(parts + 4 * lane);
+            best = __float_as_uint(part.x), at = __float_as_uint(part.y), max = part.z, sum = part.w;
+        }
+        merge_lanes();
         if (lane == 0) best_of[0] = best, at_of[0] = at, max_of[0] = max, sum_of[0] = sum;
     }
     __syncthreads();
     best = best_of[0], at = at_of[0], max = max_of[0], sum = sum_of[0];
 
-    uint32_t chosen = best == 0 ? 0 : at;
-    if (best != 0 && how.temperature > 0.0f && how.top_k != 1) {
-        list_candidates(work, from, how.top_k, own_key, listed);
+    // (Parts that were not there yet may name any token.)
+    uint32_t chosen = best == 0 || at >= vocab ? 0 : at;
+    if (best != 0 && draws) {
+        list_candidates(work, from, how.top_k, largest_of_slice, slices, listed);
         const uint32_t drawn = draw(work, from, how, value_of(best), vocab, at_position);
         if (drawn < vocab) chosen = drawn;
     }
@@ -332,8 +374,8 @@ sample(const float* __restrict__ logits, uint32_t* __restrict__ tokens, uint32_t
     if (first_position >= context) return;
     const uint32_t after = first_position + min(count, context - first_position);
     if (after >= *known && after < context) {
-        tokens[after] = chosen;
+        store_shared_result(tokens + after, chosen);
         *known = after + 1;
     }
-    *position = after;
+    store_shared_result(position, after);
 }

@@ -1,5 +1,5 @@
-//! What a decoded token moves in a model with the width of Bonsai-8B: the weights once, and the keys and values before it. The
-//! emulator counts for a whole process, so this file has one test.
+//! What a decoded token moves in a model with the width of Bonsai-8B: the weights once, and the keys and values before it; and
+//! what its choice costs. The emulator counts for a whole process, so this file has one test.
 
 mod common;
 
@@ -46,9 +46,20 @@ fn counts_of_a_token_as_wide_as_8b() {
     assert!(driver.set_counters(true));
     session.step().unwrap();
     device.stream.synchronize().unwrap();
-    let moved = moved(&driver.counters(true).unwrap());
+    let counters = driver.counters(true).unwrap();
+    let moved = moved(&counters);
     let of_position = 2 * shape.layers * shape.kv_heads * shape.head_dim * 2;
     let floor = model.bytes_per_token() + (position as u64 + 1) * u64::from(of_position);
     println!("{moved} bytes are moved, {:.4} of {floor}", moved as f64 / floor as f64);
     assert!(moved >= floor && moved as f64 <= 1.05 * floor as f64);
+
+    // The choice of the token is the work of many blocks, and each logit is looked at by one.
+    let (_, of_sample) = counters.split_once("\n_Z6sample").unwrap();
+    let launch = of_sample.lines().nth(1).unwrap();
+    assert!(launch.contains("1 launch, 32 blocks"), "{launch}");
+    let all = of_sample.lines().find(|line| line.trim_start().starts_with("all ")).unwrap();
+    let threads: f64 = all.split_whitespace().nth_back(1).unwrap().replace(',', "").parse().unwrap();
+    let of_logit = threads / f64::from(shape.vocab);
+    println!("{of_logit:.1} instructions a logit");
+    assert!(of_logit < 100.0);
 }

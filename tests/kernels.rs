@@ -127,9 +127,12 @@ fn a_sampled_token_moves_the_sequence_on() {
             sampling: &sampling,
             next: &mut device.upload(&[7u32]),
             logprob: &mut device.upload(&[7.0f32]),
+            parts: &mut device.poisoned(1028),
+            arrivals: &mut device.upload(&[0u32]),
             vocab: 100,
             context: 4,
             count,
+            blocks: 1,
         }
         .launch(&queue)
         .unwrap();

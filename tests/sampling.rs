@@ -17,6 +17,8 @@ struct Draws<'a> {
     logits: Buffer<f32>,
     tokens: Buffer<u32>,
     sampling: Buffer<include::Sampling>,
+    /// That share the logits: one to three, which changes no token.
+    blocks: u32,
 }
 
 impl<'a> Draws<'a> {
@@ -27,6 +29,7 @@ impl<'a> Draws<'a> {
             logits: Buffer::from_host(&device.stream, logits).unwrap(),
             tokens: Buffer::from_host(&device.stream, tokens).unwrap(),
             sampling: upload(sampling.to_device().unwrap()),
+            blocks: 1 + logits.len() as u32 % 3,
         }
     }
 
@@ -39,6 +42,8 @@ impl<'a> Draws<'a> {
         let logprob = Buffer::from_host(stream, &vec![f32::INFINITY; positions.len()]).unwrap();
         // more than the context, so that nothing is put after them
         let mut known = Buffer::from_host(stream, &[u32::MAX]).unwrap();
+        let mut parts = self.device.poisoned(self.blocks as usize * 1028);
+        let mut arrivals = Buffer::zeroed(stream, 1).unwrap();
         for n in 0..positions.len() {
             Sample {
                 logits: &self.logits,
@@ -48,9 +53,12 @@ impl<'a> Draws<'a> {
                 sampling: &self.sampling,
                 next: &mut next.slice(n..n + 1).unwrap(),
                 logprob: &mut logprob.slice(n..n + 1).unwrap(),
+                parts: &mut parts,
+                arrivals: &mut arrivals,
                 vocab: self.logits.len() as u32,
                 context: self.tokens.len() as u32,
                 count: 1,
+                blocks: self.blocks,
             }
             .launch(&queue)
             .unwrap();
@@ -186,7 +194,7 @@ fn draws_have_the_distribution() {
         (Sampling { temperature: 1.8, top_p: 0.9, min_p: 0.05, ..base }, 4_096),
     ];
     for (sampling, count) in cases {
-        let draws = Draws::new(&device, &logits, &[0], &sampling);
+        let draws = Draws { blocks: 1, ..Draws::new(&device, &logits, &[0], &sampling) };
         let mut kept = reference(&logits, &[], 0, &sampling);
         kept.retain(|(_, probability)| *probability > 0.0);
         let positions: Vec<u32> = (0..count).collect();
@@ -364,10 +372,16 @@ fn a_whole_vocabulary() {
     ];
     for sampling in settings {
         let kept: BTreeSet<u32> = reference(&logits, &tokens, 50, &sampling).iter().map(|(token, _)| *token).collect();
-        let draws = Draws::new(&device, &logits, &tokens, &sampling);
+        let mut draws = Draws::new(&device, &logits, &tokens, &sampling);
         let first = draws.one(50);
         assert!(kept.contains(&first.0), "{first:?} is none of {} with {sampling:?}", kept.len());
         assert_logprob(&logits, first, "a whole vocabulary");
         assert_eq!(draws.one(50), first, "the same seed gives the same");
+        for blocks in [1, 32] {
+            draws.blocks = blocks;
+            let shared = draws.one(50);
+            assert_eq!(shared.0, first.0, "{blocks} blocks, {sampling:?}");
+            assert_logprob(&logits, shared, "a whole vocabulary");
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::attention::Splits;
 use super::config::Config;
 use super::error::ModelError;
 use super::load::format_of;
+use super::sampling::Choice;
 use super::session::SessionOptions;
 use crate::gguf::Gguf;
 
@@ -53,7 +54,8 @@ impl MemoryNeed {
             + u64::from(config.query_width())
             + 3 * u64::from(config.ffn);
         let activations = (options.rows() as u64).saturating_mul(4 * row);
-        let rest = 4 * u64::from(config.vocab) + context.saturating_mul(4) + Splits::bytes(config);
+        let (splits, choice) = (Splits::bytes(config), Choice::bytes(config.vocab));
+        let rest = 4 * u64::from(config.vocab) + context.saturating_mul(4) + splits + choice;
         Self { weights: 0, kv_cache: kv_cache.saturating_mul(context), activations: activations.saturating_add(rest) }
     }
 

@@ -1,6 +1,49 @@
 //! How the next token is chosen.
 
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+
+use super::error::ModelError;
+use crate::buffer::Buffer;
 use crate::kernel::include;
+
+/// Logits for which there is a block: four for each of its threads.
+const LOGITS_OF_BLOCK: u32 = 4 * 1024;
+/// Blocks that the kernel allows.
+const MOST_BLOCKS: u32 = 32;
+/// What a block leaves to the last one, in words: the largest of each of its threads, and four for all.
+const PART: u32 = 1024 + 4;
+
+/// Where the blocks that share the logits put what they find.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) parts: Buffer<f32>,
+    /// Zero, but while the kernel runs.
+    pub(super) arrivals: Buffer<u32>,
+    /// Blocks that share the logits. They do not depend on the GPU, so nor does a rounding.
+    pub(super) blocks: u32,
+}
+
+impl Choice {
+    pub(super) fn new(stream: &Arc<CudaStream>, vocab: u32) -> Result<Self, ModelError> {
+        let blocks = Self::blocks(vocab);
+        Ok(Self {
+            parts: Buffer::zeroed(stream, (blocks * PART) as usize)?,
+            arrivals: Buffer::zeroed(stream, 1)?,
+            blocks,
+        })
+    }
+
+    fn blocks(vocab: u32) -> u32 {
+        vocab.div_ceil(LOGITS_OF_BLOCK).clamp(1, MOST_BLOCKS)
+    }
+
+    /// The bytes of device memory that it takes.
+    pub(super) fn bytes(vocab: u32) -> u64 {
+        4 * u64::from(Self::blocks(vocab) * PART + 1)
+    }
+}
 
 /// How the next token is chosen, in the order in which it is done: penalty, top-k, top-p, min-p, temperature, draw.
 ///

@@ -6,7 +6,7 @@ use cudarc::driver::CudaStream;
 
 use super::error::ModelError;
 use super::kv_cache::{KvCache, KvFormat};
-use super::sampling::Sampling;
+use super::sampling::{Choice, Sampling};
 use super::{Activations, Model};
 use crate::buffer::Buffer;
 use crate::kernel::sample::Sample;
@@ -99,6 +99,7 @@ struct State {
     hidden: Buffer<f32>,
     /// `[vocab]`
     logits: Buffer<f32>,
+    choice: Choice,
     activations: Activations,
     caches: Vec<KvCache>,
 }
@@ -117,6 +118,7 @@ impl State {
             log_probability: Buffer::zeroed(stream, 1)?,
             hidden: Buffer::zeroed(stream, rows.saturating_mul(config.hidden as usize))?,
             logits: Buffer::zeroed(stream, config.vocab as usize)?,
+            choice: Choice::new(stream, config.vocab)?,
             activations: Activations::new(stream, config, rows as u32)?,
             caches: (0..model.layers().len()).map(cache).collect::<Result<_, _>>()?,
         })
@@ -165,7 +167,7 @@ impl State {
         // Both fit: the options were checked.
         let (vocab, context) = (model.config().vocab, self.tokens.len() as u32);
         model.logits(onto, last, &mut self.logits, 1, &mut self.activations)?;
-        let Self { tokens, known, position, sampling, next, log_probability, logits, .. } = self;
+        let Self { tokens, known, position, sampling, next, log_probability, logits, choice, .. } = self;
         Sample {
             logits: &*logits,
             tokens,
@@ -174,9 +176,12 @@ impl State {
             sampling: &*sampling,
             next,
             logprob: log_probability,
+            parts: &mut choice.parts,
+            arrivals: &mut choice.arrivals,
             vocab,
             context,
             count,
+            blocks: choice.blocks,
         }
         .launch(onto)?;
         Ok(())

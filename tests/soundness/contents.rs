@@ -31,6 +31,7 @@ fn any_token_and_any_position() {
     let mut mixed = Buffer::zeroed(stream, (count * heads * head_dim) as usize).unwrap();
     let mut mixed_one = mixed.slice(..(heads * head_dim) as usize).unwrap();
     let mut partials = Buffer::zeroed(stream, (2 * heads * (head_dim + 4)) as usize).unwrap();
+    let mut parts = Buffer::zeroed(stream, 2 * 1028).unwrap();
     // any bits are trits, and scales may be no number
     let words = Buffer::from_host(stream, &[u32::MAX; 64 * 7]).unwrap();
     let scales = Buffer::from_host(stream, &[f16::NAN; 64]).unwrap();
@@ -138,9 +139,12 @@ fn any_token_and_any_position() {
             sampling: &sampling,
             next: &mut next,
             logprob: &mut logprob,
+            parts: &mut parts,
+            arrivals: &mut arrivals.slice(..1).unwrap(),
             vocab: 256,
             context: length,
             count: number.max(1),
+            blocks: 2,
         }
         .launch(&queue)
         .unwrap();

@@ -111,7 +111,7 @@ fn bytes(runner: &Runner, launches: &[TimedLaunch], depth: usize) -> Vec<u64> {
     let needed = |launch: usize, argument: &TimedArgument| match argument {
         argument if is_cache(argument) => argument.bytes / context * (depth as u64 + 1),
         // What blocks of a launch leave to one another is in the cache, and there is room for more of it.
-        TimedArgument { name: "partials" | "arrivals", .. } => 0,
+        TimedArgument { name: "partials" | "parts" | "arrivals", .. } => 0,
         // One token of the sequence.
         TimedArgument { name: "tokens", .. } => argument.bytes / context,
         // The embedding: a row of the matrix.
