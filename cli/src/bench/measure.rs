@@ -17,14 +17,18 @@ impl Test {
     /// As llama-bench calls it.
     pub(crate) fn name(&self) -> String {
         let kind = if self.is_prompt { "pp" } else { "tg" };
-        let depth = if self.depth > 0 { format!(" @ d{}", self.depth) } else { String::new() };
-        format!("{kind}{}{depth}", self.tokens)
+        at_depth(&format!("{kind}{}", self.tokens), self.depth)
     }
 
     /// The context that it needs: one generated token more than are measured is known.
     pub(crate) fn room(&self) -> usize {
         self.depth.saturating_add(self.tokens).saturating_add(usize::from(!self.is_prompt))
     }
+}
+
+/// What something is called where `depth` tokens are there before.
+pub(crate) fn at_depth(what: &str, depth: usize) -> String {
+    if depth > 0 { format!("{what} @ d{depth}") } else { what.to_owned() }
 }
 
 /// Bytes a second of the device's memory.

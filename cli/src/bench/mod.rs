@@ -3,6 +3,7 @@
 mod kernels;
 mod llama;
 mod measure;
+mod ranges;
 mod report;
 mod shape;
 
@@ -18,7 +19,8 @@ use warpwright::model::{Config, Session, SessionOptions};
 
 use crate::device::Open;
 use crate::model::{ModelOptions, load};
-use measure::{Bandwidth, Runner, Test};
+use measure::{Bandwidth, Runner, Test, at_depth};
+use ranges::Range;
 use report::{DeviceReport, ModelReport, Report, SessionReport};
 
 /// The tokens of a prompt, and those that are generated, where nothing else is asked for.
@@ -171,10 +173,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     );
     let mut runner = Runner::new(session, arguments.repetitions, bandwidth);
     for test in &tests {
+        let _range = Range::new(&test.name());
         report.results.push(runner.measure(test)?);
     }
     if arguments.profile {
         for depth in arguments.depths() {
+            let _range = Range::new(&at_depth("profile", depth));
             report.profiles.push(kernels::profile(&mut runner, depth)?);
         }
     }
