@@ -21,7 +21,7 @@
 //
 // It begins before the kernel before it has ended: with the angles, and with loads of the first tiles. Only the block
 // that has the token's position sees its key and value, which it made, and not the cache; so there is no order to keep.
-// Results of splits are stored and loaded as atomics are, so that no contents of `arrivals` make a race of them.
+// What splits leave to the last of them is in `partials` (arrivals.cuh).
 //
 // A tile takes 313 PTX instructions of a warp in f16, that is 2.4 of threads an element, and about 450 in 8 bits; besides,
 // a warp has about 480. With 128 registers two blocks are on a multiprocessor.

@@ -67,14 +67,18 @@ struct BitAccumulator {
     float sums[2];
     // What counts begin with; BASE is there once for those that become an f32. (The assembler would load a BASE that it knows
     // before each instruction.)
-    const int zero, unknown_zero, base;
-    const int from_zero[4], from_base[4];
+    int from_zero[4], from_base[4];
     // What an odd plane counts for, where the one before it counts once: bit 15 of an activation is negative.
     const int odd_of_high;
 
-    __device__ explicit BitAccumulator(uint32_t lane)
-        : zero(opaque(0)), unknown_zero(::unknown_zero(lane)), base(BASE_BITS + unknown_zero), from_zero{zero, zero, zero, zero},
-          from_base{base, unknown_zero, base, unknown_zero}, odd_of_high(opaque(lane % 4 == 3 ? -2 : 2)) {}
+    __device__ explicit BitAccumulator(uint32_t lane) : odd_of_high(opaque(lane % 4 == 3 ? -2 : 2)) {
+        const int zero = opaque(0), unknown = unknown_zero(lane);
+#pragma unroll
+        for (uint32_t n = 0; n < 4; ++n) {
+            from_zero[n] = zero;
+            from_base[n] = n % 2 == 0 ? __float_as_int(BASE) + unknown : unknown;
+        }
+    }
     __device__ void begin() { sums[0] = sums[1] = 0.0f; }
 
     // Puts a group of the vector into shared memory, of which each lane has 16 elements.
@@ -93,6 +97,7 @@ struct BitAccumulator {
     struct Cursor {
         size_t words, scales;
 
+        // (What is opaque here and below is what leaves the fewest registers to be spilled.)
         __device__ Cursor(const Matrix& m, uint32_t lane)
             : words(opaque(__cvta_generic_to_global(m.words) + lane * 16)),
               scales(__cvta_generic_to_global(m.scales) + lane / 4 * 16) {}

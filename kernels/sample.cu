@@ -22,6 +22,7 @@ constexpr float ONE = 1099511627776.0f;
 constexpr uint32_t INDEX_BITS = 24;
 constexpr uint32_t LAST_INDEX = (1u << INDEX_BITS) - 1;
 static_assert(SAMPLING_MAX_VOCAB <= LAST_INDEX);
+static_assert(SAMPLING_MAX_BLOCKS == WARP && SAMPLING_PART == 4 + THREADS);
 
 // A number with the order of `x`, the same for 0 and -0. NaN has 0, and nothing else has.
 __device__ inline uint32_t key_of(float x) {
@@ -260,7 +261,7 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 /// @grid    blocks
 /// @block   1024
 /// @require blocks >= 1
-/// @require blocks <= 32
+/// @require blocks <= SAMPLING_MAX_BLOCKS
 /// @require count >= 1
 /// @require vocab >= 1
 /// @require vocab <= SAMPLING_MAX_VOCAB
@@ -271,7 +272,7 @@ __device__ inline uint32_t draw(Work& work, Candidates& from, const Sampling& ho
 /// @len     sampling == 1
 /// @len     next     == 1
 /// @len     logprob  == 1
-/// @len     parts    >= blocks * 1028
+/// @len     parts    >= blocks * SAMPLING_PART
 /// @len     arrivals == 1
 /// @align   parts    16
 /// @pdl     sampling

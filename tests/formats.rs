@@ -20,8 +20,8 @@ const TOKENS: [usize; 9] = [1, 2, 7, 8, 9, 16, 17, 33, 65];
 /// The dot products of all tokens with all rows, and how far each may be off.
 ///
 /// Each addition rounds to 6e-8 of what there is by then, and these errors have either sign. A single token meets weights that
-/// are bits as integers of 16 bits: off by half a step each, of which there are 32767 in the largest of 512 (or in 1e-30), and by a step for
-/// 128 of them, since half of their sum is rounded.
+/// are bits as integers of 16 bits: off by half a step each, of which there are 32767 in the largest of 512 (or in 1e-30), and
+/// by a step for 128 of them, since half of their sum is rounded.
 fn products(weights: &[f64], x: &[f32], columns: usize, bits: bool) -> (Vec<f64>, Vec<f64>) {
     let (mut dots, mut errors) = (Vec::new(), Vec::new());
     let integers = bits && x.len() == columns;

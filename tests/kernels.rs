@@ -5,6 +5,7 @@ mod common;
 
 use common::{Random, assert_close, device};
 use warpwright::kernel::argmax::Argmax;
+use warpwright::kernel::include;
 use warpwright::kernel::rms_norm::RmsNorm;
 use warpwright::kernel::sample::Sample;
 use warpwright::kernel::silu_mul::SiluMul;
@@ -127,7 +128,7 @@ fn a_sampled_token_moves_the_sequence_on() {
             sampling: &sampling,
             next: &mut device.upload(&[7u32]),
             logprob: &mut device.upload(&[7.0f32]),
-            parts: &mut device.poisoned(1028),
+            parts: &mut device.poisoned(include::SAMPLING_PART as usize),
             arrivals: &mut device.upload(&[0u32]),
             vocab: 100,
             context: 4,

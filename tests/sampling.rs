@@ -42,7 +42,7 @@ impl<'a> Draws<'a> {
         let logprob = Buffer::from_host(stream, &vec![f32::INFINITY; positions.len()]).unwrap();
         // more than the context, so that nothing is put after them
         let mut known = Buffer::from_host(stream, &[u32::MAX]).unwrap();
-        let mut parts = self.device.poisoned(self.blocks as usize * 1028);
+        let mut parts = self.device.poisoned((self.blocks * include::SAMPLING_PART) as usize);
         let mut arrivals = Buffer::zeroed(stream, 1).unwrap();
         for n in 0..positions.len() {
             Sample {
@@ -377,7 +377,7 @@ fn a_whole_vocabulary() {
         assert!(kept.contains(&first.0), "{first:?} is none of {} with {sampling:?}", kept.len());
         assert_logprob(&logits, first, "a whole vocabulary");
         assert_eq!(draws.one(50), first, "the same seed gives the same");
-        for blocks in [1, 32] {
+        for blocks in [1, include::SAMPLING_MAX_BLOCKS] {
             draws.blocks = blocks;
             let shared = draws.one(50);
             assert_eq!(shared.0, first.0, "{blocks} blocks, {sampling:?}");

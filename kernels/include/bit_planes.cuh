@@ -34,7 +34,6 @@ struct __align__(16) Planes {
 // With its bits, or it, added an integer from -2^22 to 2^22 - 1 becomes an f32 or is in the lower bits of one: BASE is
 // 1.5 * 2^23. So counts begin with BASE.
 constexpr float BASE = 12582912.0f;
-constexpr int BASE_BITS = 0x4b400000;
 
 // `a * FACTOR + b`. (Of a power of two the compiler would write two instructions.)
 template <int FACTOR>

@@ -5,6 +5,10 @@
 
 /// The largest vocabulary that is sampled from.
 constexpr uint32_t SAMPLING_MAX_VOCAB = 262144;
+/// The most blocks that share one.
+constexpr uint32_t SAMPLING_MAX_BLOCKS = 32;
+/// What a block leaves to the last one, in words: four of all, and the largest of each of its 1024 threads.
+constexpr uint32_t SAMPLING_PART = 1028;
 
 /// How the next token is chosen, in the order in which it is done: penalty, top-k, top-p, min-p, temperature, draw.
 struct Sampling {

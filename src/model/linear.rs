@@ -116,7 +116,7 @@ impl Linear {
     /// `y = W x` for each token: `x` is `[tokens, columns]`, `y` is `[tokens, rows]`.
     ///
     /// One token is a product of its own kind, in which the numbers of `x` become integers of 16 bits, with a step for each
-    /// 128, if the weights are bits.
+    /// 512, if the weights are bits.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -162,7 +162,7 @@ impl Linear {
             return self.one(onto, Some(norm), x, y, false);
         }
         norm.forward(onto, x, normed)?;
-        self.several(onto, normed, y, tokens, false)
+        self.product(onto, normed, y, tokens, false)
     }
 
     /// The gated half of a SwiGLU network for each token, `silu(G norm(x)) * (U norm(x))`, where this matrix is `G` and below
@@ -197,17 +197,6 @@ impl Linear {
         Ok(())
     }
 
-    fn product<Q: Target<Set = Set>>(
-        &self,
-        onto: &Q,
-        x: &Buffer<f32>,
-        y: &mut Buffer<f32>,
-        tokens: u32,
-        add: bool,
-    ) -> Result<(), LaunchError> {
-        if tokens == 1 { self.one(onto, None, x, y, add) } else { self.several(onto, x, y, tokens, add) }
-    }
-
     /// Blocks for `units` of rows, of which a block can have `most`: where each has as many as another, no more than there
     /// are multiprocessors, since each has to make the vector ready.
     fn blocks(&self, units: u32, most: u32) -> u32 {
@@ -237,7 +226,8 @@ impl Linear {
         Ok(())
     }
 
-    fn several<Q: Target<Set = Set>>(
+    /// Without a norm.
+    fn product<Q: Target<Set = Set>>(
         &self,
         onto: &Q,
         x: &Buffer<f32>,
@@ -245,6 +235,9 @@ impl Linear {
         tokens: u32,
         add: bool,
     ) -> Result<(), LaunchError> {
+        if tokens == 1 {
+            return self.one(onto, None, x, y, add);
+        }
         let &Self { rows: stride, chunks, .. } = self;
         for Part { layout, words, scales, first, rows } in &*self.parts {
             let (y, rows, offset) = (&mut *y, *rows, *first);

@@ -10,10 +10,6 @@ use crate::kernel::include;
 
 /// Logits for which there is a block: four for each of its threads.
 const LOGITS_OF_BLOCK: u32 = 4 * 1024;
-/// Blocks that the kernel allows.
-const MOST_BLOCKS: u32 = 32;
-/// What a block leaves to the last one, in words: the largest of each of its threads, and four for all.
-const PART: u32 = 1024 + 4;
 
 /// Where the blocks that share the logits put what they find.
 #[derive(Debug)]
@@ -29,19 +25,19 @@ impl Choice {
     pub(super) fn new(stream: &Arc<CudaStream>, vocab: u32) -> Result<Self, ModelError> {
         let blocks = Self::blocks(vocab);
         Ok(Self {
-            parts: Buffer::zeroed(stream, (blocks * PART) as usize)?,
+            parts: Buffer::zeroed(stream, (blocks * include::SAMPLING_PART) as usize)?,
             arrivals: Buffer::zeroed(stream, 1)?,
             blocks,
         })
     }
 
     fn blocks(vocab: u32) -> u32 {
-        vocab.div_ceil(LOGITS_OF_BLOCK).clamp(1, MOST_BLOCKS)
+        vocab.div_ceil(LOGITS_OF_BLOCK).clamp(1, include::SAMPLING_MAX_BLOCKS)
     }
 
     /// The bytes of device memory that it takes.
     pub(super) fn bytes(vocab: u32) -> u64 {
-        4 * u64::from(Self::blocks(vocab) * PART + 1)
+        4 * u64::from(Self::blocks(vocab) * include::SAMPLING_PART + 1)
     }
 }
 

@@ -4,6 +4,7 @@ use warpwright::Buffer;
 use warpwright::kernel::attention::AttentionDecode;
 use warpwright::kernel::attention_prefill::AttentionPrefill;
 use warpwright::kernel::embedding::EmbeddingRowsT1;
+use warpwright::kernel::include;
 use warpwright::kernel::qkv_rope_store::QkvRopeStore;
 use warpwright::kernel::sample::Sample;
 use warpwright::model::Sampling;
@@ -31,7 +32,7 @@ fn any_token_and_any_position() {
     let mut mixed = Buffer::zeroed(stream, (count * heads * head_dim) as usize).unwrap();
     let mut mixed_one = mixed.slice(..(heads * head_dim) as usize).unwrap();
     let mut partials = Buffer::zeroed(stream, (2 * heads * (head_dim + 4)) as usize).unwrap();
-    let mut parts = Buffer::zeroed(stream, 2 * 1028).unwrap();
+    let mut parts = Buffer::zeroed(stream, 2 * include::SAMPLING_PART as usize).unwrap();
     // any bits are trits, and scales may be no number
     let words = Buffer::from_host(stream, &[u32::MAX; 64 * 7]).unwrap();
     let scales = Buffer::from_host(stream, &[f16::NAN; 64]).unwrap();
