@@ -128,6 +128,31 @@ pub enum FaultKind {
         /// The bytes that it writes.
         bytes: u32,
     },
+    /// A bulk copy of a number of bytes that is not a multiple of 16.
+    BulkSize {
+        /// The bytes.
+        bytes: u32,
+    },
+    /// A descriptor of a matrix in shared memory (`wgmma`) that differs among the lanes of a warp, or has an offset of its
+    /// pattern, which is not emulated.
+    MatrixDescriptor {
+        /// The descriptor.
+        descriptor: u64,
+    },
+    /// A tensor map that cannot be used as it is.
+    TensorMap {
+        /// What is wrong.
+        wrong: &'static str,
+        /// The address of the map, or of the box in shared memory.
+        address: u64,
+    },
+    /// A mistake in the use of a memory barrier (`mbarrier`).
+    Mbarrier {
+        /// What is wrong.
+        mistake: MbarrierMistake,
+        /// The address of the barrier in shared memory.
+        address: u64,
+    },
     /// Lanes wait for others of their warp that can never come.
     WarpDeadlock {
         /// The member mask.
@@ -141,6 +166,34 @@ pub enum FaultKind {
         arrived: u32,
         /// The threads that would have to.
         expected: u32,
+    },
+    /// Threads of a cluster wait at its barrier, which others never reach.
+    ClusterBarrierDivergence {
+        /// The threads that have arrived there.
+        arrived: u32,
+        /// The threads that would have to.
+        expected: u32,
+    },
+    /// A thread waits at the barrier of its cluster where it has not arrived, or arrives there twice.
+    ClusterBarrierOrder {
+        /// Whether it waits.
+        waits: bool,
+    },
+    /// All threads of a cluster wait for phases of memory barriers (`mbarrier`) that nobody completes.
+    EndlessWait,
+    /// An access to the shared memory of a block of the cluster that has ended.
+    BlockEnded {
+        /// What was done there.
+        access: Access,
+        /// The first address.
+        address: u64,
+    },
+    /// A block number of a cluster that has no such block.
+    ClusterRank {
+        /// The number.
+        rank: u32,
+        /// The blocks of the cluster.
+        blocks: u32,
     },
     /// A barrier number over 15, or one that differs within a warp.
     BarrierNumber,
@@ -179,6 +232,38 @@ pub enum FaultKind {
         /// What was allowed, each instruction counted once a thread.
         limit: u64,
     },
+}
+
+/// What may be wrong with the use of a memory barrier (`mbarrier`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MbarrierMistake {
+    /// There is no barrier at the address: nothing has initialised one, or it was invalidated.
+    NotInitialised,
+    /// A count of arrivals that is zero, or more than are pending.
+    Arrivals {
+        /// The count.
+        count: u32,
+        /// What is pending, or may be.
+        pending: u32,
+    },
+    /// More pending bytes of transactions, either way, than a barrier counts.
+    Transactions {
+        /// The bytes.
+        bytes: i64,
+    },
+    /// An arrival that says of itself that it does not complete the phase does.
+    Completes,
+}
+
+impl fmt::Display for MbarrierMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInitialised => f.write_str("there is no initialised memory barrier"),
+            Self::Arrivals { count, pending } => write!(f, "a count of {count} arrivals, where {pending} may come"),
+            Self::Transactions { bytes } => write!(f, "{bytes} pending bytes, where 1048575 may be counted"),
+            Self::Completes => f.write_str("an arrival with `.noComplete` completes the phase"),
+        }
+    }
 }
 
 /// What an instruction does with memory, and in which state space.
@@ -267,12 +352,35 @@ impl fmt::Display for FaultKind {
             Self::CopySize { source, bytes } => {
                 write!(f, "an asynchronous copy of {bytes} bytes takes {source} bytes from its source")
             }
+            Self::BulkSize { bytes } => write!(f, "a bulk copy of {bytes} bytes, which is no multiple of 16"),
+            Self::MatrixDescriptor { descriptor } => {
+                write!(f, "the matrix descriptor {descriptor:#018x} differs within the warp, or has a base offset")
+            }
+            Self::TensorMap { wrong, address } => write!(f, "tensor map: {wrong} (at {address:#x})"),
+            Self::Mbarrier { mistake, address } => write!(f, "{mistake} (at {address:#x} in shared memory)"),
             Self::WarpDeadlock { mask } => {
                 write!(f, "lanes of the member mask {mask:#010x} can never arrive: the warp waits for ever")
             }
             Self::BarrierDivergence { barrier, arrived, expected } => {
                 write!(f, "barrier {barrier} is reached by {arrived} of {expected} threads: the block waits for ever")
             }
+            Self::ClusterBarrierDivergence { arrived, expected } => {
+                write!(
+                    f,
+                    "the barrier of the cluster is reached by {arrived} of {expected} threads, which wait for ever"
+                )
+            }
+            Self::ClusterBarrierOrder { waits: true } => {
+                f.write_str("the thread waits at the barrier of its cluster, where it has not arrived")
+            }
+            Self::ClusterBarrierOrder { waits: false } => {
+                f.write_str("the thread arrives at the barrier of its cluster again, and has not waited in between")
+            }
+            Self::EndlessWait => f.write_str("all threads wait for memory barriers whose phase nobody completes"),
+            Self::BlockEnded { access, address } => {
+                write!(f, "{access} at {address:#x}, in the shared memory of a block of the cluster that has ended")
+            }
+            Self::ClusterRank { rank, blocks } => write!(f, "block {rank} of a cluster that has {blocks}"),
             Self::BarrierNumber => f.write_str("the barrier's number is over 15 or differs within the warp"),
             Self::Trap => f.write_str("trap"),
             Self::Assertion { message, file, line, function } => {

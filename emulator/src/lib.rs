@@ -60,7 +60,7 @@ mod ptx;
 
 pub use device::{Device, Launch, LaunchError, Module};
 pub use exec::{Options, Statistics};
-pub use fault::{Access, Conflict, Fault, FaultKind};
+pub use fault::{Access, Conflict, Fault, FaultKind, MbarrierMistake};
 pub use memory::Nearest;
 pub use program::Parameter;
 pub use ptx::PtxError;

@@ -447,12 +447,21 @@ fn code_of(fault: &Fault) -> Code {
         | FaultKind::NotAMember { .. }
         | FaultKind::PartialWarp { .. }
         | FaultKind::CopySize { .. }
+        | FaultKind::BulkSize { .. }
+        | FaultKind::Mbarrier { .. }
+        | FaultKind::TensorMap { .. }
+        | FaultKind::MatrixDescriptor { .. }
         | FaultKind::BarrierNumber => Code::ILLEGAL_INSTRUCTION,
         FaultKind::Uninitialised { .. }
         | FaultKind::UninitialisedRegister
         | FaultKind::Race { .. }
         | FaultKind::WarpDeadlock { .. }
         | FaultKind::BarrierDivergence { .. }
+        | FaultKind::ClusterBarrierDivergence { .. }
+        | FaultKind::ClusterBarrierOrder { .. }
+        | FaultKind::EndlessWait
+        | FaultKind::BlockEnded { .. }
+        | FaultKind::ClusterRank { .. }
         | FaultKind::InstructionLimit { .. } => Code::LAUNCH_FAILED,
     }
 }

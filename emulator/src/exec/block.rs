@@ -3,6 +3,7 @@
 //! A block that goes round and round may wait for what another block has yet to do. So it can be left at any time, to be
 //! gone on with later, by the same thread or by another one.
 
+use super::cluster::Neighbours;
 use super::grid::Grid;
 use super::output::Output;
 use super::schedule::Schedule;
@@ -16,12 +17,15 @@ use crate::program::{LaneMask, Op, Program, ROW, Rows, Special};
 /// Turns of a block before another one has one.
 const SLICES: u32 = 8;
 
-/// How far a block has come.
+/// How far a block, or a cluster of blocks, has come.
 pub(super) enum Progress {
     /// To its end, after so many instructions, each counted once a lane.
     Ended(u64),
     /// It could go on, but others should now.
     Turned,
+    /// All its threads wait for something that other blocks of its cluster may do, or the time of their waits may end.
+    /// Says whether any of them did something before.
+    Waits(bool),
 }
 
 /// A block, with all that it runs in: registers, shared and local memory.
@@ -38,7 +42,9 @@ pub(super) struct Block {
     windows: Vec<Window>,
     lanes: Vec<Lanes>,
     observer: Option<Box<Observer>>,
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
+    /// The blocks of its cluster.
+    pub(super) neighbours: Neighbours,
     /// Turns that it has had.
     slices: u32,
 }
@@ -133,8 +139,19 @@ impl Block {
             predicates: self.predicates[warp * program.predicates as usize..].as_mut_ptr(),
             local: offset(self.local.as_mut_ptr(), 32 * program.local_bytes as usize),
             parameters: grid.parameters.as_ptr().cast(),
-            shared: Window::new(0, grid.shared_bytes(), self.shared.as_mut_ptr()),
+            shared: self.neighbours.own(),
+            index: warp as u32,
         }
+    }
+
+    /// The block's shared memory, at address 0.
+    pub(super) fn shared_window(&mut self, grid: &Grid<'_>) -> Window {
+        let shadow = self.observer.as_deref().map_or(std::ptr::null(), Observer::shared_shadow);
+        Window { shadow, ..Window::new(0, grid.shared_bytes(), self.shared.as_mut_ptr()) }
+    }
+
+    pub(super) fn lanes_mut(&mut self, warps: u32) -> &mut [Lanes] {
+        &mut self.lanes[..warps as usize]
     }
 
     /// Writes the special registers: those of the block, or with `None` those that all blocks share.
@@ -167,6 +184,7 @@ impl Block {
                     x + cluster[0] * (y + cluster[1] * z)
                 }
                 Special::ClusterBlocks => cluster.iter().product(),
+                Special::ExplicitCluster => u32::from(cluster != [1, 1, 1]),
                 Special::Lane => lane,
                 Special::Warp => warp,
                 Special::WarpCount => grid.warps(),
@@ -191,18 +209,20 @@ impl Block {
         }
     }
 
-    /// Runs the block for a while, or to its end.
+    /// Runs the block for a while, or to its end. Waits that may end early do if `expire` says so.
     pub(super) fn run(
         &mut self,
         grid: &Grid<'_>,
         memory: &Memory,
         output: &Output<'_>,
+        mut expire: bool,
     ) -> Result<Progress, Box<Fault>> {
         let program = grid.program;
         let warps = grid.warps();
         let observed = self.observer.is_some().then(|| program.observed(grid.options.counters));
+        let mut ever_progressed = false;
         loop {
-            let mut yielded = false;
+            let (mut yielded, mut progressed) = (false, false);
             for warp in self.schedule.order(warps) {
                 if !self.lanes[warp as usize].can_run() {
                     continue;
@@ -212,6 +232,7 @@ impl Block {
                 let lanes = &mut self.lanes[warp as usize];
                 let left = grid.options.instruction_limit.saturating_sub(executed);
                 lanes.limit = (lanes.instructions.saturating_add(left), grid.options.instruction_limit);
+                (lanes.progressed, lanes.waits_expire) = (false, expire);
                 let turns = self.schedule.turns(if self.slices > SLICES { Turns::SHORT } else { Turns::LONG });
                 if let Some(observer) = &mut self.observer {
                     observer.enter(warp);
@@ -219,12 +240,21 @@ impl Block {
                 let observer = self.observer.as_deref_mut();
                 // SAFETY: `prepare` made room for every warp of the grid, and `warp_memory` gives each its own part;
                 // the grid checked its parameters.
-                let mut running =
-                    unsafe { Warp::new(program, memory, lanes, &at, &mut self.windows, observed.zip(observer)) };
+                let mut running = unsafe {
+                    Warp::new(
+                        program,
+                        memory,
+                        lanes,
+                        &at,
+                        (&mut self.windows, &self.neighbours),
+                        observed.zip(observer),
+                    )
+                };
                 let pause = running.run(turns, &mut self.schedule);
+                progressed |= self.lanes[warp as usize].progressed;
                 output.of_block(self.number).take(&mut self.lanes[warp as usize].printed);
                 match pause {
-                    Pause::Done | Pause::Barrier => {}
+                    Pause::Done | Pause::Waits => {}
                     Pause::Yield => yielded = true,
                     Pause::Fault => return Err(Box::new(self.fault(grid, warp))),
                 }
@@ -235,6 +265,8 @@ impl Block {
                 }
                 return Ok(Progress::Ended(self.lanes[..warps as usize].iter().map(|lanes| lanes.instructions).sum()));
             }
+            expire = false;
+            ever_progressed |= progressed;
             let released = self.release_barriers(program, warps);
             if yielded {
                 self.slices = self.slices.saturating_add(1);
@@ -242,10 +274,22 @@ impl Block {
                     return Ok(Progress::Turned);
                 }
             } else if let Err((kind, warp)) = released {
-                self.lanes[warp as usize].fault = Some((kind, 0, 0));
-                return Err(Box::new(self.fault(grid, warp)));
+                if !self.lanes[..warps as usize].iter().any(Lanes::waits) {
+                    return Err(self.fail(grid, kind, warp));
+                }
+                if !progressed {
+                    return Ok(Progress::Waits(ever_progressed));
+                }
             }
         }
+    }
+
+    /// A fault of the first lane of a warp, which waits.
+    pub(super) fn fail(&mut self, grid: &Grid<'_>, kind: FaultKind, warp: u32) -> Box<Fault> {
+        let lanes = &mut self.lanes[warp as usize];
+        let (pc, lane) = lanes.waits_at().unwrap_or((0, 0));
+        lanes.fault = Some((kind, pc, lane));
+        Box::new(self.fault(grid, warp))
     }
 
     /// Lets threads go on whose barriers are complete; if none is, the block would wait for ever.

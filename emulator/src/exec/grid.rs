@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::block::{Block, Progress};
+use super::cluster::{Cluster, MAX_BLOCKS};
 use super::output::Output;
 use super::schedule::Schedule;
 use crate::checks::Checks;
@@ -42,8 +43,8 @@ pub(crate) struct Grid<'a> {
 /// How a grid is run, where that is not as on a GPU.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// The blocks to run, by their number `x + gridDim.x * (y + gridDim.y * z)`; `None` runs all of them. Numbers that
-    /// the grid does not have are passed over.
+    /// The blocks to run, by their number `x + gridDim.x * (y + gridDim.y * z)`, with all others of their clusters;
+    /// `None` runs all of them. Numbers that the grid does not have are passed over.
     pub blocks: Option<&'a [u64]>,
     /// How many instructions a block may execute, each counted once a thread. A block that goes on after that ends the
     /// launch with [`FaultKind::InstructionLimit`](crate::FaultKind::InstructionLimit); it is noticed some thousand
@@ -108,20 +109,49 @@ impl Grid<'_> {
         self.program.shared_bytes + u64::from(self.dynamic_shared)
     }
 
-    /// How many blocks are to be run.
+    /// The blocks of a cluster.
+    pub(super) fn cluster_blocks(&self) -> u32 {
+        self.cluster.iter().product()
+    }
+
+    /// How many clusters are to be run.
     fn count(&self) -> u64 {
-        let all = self.blocks.iter().map(|&size| u64::from(size)).product();
+        let all = self.blocks.iter().zip(self.cluster).map(|(&blocks, cluster)| u64::from(blocks / cluster)).product();
         self.options.blocks.map_or(all, |sample| sample.len() as u64)
     }
 
-    /// The number of the block to be run as one of `count`, and its `blockIdx`, if the grid has it.
-    fn block_at(&self, index: u64, count: u64) -> Option<(u64, [u32; 3])> {
+    /// The `blockIdx` of the first block of the cluster to be run as one of `count`, if the grid has it.
+    fn cluster_at(&self, index: u64, count: u64) -> Option<[u32; 3]> {
         let index = Schedule::place(self.options.schedule, index, count);
-        let number = match self.options.blocks {
-            None => index,
-            Some(sample) => sample[index as usize],
+        let Some(sample) = self.options.blocks else {
+            let [x, y, _] = [0, 1, 2].map(|axis| u64::from(self.blocks[axis] / self.cluster[axis]));
+            let cluster = [index % x, index / x % y, index / (x * y)];
+            return Some([0, 1, 2].map(|axis| cluster[axis] as u32 * self.cluster[axis]));
         };
-        Some((number, self.block_of_number(number)?))
+        let first_of = |number: &u64| {
+            let block = self.block_of_number(*number)?;
+            Some([0, 1, 2].map(|axis| block[axis] / self.cluster[axis] * self.cluster[axis]))
+        };
+        let first = first_of(&sample[index as usize])?;
+        // A cluster is run once, whichever of its blocks are to be.
+        let again =
+            self.cluster_blocks() > 1 && sample[..index as usize].iter().any(|one| first_of(one) == Some(first));
+        (!again).then_some(first)
+    }
+
+    /// The blocks of the cluster whose first one is `first`, in the order of their ranks.
+    pub(super) fn blocks_of_cluster(&self, first: [u32; 3]) -> impl Iterator<Item = [u32; 3]> {
+        let [x, y, _] = self.cluster;
+        (0..self.cluster_blocks()).map(move |rank| {
+            let within = [rank % x, rank / x % y, rank / (x * y)];
+            [0, 1, 2].map(|axis| first[axis] + within[axis])
+        })
+    }
+
+    /// The number of a block by its `blockIdx`.
+    pub(super) fn number_of(&self, block: [u32; 3]) -> u64 {
+        let ([x, y, z], [width, height, _]) = (block.map(u64::from), self.blocks.map(u64::from));
+        x + width * (y + height * z)
     }
 
     /// `blockIdx` of a block by its number.
@@ -148,7 +178,9 @@ impl Grid<'_> {
             values.iter().zip(limits).all(|(&value, limit)| (1..=limit).contains(&value))
         };
         // Clusters are whole.
-        let clusters = self.blocks.iter().zip(self.cluster).all(|(blocks, cluster)| blocks % cluster == 0);
+        let blocks = self.cluster.iter().fold(1u32, |product, &size| product.saturating_mul(size));
+        let clusters = (1..=MAX_BLOCKS).contains(&blocks)
+            && self.blocks.iter().zip(self.cluster).all(|(blocks, cluster)| blocks % cluster == 0);
         let threads = self.block.iter().fold(1u32, |product, &size| product.saturating_mul(size));
         if !limits(self.blocks, [i32::MAX as u32, 65535, 65535])
             || !limits(self.block, [1024, 1024, 64])
@@ -189,8 +221,8 @@ struct Job {
     fault: Mutex<Option<(u64, Box<Fault>)>>,
     output: Output<'static>,
     counted: Mutex<Counted>,
-    /// Blocks that may wait for others, with the place of each in the order of blocks.
-    turned: Mutex<VecDeque<(u64, Block)>>,
+    /// Clusters that may wait for others, with the place of each in the order of clusters.
+    turned: Mutex<VecDeque<(u64, Cluster)>>,
     /// Whether there were such blocks.
     waits: AtomicBool,
     /// The helpers that use the grid, and [`CLOSED`] when no more may begin to.
@@ -225,21 +257,21 @@ impl Job {
         }
     }
 
-    /// Takes blocks until there are none left. `free` are blocks of other grids, to be used again.
-    fn work(&self, free: &mut Vec<Block>) {
+    /// Takes clusters until there are none left. `free` are clusters of other grids, to be used again.
+    fn work(&self, free: &mut Vec<Cluster>) {
         free.truncate(1);
-        free.iter_mut().for_each(|block| block.prepare(&self.grid));
+        free.iter_mut().for_each(|cluster| cluster.prepare(&self.grid));
         while !self.stop.load(Ordering::Relaxed) {
-            let Some((index, mut block)) = self.take(free) else { break };
-            match block.run(&self.grid, self.memory, &self.output) {
-                Ok(Progress::Turned) => {
+            let Some((index, mut cluster)) = self.take(free) else { break };
+            match cluster.run(&self.grid, self.memory, &self.output) {
+                Ok(Progress::Turned | Progress::Waits(_)) => {
                     self.waits.store(true, Ordering::Relaxed);
-                    self.turned.lock().unwrap_or_else(PoisonError::into_inner).push_back((index, block));
+                    self.turned.lock().unwrap_or_else(PoisonError::into_inner).push_back((index, cluster));
                     continue;
                 }
                 Ok(Progress::Ended(executed)) => {
                     self.instructions.fetch_add(executed, Ordering::Relaxed);
-                    self.blocks.fetch_add(1, Ordering::Relaxed);
+                    self.blocks.fetch_add(u64::from(self.grid.cluster_blocks()), Ordering::Relaxed);
                 }
                 Err(fault) => {
                     self.stop.store(true, Ordering::Relaxed);
@@ -249,27 +281,28 @@ impl Job {
                     }
                 }
             }
-            free.push(block);
+            free.push(cluster);
         }
         if self.watched.is_some_and(|watched| watched.counting) {
             let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-            free.iter_mut().filter_map(Block::observer).for_each(|observer| observer.take_counts(&mut counted));
+            let blocks = free.iter_mut().flat_map(|cluster| cluster.blocks_mut());
+            blocks.filter_map(Block::observer).for_each(|observer| observer.take_counts(&mut counted));
         }
         free.truncate(1);
     }
 
-    /// A block to run: one that is new, or one that has had a turn when there are none, or too many are begun.
-    fn take(&self, free: &mut Vec<Block>) -> Option<(u64, Block)> {
+    /// A cluster to run: one that is new, or one that has had a turn when there are none, or too many are begun.
+    fn take(&self, free: &mut Vec<Cluster>) -> Option<(u64, Cluster)> {
         let mut turned = self.turned.lock().unwrap_or_else(PoisonError::into_inner);
-        while turned.len() < RESIDENT {
+        while turned.len() * (self.grid.cluster_blocks() as usize) < RESIDENT {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= self.count {
                 break;
             }
-            let Some(place) = self.grid.block_at(index, self.count) else { continue };
-            let mut block = free.pop().unwrap_or_else(|| Block::new(&self.grid));
-            block.begin(&self.grid, self.watched.as_ref(), place, self.waits.load(Ordering::Relaxed));
-            return Some((index, block));
+            let Some(first) = self.grid.cluster_at(index, self.count) else { continue };
+            let mut cluster = free.pop().unwrap_or_else(|| Cluster::new(&self.grid));
+            cluster.begin(&self.grid, self.watched.as_ref(), first, self.waits.load(Ordering::Relaxed));
+            return Some((index, cluster));
         }
         turned.pop_front()
     }
@@ -289,7 +322,7 @@ struct Shared {
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
-    free: Vec<Block>,
+    free: Vec<Cluster>,
 }
 
 /// How often a thread looks for something before it sleeps: a few microseconds, which is how far apart the launches of

@@ -5,13 +5,16 @@
 //! instructions that need other lanes (shuffles, barriers) block their group until those have come. Branches backward
 //! are counted, and a group that has made many lets the others have a turn, so that one lane may wait for another.
 
+use super::cluster::Neighbours;
 use super::schedule::Schedule;
 use crate::fault::FaultKind;
 use crate::memory::{Memory, Window};
 use crate::observe::{Observed, Observer};
 use crate::ops::async_copy::{self, Copies};
+use crate::ops::bulk::{self, BulkStores};
 use crate::ops::control::ARRIVE;
 use crate::ops::shuffle::{Collective, Part, execute, member_mask_slot, whole_warp};
+use crate::ops::wgmma::Reads;
 use crate::ops::{Lane, Next};
 use crate::program::{CONSTANT, NO_SLOT, Op, Program, Slot};
 
@@ -37,6 +40,8 @@ enum State {
     Converging(Collective, u32),
     /// Waits at a barrier of the block: its number and the threads it is for, if that was said.
     AtBarrier(u32, Option<u32>),
+    /// Waits for what its operation asks for, which is executed again to see whether that is so.
+    Waiting,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +58,8 @@ struct Group {
 pub(super) enum Pause {
     /// All lanes have ended.
     Done,
-    /// All lanes that have not ended wait at barriers.
-    Barrier,
+    /// All lanes that have not ended wait, at barriers or for what an operation asks for.
+    Waits,
     /// It has run for long, and could go on.
     Yield,
     /// [`Lanes::fault`] says what happened.
@@ -82,6 +87,10 @@ pub(super) struct Lanes {
     clock: u64,
     /// Asynchronous copies to shared memory that nobody has waited for.
     copies: Copies,
+    /// Bulk copies to global memory that nobody has waited for.
+    bulk_stores: BulkStores,
+    /// What products of four warps have read that nobody has waited for.
+    wgmma_reads: Reads,
     /// What went wrong, the operation, and the lane.
     pub(super) fault: Option<(FaultKind, u32, u32)>,
     /// Instructions executed, each counted once a lane.
@@ -96,6 +105,15 @@ pub(super) struct Lanes {
     pub(super) printed: Vec<u8>,
     /// What [`Lanes::instructions`] may not pass for the block to keep to its limit, and that limit.
     pub(super) limit: (u64, u64),
+    /// Whether a lane did anything but wait the last time that the warp ran.
+    pub(super) progressed: bool,
+    /// Whether waits that need not last for ever end now.
+    pub(super) waits_expire: bool,
+    /// Whether a lane got what it waited for.
+    pub(super) advanced: bool,
+    /// The lanes that have arrived at the barrier of the cluster, and those that may pass it.
+    pub(super) cluster_arrived: u32,
+    pub(super) cluster_passed: u32,
 }
 
 impl Lanes {
@@ -112,8 +130,11 @@ impl Lanes {
         self.poison = poison;
         self.live = lanes;
         self.copies.clear();
+        self.bulk_stores.clear();
+        self.wgmma_reads.clear();
         self.arrivals.clear();
         self.fault = None;
+        (self.cluster_arrived, self.cluster_passed) = (0, 0);
     }
 
     /// Where all of these lanes jump to, if that is one operation.
@@ -135,6 +156,22 @@ impl Lanes {
 
     pub(super) fn live(&self) -> u32 {
         self.live.count_ones()
+    }
+
+    /// Whether all lanes that have not ended have arrived at the barrier of the cluster.
+    pub(super) fn at_cluster_barrier(&self) -> bool {
+        self.cluster_arrived == self.live
+    }
+
+    /// Whether there are lanes that wait for what their operation asks for.
+    pub(super) fn waits(&self) -> bool {
+        self.waits_at().is_some()
+    }
+
+    /// The operation, and the first lane, of a group that waits for what its operation asks for.
+    pub(super) fn waits_at(&self) -> Option<(u32, u32)> {
+        let group = self.groups.iter().find(|group| group.state == State::Waiting)?;
+        Some((group.pc, group.lanes.trailing_zeros()))
     }
 
     /// The barriers where lanes wait: number, threads it is for, and how many wait here.
@@ -189,10 +226,13 @@ pub(crate) struct Warp<'a> {
     pub(super) banks: [*mut u8; 2],
     predicates: *mut u32,
     windows: &'a mut [Window],
+    neighbours: &'a Neighbours,
     parameters: *const u8,
     shared: Window,
     /// The local memory of lane 0, and the bytes of one lane.
     local: Window,
+    /// Its number in the block.
+    index: u32,
 }
 
 /// `[T; 32]::map`, which the standard library does not inline.
@@ -212,6 +252,8 @@ pub(super) struct WarpMemory {
     pub(super) local: *mut u8,
     pub(super) parameters: *const u8,
     pub(super) shared: Window,
+    /// The number of the warp in its block.
+    pub(super) index: u32,
 }
 
 impl<'a> Warp<'a> {
@@ -223,7 +265,7 @@ impl<'a> Warp<'a> {
         memory: &'a Memory,
         lanes: &'a mut Lanes,
         at: &WarpMemory,
-        windows: &'a mut [Window],
+        (windows, neighbours): (&'a mut [Window], &'a Neighbours),
         observed: Option<(&'a Observed, &'a mut Observer)>,
     ) -> Self {
         Self {
@@ -235,9 +277,11 @@ impl<'a> Warp<'a> {
             banks: [at.registers, program.constants.as_ptr().cast_mut()],
             predicates: at.predicates,
             windows,
+            neighbours,
             parameters: at.parameters,
             shared: at.shared,
             local: Window::new(0, program.local_bytes, at.local),
+            index: at.index,
         }
     }
 
@@ -344,6 +388,27 @@ impl<'a> Warp<'a> {
         self.shared
     }
 
+    /// The blocks of the cluster.
+    #[inline(always)]
+    pub(crate) fn neighbours(&self) -> &'a Neighbours {
+        self.neighbours
+    }
+
+    /// The lanes that have arrived at the barrier of the cluster, and those that may pass it.
+    pub(crate) fn cluster_barrier(&mut self) -> (&mut u32, &mut u32) {
+        (&mut self.lanes.cluster_arrived, &mut self.lanes.cluster_passed)
+    }
+
+    /// Whether a wait that need not last for ever ends now. It is so once, or else a loop would find it so for ever.
+    pub(crate) fn wait_expires(&mut self) -> bool {
+        std::mem::take(&mut self.lanes.waits_expire)
+    }
+
+    /// Notes that a lane got what it waited for.
+    pub(crate) fn advance(&mut self) {
+        self.lanes.advanced = true;
+    }
+
     /// The list of an operation: `length` slots from the one it names.
     #[inline(always)]
     pub(crate) fn list(&self, start: u32, length: usize) -> &'a [Slot] {
@@ -358,6 +423,19 @@ impl<'a> Warp<'a> {
 
     pub(crate) fn copies(&mut self) -> &mut Copies {
         &mut self.lanes.copies
+    }
+
+    pub(crate) fn bulk_stores(&mut self) -> &mut BulkStores {
+        &mut self.lanes.bulk_stores
+    }
+
+    pub(crate) fn wgmma_reads(&mut self) -> &mut Reads {
+        &mut self.lanes.wgmma_reads
+    }
+
+    /// A lane as all blocks of the cluster know it: the numbers of its block, of its warp, and its own.
+    pub(crate) fn thread(&self, lane: u32) -> (u32, u32, u32) {
+        (self.neighbours.rank(), self.index, lane)
     }
 
     /// The parameter block, at address 0.
@@ -396,6 +474,10 @@ impl<'a> Warp<'a> {
         self.lanes.fault = Some((kind, 0, lane));
     }
 
+    pub(crate) fn has_fault(&self) -> bool {
+        self.lanes.fault.is_some()
+    }
+
     /// Takes back what [`Warp::fault`] said.
     #[cold]
     pub(crate) fn take_fault(&mut self) -> FaultKind {
@@ -408,6 +490,9 @@ impl<'a> Warp<'a> {
     pub(super) fn run(&mut self, turns: Turns, schedule: &mut Schedule) -> Pause {
         let mut warp_turn = turns.warp;
         let mut starved = false;
+        for group in self.lanes.groups.iter_mut().filter(|group| group.state == State::Waiting) {
+            group.state = State::Ready;
+        }
         while let Some(index) = self.next_group(starved, schedule) {
             self.lanes.clock += 1;
             let mut group = self.lanes.groups.swap_remove(index);
@@ -473,6 +558,9 @@ impl<'a> Warp<'a> {
                     }
                 }
             } else {
+                if next == Next::Wait {
+                    executed -= u64::from(active.count_ones());
+                }
                 break self.divide(op, group, active, next);
             }
             if group.pc >= meets {
@@ -480,6 +568,7 @@ impl<'a> Warp<'a> {
                 break Step::Next;
             }
         };
+        self.lanes.progressed |= executed != 0;
         self.lanes.instructions += executed;
         step
     }
@@ -523,7 +612,7 @@ impl<'a> Warp<'a> {
                 Ok(())
             }
             Next::Exit => {
-                if !async_copy::land_all(self, active) {
+                if !async_copy::land_all(self, active) || !bulk::land_all(self, active) {
                     if let Some(fault) = &mut self.lanes.fault {
                         fault.1 = group.pc;
                     }
@@ -539,6 +628,10 @@ impl<'a> Warp<'a> {
                 Ok(())
             }
             Next::Barrier => self.wait_at_barrier(op, group, active),
+            Next::Wait => {
+                self.lanes.groups.push(Group { lanes: active, state: State::Waiting, ..group });
+                Ok(())
+            }
             Next::Step | Next::Fault => {
                 if let Some(fault) = &mut self.lanes.fault {
                     fault.1 = group.pc;
@@ -682,12 +775,12 @@ impl<'a> Warp<'a> {
         if self.lanes.fault.is_some() {
             return Pause::Fault;
         }
-        for group in &self.lanes.groups {
+        for group in self.lanes.groups.iter().filter(|_| !self.lanes.waits()) {
             if let State::Converging(_, mask) = group.state {
                 self.lanes.fault = Some((FaultKind::WarpDeadlock { mask }, group.pc, group.lanes.trailing_zeros()));
                 return Pause::Fault;
             }
         }
-        if self.lanes.groups.is_empty() { Pause::Done } else { Pause::Barrier }
+        if self.lanes.groups.is_empty() { Pause::Done } else { Pause::Waits }
     }
 }

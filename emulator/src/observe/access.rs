@@ -1,24 +1,32 @@
 //! Accesses to memory under observation: what each is to be compared with, and what is said if something is wrong.
 
 use super::compare::{Lanes, Wrong};
-use super::shadow::Shadow;
 use super::{Conflict, Observer};
-use crate::exec::Warp;
+use crate::exec::{RANK_SHIFT, Warp};
 use crate::fault::{Access, FaultKind};
 use crate::memory::{ALIGNMENT, Window};
-use crate::ops::memory::{LOCAL_BASE, NUMBER, PARAMETER_BASE, SHARED_BASE, WINDOW_SIZE};
+use crate::ops::memory::{LOCAL_BASE, NUMBER, OF_CLUSTER, PARAMETER_BASE, SHARED_BASE, WINDOW_SIZE};
 use crate::program::{MemoryKind, MemoryUse, Op};
 use crate::ptx::ast::Space;
 
 /// What an asynchronous copy does when it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flight {
+pub(crate) enum Flight {
     /// It is none: the write is done at once.
     No,
     /// It is issued: from now on the write may be done at any time.
     Issued,
     /// The write is done.
     Landing,
+    /// The write is done, in the name of a thread that waited for it: what it may race with saw that it was issued.
+    Landed,
+}
+
+impl Flight {
+    /// Whether such an access is compared as others are.
+    pub(super) fn is_compared_fast(self) -> bool {
+        matches!(self, Self::No | Self::Landing)
+    }
 }
 
 /// An access as it is compared with the shadow.
@@ -31,6 +39,8 @@ pub(super) struct Looked<'a> {
     /// What is stored, if it is known.
     pub(super) values: Option<Values<'a>>,
     pub(super) flight: Flight,
+    /// Whether shared memory may be that of another block of the cluster.
+    pub(super) of_cluster: bool,
 }
 
 /// Looks at an access before it is executed. Says `false`, and what is wrong, if something is.
@@ -39,7 +49,8 @@ pub(super) struct Looked<'a> {
 #[inline(always)]
 pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, mask: u32) -> bool {
     let values = (memory.kind == MemoryKind::Store).then(|| Values::of(warp, op, memory));
-    let looked = Looked { pc, window: op.window & NUMBER, memory, values, flight: Flight::No };
+    let of_cluster = op.window & OF_CLUSTER != 0 || memory.space == Space::Generic;
+    let looked = Looked { pc, window: op.window & NUMBER, memory, values, flight: Flight::No, of_cluster };
     let addresses = warp.addresses(op);
     look(warp, &looked, &addresses, mask, true)
 }
@@ -92,9 +103,17 @@ pub(super) fn learn(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 3
     for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
         let space = space_of(memory.space, addresses[lane]);
         let base = if memory.space == Space::Generic { base_of(space) } else { 0 };
-        let Observer { order, tracker, warp, .. } = &mut *observer;
-        order.strong_read(tracker, *warp, addresses[lane] - base, space == Space::Shared, now);
+        let shared = space == Space::Shared;
+        let address = addresses[lane] - base;
+        let Observer { order, tracker, warp, rank, .. } = &mut *observer;
+        let address = if shared { common_address(*rank, address) } else { address };
+        order.strong_read(tracker, *warp, address, shared, now);
     }
+}
+
+/// The address by which all blocks of a cluster know a byte of shared memory that a block of it accesses.
+pub(super) fn common_address(rank: u32, address: u64) -> u64 {
+    if address >> RANK_SHIFT == 0 { u64::from(rank + 1) << RANK_SHIFT | address } else { address }
 }
 
 pub(super) fn space_of(space: Space, address: u64) -> Space {
@@ -154,19 +173,38 @@ fn watch_local(warp: &mut Warp<'_>, memory: &MemoryUse, addresses: &[u64; 32], m
     true
 }
 
+/// Of the block, or of others of its cluster.
 #[inline(always)]
 fn watch_shared(warp: &mut Warp<'_>, looked: &Looked<'_>, addresses: &[u64; 32], mask: u32) -> bool {
     let memory = looked.memory;
-    let size = warp.shared().size;
-    let host = warp.shared().host;
-    let mask = in_bounds(addresses, mask, 0, size, u64::from(memory.bytes));
-    let Some((_, observer)) = warp.watched().filter(|_| mask != 0) else { return true };
-    let shared = std::mem::replace(&mut observer.shared, Shadow::new(0));
-    let found =
-        Lanes { observer, shadow: &shared, addresses, offsets: addresses, memory, looked, host, skew: 0, shared: true };
-    let found = found.check(mask);
-    observer.shared = shared;
-    finish(warp, Space::Shared, memory, addresses, found)
+    let mut left = mask;
+    while left != 0 {
+        let (window, base) = match looked.of_cluster {
+            true => warp.neighbours().window(addresses[left.trailing_zeros() as usize]),
+            false => (warp.shared(), 0),
+        };
+        let lanes = in_bounds(addresses, left, base, window.size, u64::from(memory.bytes));
+        if lanes == 0 {
+            // The operation will find nothing there either.
+            left &= left - 1;
+            continue;
+        }
+        left &= !lanes;
+        let mut offsets = *addresses;
+        if base != 0 {
+            offsets.iter_mut().for_each(|offset| *offset = offset.wrapping_sub(base));
+        }
+        let Some((_, observer)) = warp.watched().filter(|_| !window.shadow.is_null()) else { return true };
+        // SAFETY: the shadow is that of the observer of a block of this cluster, which has not ended.
+        let shadow = unsafe { &*window.shadow };
+        let (offsets, host) = (&offsets, window.host);
+        let found =
+            Lanes { observer, shadow, addresses, offsets, memory, looked, host, skew: 0, shared: true }.check(lanes);
+        if !finish(warp, Space::Shared, memory, addresses, found) {
+            return false;
+        }
+    }
+    true
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use super::Observer;
-use super::access::{Flight, Looked};
+use super::access::{Flight, Looked, common_address};
 use super::order::Readers;
 use super::shadow::{
     Cells, KIND_SHIFT, KINDS, Locked, PAGE, SEGMENT_SHIFT, STRONG_BLOCK, STRONG_DEVICE, STRONG_READ, SWAP, Shadow,
@@ -164,14 +164,14 @@ impl Lanes<'_, '_> {
 
     /// Stamps up to here are of blocks that had this shared memory before: there is nothing written.
     fn unwritten_below(&self) -> u32 {
-        if self.shared { self.observer.order.first() } else { 1 }
+        if self.shared { self.observer.order.shared_since } else { 1 }
     }
 
     /// Weak accesses are checked fast, all lanes at once or one by one; what is not clear that way is checked by all rules.
     #[inline(always)]
     pub(super) fn check(mut self, mask: u32) -> Result<(), (usize, Wrong)> {
         let mut left = mask;
-        if !self.is_strong() && self.observer.order.gap.1 == 0 && self.looked.flight != Flight::Issued {
+        if !self.is_strong() && self.observer.order.gap.1 == 0 && self.looked.flight.is_compared_fast() {
             let rules = self.rules();
             if self.check_together(&rules, mask) {
                 return Ok(());
@@ -197,7 +197,7 @@ impl Lanes<'_, '_> {
         Rules {
             races: self.observer.races,
             written: start(if initialised { self.unwritten_below() } else { 0 }),
-            floor: start(if self.shared { order.first() } else { warp.floor }),
+            floor: start(if self.shared { order.shared_since } else { warp.floor }),
             first: start(order.range().start),
             below: start(order.below.max(order.range().start)),
             end: start(order.range().end),
@@ -313,13 +313,15 @@ impl Lanes<'_, '_> {
 
     /// What a strong write makes known. What a strong read learns is noted when it is done.
     fn release(&mut self, lane: usize) {
-        let Observer { order, tracker, warp, .. } = &mut *self.observer;
+        let Observer { order, tracker, warp, rank, .. } = &mut *self.observer;
         let MemoryUse { kind, releases, strength, .. } = *self.memory;
         if kind != MemoryKind::Load {
             if releases {
                 order.fence(tracker, *warp, 1 << lane, strength == Strength::Device);
             }
-            order.strong_write(tracker, *warp, lane as u32, self.addresses[lane], self.shared);
+            let address = self.addresses[lane];
+            let address = if self.shared { common_address(*rank, address) } else { address };
+            order.strong_write(tracker, *warp, lane as u32, address, self.shared);
         }
     }
 
@@ -363,7 +365,7 @@ impl Lanes<'_, '_> {
     fn write(&mut self, page: &mut Locked<'_>, cell: usize, thread: u32, lane: usize, mask: u32) -> Result<(), Wrong> {
         let cells = page.cells();
         let (write, read) = (Stamp(cells.writes[cell]), Stamp(cells.reads[cell]));
-        if self.observer.races {
+        if self.observer.races && self.looked.flight != Flight::Landed {
             let flies = write.is_in_flight();
             // Copies in flight are compared with one another when they land.
             let ordered = self.comes_before(write, Readers::One, thread)
@@ -402,7 +404,7 @@ impl Lanes<'_, '_> {
     fn comes_before(&mut self, stamp: Stamp, readers: Readers, thread: u32) -> bool {
         // Nothing there, or something of a block that had this shared memory before.
         stamp == Stamp::NONE
-            || self.shared && stamp.segment() < self.observer.order.first()
+            || self.shared && stamp.segment() < self.observer.order.shared_since
             || self.observer.order.comes_before(stamp, readers, thread)
     }
 

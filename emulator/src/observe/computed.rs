@@ -60,7 +60,8 @@ impl Warp<'_> {
     #[inline(never)]
     fn observe_now(&mut self, op: &Op, memory: &MemoryUse, addresses: &[u64; 32], mask: u32, counted: bool) -> bool {
         let pc = self.number_of(op) as usize;
-        let looked = Looked { pc, window: op.window & NUMBER, memory, values: None, flight: Flight::No };
+        let looked =
+            Looked { pc, window: op.window & NUMBER, memory, values: None, flight: Flight::No, of_cluster: true };
         look(self, &looked, addresses, mask, counted)
     }
 
@@ -92,6 +93,52 @@ impl Warp<'_> {
         }
     }
 
+    /// Checks the write of a lane's asynchronous copy of any length, when it is issued and when it has landed. Says `false`,
+    /// and what is wrong, if something is.
+    pub(crate) fn observe_flight(
+        &mut self,
+        space: Space,
+        pc: u32,
+        lane: u32,
+        range: (u64, u64),
+        flight: Flight,
+    ) -> bool {
+        !self.is_observed() || self.observe_range((space, MemoryKind::Store), pc, lane, range, flight)
+    }
+
+    /// Checks what a lane's copy of any length reads. Says `false`, and what is wrong, if something is.
+    pub(crate) fn observe_read(&mut self, space: Space, pc: u32, lane: u32, range: (u64, u64)) -> bool {
+        !self.is_observed() || self.observe_range((space, MemoryKind::Load), pc, lane, range, Flight::No)
+    }
+
+    #[inline(never)]
+    fn observe_range(
+        &mut self,
+        (space, kind): (Space, MemoryKind),
+        pc: u32,
+        lane: u32,
+        (start, length): (u64, u64),
+        flight: Flight,
+    ) -> bool {
+        let (mut at, end) = (start, start + length);
+        while at < end {
+            // The largest piece that is aligned.
+            let aligned = 1 << at.trailing_zeros().min(12);
+            let fits = 1 << (end - at).ilog2().min(12);
+            let bytes = u64::min(aligned, fits);
+            let memory = MemoryUse::weak(space, bytes as u32, kind);
+            let looked = Looked { pc: pc as usize, window: 0, memory: &memory, values: None, flight, of_cluster: true };
+            let mut addresses = [0; 32];
+            addresses[lane as usize] = at;
+            let counted = matches!(flight, Flight::No | Flight::Issued);
+            if !look(self, &looked, &addresses, 1 << lane, counted) {
+                return false;
+            }
+            at += bytes;
+        }
+        true
+    }
+
     /// Checks what an asynchronous copy writes to shared memory, and counts it when it is issued. Says `false`, and what is
     /// wrong, if something is.
     ///
@@ -102,7 +149,7 @@ impl Warp<'_> {
         let bytes: Vec<u8> = copy.data.as_flattened().iter().flat_map(|word| word.to_le_bytes()).collect();
         let values = Some(Values::at(&bytes, 16, copy.bytes as usize));
         let flight = if copy.landing { Flight::Landing } else { Flight::Issued };
-        let looked = Looked { pc: copy.pc as usize, window: 0, memory: &memory, values, flight };
+        let looked = Looked { pc: copy.pc as usize, window: 0, memory: &memory, values, flight, of_cluster: false };
         look(self, &looked, copy.addresses, mask, !copy.landing)
     }
 }

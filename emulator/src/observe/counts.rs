@@ -98,6 +98,13 @@ impl Counted {
         count.threads += u64::from(mask.count_ones());
     }
 
+    /// Takes back what was counted of an operation that waits, and will be executed again.
+    pub(super) fn not_executed(&mut self, pc: usize, mask: u32) {
+        let count = &mut self.operations[pc];
+        count.warps -= 1;
+        count.threads -= u64::from(mask.count_ones());
+    }
+
     /// Counts an access of the lanes of `mask`, all to the same state space.
     pub(super) fn access(&mut self, pc: usize, memory: &MemoryUse, space: Space, addresses: &[u64; 32], mask: u32) {
         let asked = u64::from(memory.bytes) * u64::from(mask.count_ones());

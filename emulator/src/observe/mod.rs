@@ -15,6 +15,7 @@ pub(crate) mod shadow;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use access::Flight;
 pub(crate) use computed::CopyWrite;
 use counts::Counted;
 use order::{BlockOrder, LaunchOrder, Tracker};
@@ -130,7 +131,9 @@ pub(crate) struct Observer {
     order: BlockOrder,
     /// The warp that runs.
     warp: u32,
-    shared: Shadow,
+    shared: Arc<Shadow>,
+    /// The number of the block in its cluster.
+    rank: u32,
     /// Which bytes of its local memory each thread has written.
     local: Vec<bool>,
     local_bytes: usize,
@@ -155,13 +158,74 @@ impl Observer {
             launch: watched.launch,
             order: BlockOrder::new(watched.tracker, &watched.launch, block, warps),
             warp: 0,
-            shared: Shadow::new(if watched.checking() { shared_bytes } else { 0 }),
+            shared: Arc::new(Shadow::new(if watched.checking() { shared_bytes } else { 0 })),
+            rank: 0,
             local: vec![false; local_bytes * 32 * warps as usize],
             local_bytes,
             defined: vec![0; registers * warps as usize],
             registers,
             counted: Counted::new(if watched.counting { program.code.len() } else { 0 }),
             conflict: None,
+        }
+    }
+
+    /// Who wrote and read the shared memory of the block.
+    pub(crate) fn shared_shadow(&self) -> *const Shadow {
+        if self.initialised || self.races { Arc::as_ptr(&self.shared) } else { std::ptr::null() }
+    }
+
+    /// Makes a cluster of blocks that have all begun, and have done nothing yet.
+    pub(crate) fn join(mut blocks: Vec<&mut Self>) {
+        (0..).zip(&mut blocks).for_each(|(rank, block)| block.rank = rank);
+        order::join(blocks.into_iter().map(|block| &mut block.order).collect());
+    }
+
+    /// Lanes of the warp arrive at the barrier of the cluster.
+    pub(crate) fn cluster_arrive(&mut self, releases: bool) {
+        if self.races {
+            self.order.cluster_arrive(&self.tracker, self.warp, releases);
+        }
+    }
+
+    /// All threads of the cluster have arrived at its barrier.
+    pub(crate) fn cluster_complete(&self) {
+        if self.races {
+            self.order.cluster_complete();
+        }
+    }
+
+    /// Lanes of the warp have waited at the barrier of the cluster.
+    pub(crate) fn cluster_pass(&mut self) {
+        if self.races {
+            self.order.cluster_pass(&self.tracker, self.warp);
+        }
+    }
+
+    /// The warp arrives at an `mbarrier`, which has an address that all blocks of the cluster know it by.
+    pub(crate) fn mbarrier_arrive(&mut self, address: u64, releases: bool) {
+        if self.races {
+            self.order.arrive_at(&self.tracker, self.warp, address, releases);
+        }
+    }
+
+    /// A phase of an `mbarrier` ends.
+    pub(crate) fn mbarrier_complete(&self, address: u64) {
+        if self.races {
+            self.order.complete(address);
+        }
+    }
+
+    /// An `mbarrier` begins anew.
+    pub(crate) fn mbarrier_renew(&self, address: u64) {
+        if self.races {
+            self.order.renew(address);
+        }
+    }
+
+    /// The warp has waited for the last phase of an `mbarrier`.
+    pub(crate) fn mbarrier_wait(&mut self, address: u64) {
+        if self.races {
+            self.order.wait_for(&self.tracker, self.warp, address);
         }
     }
 
@@ -316,6 +380,9 @@ impl Operation for Watch {
             access::learn(warp, &memory, &addresses, mask);
         }
         if let Some((_, observer)) = warp.watched() {
+            if next == Next::Wait && observer.counting {
+                observer.counted.not_executed(pc, mask);
+            }
             for write in &entry.writes {
                 let defined = observer.defined(*write);
                 *defined = *defined & !mask | copied;

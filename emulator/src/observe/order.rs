@@ -6,6 +6,7 @@
 //! - of the same thread,
 //! - of its block, if a barrier of the block lies between (the segment is below [`BlockOrder::below`]), or of some of its
 //!   warps ([`WarpOrder::known`]), or `bar.warp.sync` for two lanes of a warp ([`WarpOrder::synced`]),
+//! - of a block of its cluster, if the barrier of the cluster or an `mbarrier` lies between ([`Meeting`]),
 //! - of a later launch (the segment is below [`WarpOrder::floor`]), where launches that may overlap come after one another
 //!   only from `griddepcontrol.wait` on,
 //! - and of any thread that acquired what this one released: a fence, and after it a strong write to some address, which
@@ -291,8 +292,13 @@ pub(super) struct WarpOrder {
     /// The warp's own segments below this come before all its lanes.
     pub(super) synced: u32,
     pub(super) floor: u32,
-    /// For each other warp the segments of it that come before, if barriers of only some warps made it so.
+    /// For each warp of the cluster the segments of it that come before, if barriers of only some warps, or other than those
+    /// of the block, made it so. Nothing is there if none did.
     known: Vec<u32>,
+    /// The segments that had begun when it last came to know some are below this.
+    known_when: u32,
+    /// What it knew, with its own segments, at its last fence.
+    fenced: Vec<u32>,
     acquired: Acquired,
     /// What was read strongly and counts when a fence follows.
     pending: Acquired,
@@ -313,16 +319,68 @@ pub(super) struct BlockOrder {
     pub(super) warps: Vec<WarpOrder>,
     /// For warps that arrived at a barrier and did not wait there: the barrier, and of each warp the segments before that.
     arrived: Vec<(u32, Vec<u32>)>,
-    /// What was released to an address in shared memory.
-    shared_logs: HashMap<u64, Arc<Log>>,
+    /// Its number in its cluster, and how many blocks that has.
+    rank: u32,
+    count: u32,
+    /// Stamps in shared memory that are below this are of blocks that had it before.
+    pub(super) shared_since: u32,
+    cluster: Arc<Mutex<ClusterOrder>>,
     has_waited: bool,
     let_begin_early: bool,
 }
 
+/// Threads that wait for one another elsewhere than at a barrier of their block: at that of the cluster, or an `mbarrier`.
+#[derive(Debug, Default)]
+struct Meeting {
+    /// What those know that have arrived in this phase.
+    arrived: Knowledge,
+    /// What those knew that arrived in the phase before.
+    done: Knowledge,
+}
+
+/// What comes before: for each warp of the cluster the segments below, what was acquired, and the floor.
+#[derive(Debug, Clone, Default)]
+struct Knowledge {
+    known: Vec<u32>,
+    acquired: Acquired,
+    floor: u32,
+}
+
+fn join_known(known: &mut Vec<u32>, other: &[u32]) {
+    known.resize(known.len().max(other.len()), 0);
+    known.iter_mut().zip(other).for_each(|(known, other)| *known = (*known).max(*other));
+}
+
+/// What the blocks of a cluster have in common.
+#[derive(Debug, Default)]
+struct ClusterOrder {
+    /// The segments of each block, by its number; empty if there is only one.
+    ranges: Vec<(Range<u32>, u32)>,
+    /// Who met at the barrier of the cluster ([`CLUSTER_BARRIER`]), and at an address in shared memory.
+    meetings: HashMap<u64, Meeting>,
+    /// What was released to an address in shared memory.
+    logs: HashMap<u64, Arc<Log>>,
+}
+
+/// The barrier of the cluster, among addresses in shared memory.
+const CLUSTER_BARRIER: u64 = u64::MAX;
+
+/// Makes a cluster of blocks that have done nothing yet.
+pub(super) fn join(mut blocks: Vec<&mut BlockOrder>) {
+    let since = blocks.iter().map(|block| block.shared_since).min().unwrap_or(0);
+    let cluster = Arc::<Mutex<ClusterOrder>>::default();
+    let count = blocks.len() as u32;
+    for (rank, block) in (0..).zip(&mut blocks) {
+        (block.rank, block.count, block.shared_since) = (rank, count, since);
+        block.cluster = Arc::clone(&cluster);
+        locked(&cluster).ranges.extend(block.ranges.iter().map(|range| (range.clone(), rank)));
+    }
+}
+
 impl WarpOrder {
-    /// The segments that had begun when it last acquired something are below this.
+    /// The segments that had begun when it last acquired something, or came to know it, are below this.
     pub(super) fn acquired_when(&self) -> u32 {
-        self.acquired.when
+        self.acquired.when.max(self.known_when)
     }
 }
 
@@ -336,6 +394,8 @@ impl BlockOrder {
             synced: 0,
             floor,
             known: Vec::new(),
+            known_when: 0,
+            fenced: Vec::new(),
             acquired: Acquired::default(),
             pending: Acquired::default(),
             released: Vec::new(),
@@ -349,7 +409,10 @@ impl BlockOrder {
             gap: order.gap,
             warps: (0..warps).map(warp).collect(),
             arrived: Vec::new(),
-            shared_logs: HashMap::new(),
+            rank: 0,
+            count: 1,
+            shared_since: first,
+            cluster: Arc::default(),
             has_waited: false,
             let_begin_early: false,
         }
@@ -363,11 +426,6 @@ impl BlockOrder {
         tracker.early.fetch_add(u32::from(self.let_begin_early), Ordering::Relaxed);
     }
 
-    /// The first segment of the block.
-    pub(super) fn first(&self) -> u32 {
-        self.ranges[0].start
-    }
-
     /// The newest range of the block's segments, which mostly is the only one.
     #[inline(always)]
     pub(super) fn range(&self) -> &Range<u32> {
@@ -379,6 +437,9 @@ impl BlockOrder {
             let count = (self.range().end - self.range().start).saturating_mul(2);
             let range = tracker.reserve(count, self.block, self.launch);
             self.next = range.start;
+            if self.count > 1 {
+                locked(&self.cluster).ranges.push((range.clone(), self.rank));
+            }
             self.ranges.push(range);
         }
         self.next += 1;
@@ -394,20 +455,40 @@ impl BlockOrder {
     pub(super) fn comes_before(&mut self, stamp: Stamp, of: Readers, thread: u32) -> bool {
         let segment = stamp.segment();
         let own = self.owns(segment);
+        let rank = if own { Some(self.rank) } else { self.rank_of(segment) };
+        let place = rank.map(|rank| self.place(rank, stamp.warp()));
         let warp = &mut self.warps[(thread / 32) as usize];
         if segment < warp.floor {
             // Those that have not waited have a floor below the gap.
             return !(self.gap.0..self.gap.1).contains(&segment);
         }
         if of == Readers::Blocks {
-            return segment < warp.acquired.when;
+            return segment < warp.acquired_when();
         }
         let in_block = own
             && (segment < self.below
                 || of == Readers::One && stamp.thread() == thread
-                || of <= Readers::Lanes && stamp.warp() == thread / 32 && segment < warp.synced
-                || of <= Readers::Lanes && warp.known.get(stamp.warp() as usize).is_some_and(|known| segment < *known));
-        in_block || warp.acquired.covers(stamp, own)
+                || of <= Readers::Lanes && stamp.warp() == thread / 32 && segment < warp.synced);
+        // Which warps several are is not known: what has met some of them counts as having met all.
+        let met = match of {
+            Readers::Warps => rank.is_some() && segment < warp.known_when,
+            _ => place.and_then(|place| warp.known.get(place)).is_some_and(|known| segment < *known),
+        };
+        in_block || met || warp.acquired.covers(stamp, own)
+    }
+
+    /// The number in the cluster of the block that has a segment.
+    fn rank_of(&self, segment: u32) -> Option<u32> {
+        if self.count == 1 {
+            return None;
+        }
+        let cluster = locked(&self.cluster);
+        cluster.ranges.iter().find(|(range, _)| range.contains(&segment)).map(|(_, rank)| *rank)
+    }
+
+    /// Where in [`WarpOrder::known`] a warp is.
+    fn place(&self, rank: u32, warp: u32) -> usize {
+        rank as usize * self.warps.len() + warp as usize
     }
 
     /// `bar.warp.sync`
@@ -429,13 +510,75 @@ impl BlockOrder {
         self.let_begin_early |= !self.has_waited;
     }
 
-    /// For each warp the segments that come before what a warp does next, without those before [`BlockOrder::below`].
+    /// For each warp of the cluster the segments that come before what a warp does next.
     fn known_to(&self, warp: u32) -> Vec<u32> {
         let of_warp = &self.warps[warp as usize];
         let mut known = of_warp.known.clone();
-        known.resize(self.warps.len(), 0);
-        known[warp as usize] = of_warp.segment + 1;
+        known.resize(self.count as usize * self.warps.len(), 0);
+        let own = self.place(self.rank, 0)..self.place(self.rank + 1, 0);
+        known[own].iter_mut().for_each(|known| *known = self.below.max(*known));
+        known[self.place(self.rank, warp)] = of_warp.segment + 1;
         known
+    }
+
+    /// A warp arrives somewhere else than at a barrier of the block, and makes known what it did: all of it, or what it did
+    /// before its last fence.
+    pub(super) fn arrive_at(&mut self, tracker: &Tracker, warp: u32, place: u64, releases: bool) {
+        let of_warp = &self.warps[warp as usize];
+        let known = if releases { self.known_to(warp) } else { of_warp.fenced.clone() };
+        let mut cluster = locked(&self.cluster);
+        let arrived = &mut cluster.meetings.entry(place).or_default().arrived;
+        join_known(&mut arrived.known, &known);
+        arrived.acquired.add_all(&of_warp.acquired);
+        arrived.floor = arrived.floor.max(of_warp.floor);
+        drop(cluster);
+        self.warps[warp as usize].segment = self.new_segment(tracker);
+    }
+
+    /// A warp has waited for those that arrived somewhere.
+    fn leave(&mut self, tracker: &Tracker, warp: u32, done: &Knowledge) {
+        let when = tracker.next.load(Ordering::Relaxed);
+        let of_warp = &mut self.warps[warp as usize];
+        join_known(&mut of_warp.known, &done.known);
+        of_warp.known_when = when;
+        of_warp.acquired.add_all(&done.acquired);
+        of_warp.floor = of_warp.floor.max(done.floor);
+    }
+
+    /// Some lanes arrive at the barrier of the cluster.
+    pub(super) fn cluster_arrive(&mut self, tracker: &Tracker, warp: u32, releases: bool) {
+        self.arrive_at(tracker, warp, CLUSTER_BARRIER, releases);
+    }
+
+    /// All threads of the cluster have arrived at its barrier.
+    pub(super) fn cluster_complete(&self) {
+        self.complete(CLUSTER_BARRIER);
+    }
+
+    /// Lanes have waited at the barrier of the cluster.
+    pub(super) fn cluster_pass(&mut self, tracker: &Tracker, warp: u32) {
+        self.wait_for(tracker, warp, CLUSTER_BARRIER);
+    }
+
+    /// A phase ends of the barrier at a place.
+    pub(super) fn complete(&self, place: u64) {
+        let mut cluster = locked(&self.cluster);
+        let meeting = cluster.meetings.entry(place).or_default();
+        meeting.done = std::mem::take(&mut meeting.arrived);
+    }
+
+    /// Nobody has arrived at a place.
+    pub(super) fn renew(&self, place: u64) {
+        locked(&self.cluster).meetings.remove(&place);
+    }
+
+    /// A warp has waited for the phase that ended last at a place.
+    pub(super) fn wait_for(&mut self, tracker: &Tracker, warp: u32, place: u64) {
+        let cluster = Arc::clone(&self.cluster);
+        let cluster = locked(&cluster);
+        if let Some(meeting) = cluster.meetings.get(&place) {
+            self.leave(tracker, warp, &meeting.done);
+        }
     }
 
     /// `bar.arrive`: what the warp did so far comes before what those do that wait there.
@@ -461,18 +604,19 @@ impl BlockOrder {
         let arrivals: Vec<Vec<u32>> =
             self.arrived.extract_if(.., |(other, _)| *other == barrier).map(|(_, known)| known).collect();
         // After a barrier of all, `below` says it for the whole block.
-        if !all {
-            let mut known = vec![0; self.warps.len()];
+        if !all || self.count > 1 {
+            let mut known = Vec::new();
             let waited: Vec<Vec<u32>> = arrived.iter().map(|warp| self.known_to(*warp)).collect();
-            for one in waited.into_iter().chain(arrivals) {
-                known.iter_mut().zip(one).for_each(|(known, one)| *known = one.max(*known));
-            }
+            waited.iter().chain(&arrivals).for_each(|one| join_known(&mut known, one));
             arrived.iter().for_each(|warp| self.warps[*warp as usize].known.clone_from(&known));
         }
+        let when = arrived.iter().map(|warp| self.warps[*warp as usize].known_when).max().unwrap_or(0);
+        let when = if all { when } else { tracker.next.load(Ordering::Relaxed) };
         for warp in arrived {
             let segment = self.new_segment(tracker);
             let of_warp = &mut self.warps[*warp as usize];
             (of_warp.segment, of_warp.synced, of_warp.floor) = (segment, segment, floor);
+            of_warp.known_when = when;
             of_warp.acquired.clone_from(&acquired);
             of_warp.released.clone_from(&released);
         }
@@ -484,27 +628,44 @@ impl BlockOrder {
 
     /// A fence of some lanes: what they acquired counts, and what they know can be released.
     pub(super) fn fence(&mut self, tracker: &Tracker, warp: u32, lanes: u32, device: bool) {
+        let fenced = self.known_to(warp);
         let segment = self.new_segment(tracker);
         let (ranges, below) = (self.ranges.clone(), self.below);
+        let known_of = |order: &Self, rank: u32| -> Vec<(u32, u32)> {
+            let known = &order.warps[warp as usize].known;
+            (0..).zip(known.iter().skip(order.place(rank, 0)).take(order.warps.len()).copied()).collect()
+        };
+        let of_others = self.known_of_others(device, |order, rank| known_of(order, rank));
+        let known = known_of(self, self.rank);
         let of_warp = &mut self.warps[warp as usize];
         let pending = std::mem::take(&mut of_warp.pending);
         of_warp.acquired.add_all(&pending);
-        of_warp.segment = segment;
-        let released = Arc::new(Released {
+        (of_warp.segment, of_warp.fenced) = (segment, fenced);
+        let released = Released {
             device,
             ranges,
             below,
-            warps: std::iter::once((warp, of_warp.synced))
-                .chain(of_warp.known.iter().enumerate().map(|(other, known)| (other as u32, *known)))
-                .collect(),
+            warps: std::iter::once((warp, of_warp.synced)).chain(known).collect(),
             threads: (0..32).filter(|lane| lanes >> lane & 1 != 0).map(|lane| (warp * 32 + lane, segment)).collect(),
             acquired: of_warp.acquired.logs.clone(),
-        });
+        };
         of_warp.released.retain_mut(|(of, _)| {
             *of &= !lanes;
             *of != 0
         });
-        of_warp.released.push((lanes, released));
+        of_warp.released.extend(of_others.into_iter().chain([released]).map(|one| (lanes, Arc::new(one))));
+    }
+
+    /// What is known of other blocks of the cluster, to be released.
+    fn known_of_others(&self, device: bool, known: impl Fn(&Self, u32) -> Vec<(u32, u32)>) -> Vec<Released> {
+        let others = (0..self.count).filter(|rank| *rank != self.rank);
+        let of = |rank: u32| {
+            let warps = known(self, rank);
+            let all = locked(&self.cluster);
+            let ranges = all.ranges.iter().filter(|(_, of)| *of == rank).map(|(range, _)| range.clone()).collect();
+            Released { device, ranges, below: 0, warps, threads: Vec::new(), acquired: Vec::new() }
+        };
+        others.map(of).filter(|released| !released.warps.is_empty()).collect()
     }
 
     /// A strong write of a lane, after which others may acquire what its last fence released.
@@ -520,7 +681,7 @@ impl BlockOrder {
             return;
         }
         let log = if shared {
-            Arc::clone(self.shared_logs.entry(address).or_default())
+            Arc::clone(locked(&self.cluster).logs.entry(address).or_default())
         } else {
             match tracker.log(address, true) {
                 Some(log) => log,
@@ -537,7 +698,7 @@ impl BlockOrder {
 
     /// A strong read of a lane: what was released to the address counts from now on, or from the next fence.
     pub(super) fn strong_read(&mut self, tracker: &Tracker, warp: u32, address: u64, shared: bool, now: bool) {
-        let log = if shared { self.shared_logs.get(&address).cloned() } else { tracker.log(address, false) };
+        let log = if shared { locked(&self.cluster).logs.get(&address).cloned() } else { tracker.log(address, false) };
         let Some(log) = log else { return };
         let length = locked(&log.entries).len();
         let when = tracker.next.load(Ordering::Relaxed);
@@ -549,9 +710,11 @@ impl BlockOrder {
 
 impl Drop for BlockOrder {
     fn drop(&mut self) {
-        // Logs may hold one another.
-        for (_, log) in self.shared_logs.drain() {
-            locked(&log.entries).clear();
+        // Logs may hold one another. The last block of a cluster clears them.
+        if Arc::strong_count(&self.cluster) == 1 {
+            for (_, log) in locked(&self.cluster).logs.drain() {
+                locked(&log.entries).clear();
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 //! nobody waits for land when their thread ends.
 
 use super::memory::{Global, Shared, SpaceAccess, Span};
-use super::{Next, Operation, Variants};
+use super::{Next, Operation, Variants, mbarrier, transfer};
 use crate::exec::Warp;
 use crate::fault::{Access, FaultKind};
 use crate::memory::Cell;
@@ -26,17 +26,18 @@ pub(crate) struct Copies {
 /// So many may wait; more than that land at once, which is as good as late for what nobody waits for.
 const MOST_PENDING: usize = 1 << 16;
 
+/// A copy that has not landed.
 #[derive(Debug, Clone, Copy)]
-struct Pending {
+pub(crate) struct Pending {
     lane: u32,
     /// The operation that issued it, by its number, if the warp is observed.
-    pc: u32,
+    pub(super) pc: u32,
     /// Which of its lane's groups it belongs to, counted from 0.
-    group: u32,
+    pub(super) group: u32,
     /// Where in shared memory it goes.
-    address: u64,
-    bytes: u32,
-    data: [u32; 4],
+    pub(super) address: u64,
+    pub(super) bytes: u32,
+    pub(super) data: [u32; 4],
 }
 
 impl Copies {
@@ -44,6 +45,30 @@ impl Copies {
     pub(crate) fn clear(&mut self) {
         self.pending.clear();
         self.committed = [0; 32];
+    }
+}
+
+/// `cp.async.mbarrier.arrive` on an `mbarrier` at the address of the operation itself: when the copies that its thread has
+/// issued have landed, it arrives there. With [`Op::b`] that is one of the arrivals that the `mbarrier` expects anyway.
+/// [`Op::e`] is as for other instructions on an `mbarrier`.
+struct ArriveAfter;
+
+impl Operation for ArriveAfter {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        let pc = warp.number_of(op);
+        let addresses = warp.addresses(op);
+        for lane in (0..32u32).filter(|lane| mask >> lane & 1 != 0) {
+            let address = mbarrier::in_shared(warp, addresses[lane as usize], op.e & mbarrier::GENERIC != 0, lane);
+            let Some(address) = address else { return Next::Fault };
+            if op.b == 0 && !mbarrier::expect_arrival(warp, address, lane) {
+                return Next::Fault;
+            }
+            let copies = warp.copies().pending.extract_if(.., |copy| copy.lane == lane).collect();
+            let (barrier, thread) = (warp.neighbours().common_address(address), warp.thread(lane));
+            warp.neighbours().in_flight().arrive_after(pc, barrier, thread, copies);
+        }
+        Next::Step
     }
 }
 
@@ -218,7 +243,7 @@ impl Operation for WaitGroup {
     fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
         let latest = u32::try_from(op.immediate).unwrap_or(u32::MAX);
         let good = land(warp, mask, |copy, committed| copy.group < committed.saturating_sub(latest));
-        if good { Next::Step } else { Next::Fault }
+        if good && land_with_arrivals(warp, mask, latest) { Next::Step } else { Next::Fault }
     }
 }
 
@@ -228,10 +253,23 @@ struct WaitAll;
 impl Operation for WaitAll {
     #[inline(always)]
     fn run(warp: &mut Warp<'_>, _: &Op, mask: u32) -> Next {
-        if land_all(warp, mask) { Next::Step } else { Next::Fault }
+        if land_all(warp, mask) && land_with_arrivals(warp, mask, 0) { Next::Step } else { Next::Fault }
     }
 }
 
+/// Lets copies of some lanes land that arrivals wait for, all but those of the latest groups. Says `false` if there is a
+/// fault.
+fn land_with_arrivals(warp: &mut Warp<'_>, mask: u32, latest: u32) -> bool {
+    (0..32u32).filter(|lane| mask >> lane & 1 != 0).all(|lane| {
+        // With none to be left out, what is in no group lands too.
+        let committed = warp.copies().committed[lane as usize];
+        let end = if latest == 0 { u32::MAX } else { committed.saturating_sub(latest) };
+        transfer::land_of_thread(warp, warp.thread(lane), end)
+    })
+}
+
+/// `cp.async.mbarrier.arrive`
+pub(crate) const ARRIVE_AFTER: Variants = Variants::of::<ArriveAfter>();
 /// `cp.async`
 pub(crate) const ISSUE: Variants = Variants::of::<Issue>();
 /// `cp.async.commit_group`

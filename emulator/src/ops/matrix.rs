@@ -282,7 +282,7 @@ impl Product {
 
 /// The value of an element that is a floating-point number.
 #[inline(always)]
-fn float(element: Element, bits: u32) -> f32 {
+pub(super) fn float(element: Element, bits: u32) -> f32 {
     match element {
         Element::F16 => from_f16(bits as u16),
         Element::Bf16 => from_bf16(bits as u16),
@@ -444,7 +444,7 @@ impl Operation for MultiplyFloats {
 
 /// The value of an element that is an integer.
 #[inline(always)]
-fn integer(element: Element, bits: u32) -> i32 {
+pub(super) fn integer(element: Element, bits: u32) -> i32 {
     match element {
         Element::S8 => i32::from(bits as i8),
         Element::U8 => i32::from(bits as u8),

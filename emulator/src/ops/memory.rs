@@ -27,8 +27,10 @@ pub(crate) const WINDOW_SIZE: u64 = 1 << 32;
 pub(crate) const ADDRESS_32: u32 = 1 << 31;
 /// Set in [`Op::window`] if other accesses may not move across this one: after an acquiring load, before a releasing store.
 pub(crate) const ORDERED: u32 = 1 << 30;
+/// Set in [`Op::window`] if an address in shared memory may be that of another block of the cluster.
+pub(crate) const OF_CLUSTER: u32 = 1 << 29;
 /// What of [`Op::window`] is the number of the window.
-pub(crate) const NUMBER: u32 = ORDERED - 1;
+pub(crate) const NUMBER: u32 = OF_CLUSTER - 1;
 
 /// Finds each active lane's bytes in host memory, or faults.
 pub(crate) trait SpaceAccess {
@@ -54,6 +56,13 @@ impl Span {
     }
 
     fn out_of_bounds(self, warp: &Warp<'_>, address: u64) -> FaultKind {
+        let in_shared = match self.access {
+            Access::SharedLoad | Access::SharedStore | Access::SharedAtomic => Some(address),
+            _ => Some(address.wrapping_sub(SHARED_BASE)).filter(|offset| *offset < WINDOW_SIZE),
+        };
+        if in_shared.is_some_and(|address| warp.neighbours().has_ended(address)) {
+            return FaultKind::BlockEnded { access: self.access, address };
+        }
         let nearest = matches!(self.access, Access::GlobalLoad | Access::GlobalStore | Access::GlobalAtomic)
             .then(|| warp.memory().nearest(address))
             .flatten();
@@ -139,7 +148,7 @@ fn find_global(warp: &mut Warp<'_>, index: u32, address: u64, bytes: u64) -> Opt
     Some(window.host.wrapping_add((address - window.base) as usize))
 }
 
-/// The shared memory of the block.
+/// The shared memory of the block, and where an operation says so of the others of the cluster.
 pub(crate) struct Shared;
 
 impl SpaceAccess for Shared {
@@ -154,14 +163,27 @@ impl SpaceAccess for Shared {
     }
 
     #[inline(always)]
-    fn resolve(warp: &mut Warp<'_>, _: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
+    fn resolve(warp: &mut Warp<'_>, op: &Op, addresses: &[u64; 32], mask: u32, span: Span) -> Option<[*mut u8; 32]> {
         let window = warp.shared();
         let hosts = all_in(window, addresses, mask, span.bytes);
         if hosts.is_some() {
             return hosts;
         }
-        each(warp, addresses, mask, span, |_, _, address| find_shared(window, address, span.bytes))
+        let of_cluster = op.window & OF_CLUSTER != 0;
+        each(warp, addresses, mask, span, |warp, _, address| {
+            if of_cluster {
+                find_in_cluster(warp, address, span.bytes)
+            } else {
+                find_shared(window, address, span.bytes)
+            }
+        })
     }
+}
+
+/// Where `length` bytes are in the shared memory of a block of the cluster.
+pub(crate) fn find_in_cluster(warp: &Warp<'_>, address: u64, bytes: u64) -> Option<*mut u8> {
+    let (window, base) = warp.neighbours().window(address);
+    find_shared(window, address - base, bytes)
 }
 
 fn find_shared(window: Window, address: u64, bytes: u64) -> Option<*mut u8> {
@@ -233,7 +255,7 @@ impl SpaceAccess for Generic {
         let index = op.window & NUMBER;
         each(warp, addresses, mask, span, |warp, lane, address| {
             if address.wrapping_sub(SHARED_BASE) < WINDOW_SIZE {
-                find_shared(warp.shared(), address - SHARED_BASE, span.bytes)
+                find_in_cluster(warp, address - SHARED_BASE, span.bytes)
             } else if address.wrapping_sub(LOCAL_BASE) < WINDOW_SIZE {
                 find_local(warp, lane, address - LOCAL_BASE, span.bytes)
             } else if address.wrapping_sub(PARAMETER_BASE) < WINDOW_SIZE && span.access == Access::GlobalLoad {

@@ -8,9 +8,11 @@
 pub(crate) mod async_copy;
 pub(crate) mod atomic;
 pub(crate) mod bits;
+pub(crate) mod bulk;
 pub(crate) mod call;
 pub(crate) mod carry;
 pub(crate) mod clock;
+pub(crate) mod cluster;
 pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod convert;
@@ -24,13 +26,19 @@ pub(crate) mod half_from_integer;
 pub(crate) mod integer;
 pub(crate) mod matrix;
 pub(crate) mod matrix_moves;
+pub(crate) mod mbarrier;
 pub(crate) mod memory;
 pub(crate) mod moves;
 pub(crate) mod narrow;
 pub(crate) mod predicate;
 pub(crate) mod print;
+pub(crate) mod reduction;
 pub(crate) mod shuffle;
+pub(crate) mod tensor_copy;
+pub(crate) mod tensor_map;
+pub(crate) mod transfer;
 pub(crate) mod video;
+pub(crate) mod wgmma;
 pub(crate) mod wide;
 
 use std::collections::HashMap;
@@ -58,6 +66,8 @@ pub(crate) enum Next {
     ConvergeWarp,
     /// The active lanes wait at a barrier of the block.
     Barrier,
+    /// The active lanes wait, and execute the operation again later.
+    Wait,
     /// `Warp::fault` says what happened.
     Fault,
 }

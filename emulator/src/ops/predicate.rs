@@ -94,7 +94,8 @@ impl Operation for LogicWithPredicate {
     }
 }
 
-/// `isspacep`: whether a generic address is in the range that starts at [`Op::immediate`]; 0 stands for global memory.
+/// `isspacep`: whether a generic address is in the range that starts at [`Op::immediate`]; 0 stands for global memory. Of
+/// shared memory it is the block's own if [`Op::e`] says so.
 struct IsSpace;
 
 impl Operation for IsSpace {
@@ -104,7 +105,12 @@ impl Operation for IsSpace {
         for (lane, address) in warp.read::<u64>(op.a).into_iter().enumerate() {
             let inside = match op.immediate as u64 {
                 0 => Generic::is_global(address),
-                base => address.wrapping_sub(base) < WINDOW_SIZE,
+                base => {
+                    let offset = address.wrapping_sub(base);
+                    let own =
+                        op.e == NO_SLOT || warp.neighbours().place(offset).0 == u64::from(warp.neighbours().rank());
+                    offset < WINDOW_SIZE && own
+                }
             };
             result |= u32::from(inside) << lane;
         }

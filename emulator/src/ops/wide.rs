@@ -146,7 +146,7 @@ impl Update {
         }
     }
 
-    fn update(self, old: u32, by: u32) -> u32 {
+    pub(super) fn update(self, old: u32, by: u32) -> u32 {
         let f16 = |choose: fn(f32, f32) -> f32| move |a, b| to_f16(choose(from_f16(a), from_f16(b)));
         let bf16 = |choose: fn(f32, f32) -> f32| move |a, b| to_bf16(choose(from_bf16(a), from_bf16(b)));
         let half = |function: &dyn Fn(u16, u16) -> u16| u32::from(function(old as u16, by as u16));

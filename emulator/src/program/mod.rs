@@ -120,6 +120,8 @@ pub(crate) enum Special {
     ClusterRank,
     /// `%cluster_nctarank`
     ClusterBlocks,
+    /// `%is_explicit_cluster`
+    ExplicitCluster,
     /// `%laneid`
     Lane,
     /// `%warpid`

@@ -146,6 +146,8 @@ pub(crate) enum Operand {
     Symbol(String, i64),
     /// `[base + offset]`.
     Address(Box<Operand>, i64),
+    /// `[base + offset, {a, b, …}]`: the address of a tensor map, and coordinates.
+    Tensor(Box<Operand>, i64, Vec<Operand>),
     /// `{a, b, …}`.
     Vector(Vec<Operand>),
     /// `d|p`: a value and a predicate.

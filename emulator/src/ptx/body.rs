@@ -410,23 +410,22 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
 
     fn operand(&mut self) -> Result<Operand> {
         if self.parser.take('[') {
-            let base = self.simple_operand()?;
+            let (base, offset) = match self.simple_operand()? {
+                Operand::Symbol(name, offset) => (Box::new(Operand::Symbol(name, 0)), offset),
+                Operand::Address(base, offset) => (base, offset),
+                other => (Box::new(other), 0),
+            };
+            if self.parser.take(',') {
+                self.parser.expect('{')?;
+                let coordinates = self.vector()?;
+                self.parser.expect(']')?;
+                return Ok(Operand::Tensor(base, offset, coordinates));
+            }
             self.parser.expect(']')?;
-            return Ok(match base {
-                Operand::Symbol(name, offset) => Operand::Address(Box::new(Operand::Symbol(name, 0)), offset),
-                Operand::Address(base, offset) => Operand::Address(base, offset),
-                other => Operand::Address(Box::new(other), 0),
-            });
+            return Ok(Operand::Address(base, offset));
         }
         if self.parser.take('{') {
-            let mut parts = Vec::new();
-            loop {
-                parts.push(self.simple_operand()?);
-                if self.parser.take('}') {
-                    return Ok(Operand::Vector(parts));
-                }
-                self.parser.expect(',')?;
-            }
+            return Ok(Operand::Vector(self.vector()?));
         }
         if self.parser.take('(') {
             let mut parts = Vec::new();
@@ -452,6 +451,18 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
         match first {
             Operand::Address(..) => self.parser.error("a register with an offset has no place here"),
             other => Ok(other),
+        }
+    }
+
+    /// What follows a `{`, to its `}`.
+    fn vector(&mut self) -> Result<Vec<Operand>> {
+        let mut parts = Vec::new();
+        loop {
+            parts.push(self.simple_operand()?);
+            if self.parser.take('}') {
+                return Ok(parts);
+            }
+            self.parser.expect(',')?;
         }
     }
 

@@ -60,6 +60,11 @@ pub struct KernelNode {
     pub context: Handle,
 }
 
+/// `CUtensorMap`
+#[repr(C, align(128))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorMap(pub [u64; 16]);
+
 /// `CUDA_MEMSET_NODE_PARAMS`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,6 +325,13 @@ functions! {
     cuModuleUnload(Handle);
     cuModuleGetFunction(*mut Handle, Handle, *const c_char);
     cuLaunchKernel(Handle, u32, u32, u32, u32, u32, u32, u32, Handle, *mut *mut c_void, *mut *mut c_void);
+    cuTensorMapEncodeTiled(
+        *mut TensorMap, u32, u32, u64, *const u64, *const u64, *const u32, *const u32, u32, u32, u32, u32
+    );
+    cuTensorMapEncodeIm2col(
+        *mut TensorMap, u32, u32, u64, *const u64, *const u64, *const i32, *const i32, u32, u32, *const u32, u32, u32, u32, u32
+    );
+    cuTensorMapReplaceAddress(*mut TensorMap, u64);
     cuModuleLoad(*mut Handle, *const c_char);
     cuModuleLoadDataEx(*mut Handle, *const c_void, u32, *const i32, *mut *mut c_void);
     cuModuleLoadFatBinary(*mut Handle, *const c_void);

@@ -26,6 +26,7 @@ mod memory;
 mod module;
 mod node;
 mod stream;
+mod tensor_map;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char};

@@ -5,6 +5,9 @@ use crate::ops::{atomic, memory};
 use crate::program::{MemoryKind, MemoryUse, NO_SLOT, Op, Strength};
 use crate::ptx::ast::{Operand, RegisterKind, Space};
 
+/// The modifier of accesses to shared memory that may be that of another block of the cluster.
+const OF_CLUSTER: &str = ".shared::cluster";
+
 impl Decoder<'_> {
     pub(super) fn load(&mut self, opcode: &str, modifiers: &[&str], operands: &[Operand]) -> Result<Op> {
         let [destination, Operand::Address(base, offset)] = operands else {
@@ -31,7 +34,7 @@ impl Decoder<'_> {
             match modifier {
                 "global" => space = Space::Global,
                 "const" => space = Space::Constant,
-                "shared" | "shared::cta" => space = Space::Shared,
+                "shared" | "shared::cta" | "shared::cluster" => space = Space::Shared,
                 "local" => space = Space::Local,
                 "param" | "param::entry" | "param::func" => space = Space::Param,
                 "acquire" | "release" => ordered = true,
@@ -118,6 +121,9 @@ impl Decoder<'_> {
         if ordered {
             op.window |= memory::ORDERED;
         }
+        if opcode.contains(OF_CLUSTER) {
+            op.window |= memory::OF_CLUSTER;
+        }
         let kind = if load { MemoryKind::Load } else { MemoryKind::Store };
         let (acquires, releases) = (ordered && load, ordered && !load);
         let bytes = (size * lanes as u64) as u32;
@@ -160,7 +166,7 @@ impl Decoder<'_> {
         for &modifier in modifiers {
             match modifier {
                 "global" => space = Space::Global,
-                "shared" | "shared::cta" => space = Space::Shared,
+                "shared" | "shared::cta" | "shared::cluster" => space = Space::Shared,
                 "relaxed" | "acquire" | "release" | "acq_rel" | "cta" | "cluster" | "gpu" | "sys" => {}
                 _ => operation.push(modifier),
             }
@@ -183,6 +189,9 @@ impl Decoder<'_> {
         op.b = self.source(&sources[0], kind)?;
         op.c = if count == 2 { self.source(&sources[1], kind)? } else { NO_SLOT };
         self.address(&mut op, base, *offset)?;
+        if opcode.contains(OF_CLUSTER) {
+            op.window |= memory::OF_CLUSTER;
+        }
         let bits =
             operation.last().and_then(|ty| ty.trim_start_matches(|letter: char| !letter.is_ascii_digit()).get(..2));
         let bytes = match bits {

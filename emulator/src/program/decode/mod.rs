@@ -4,14 +4,19 @@
 //! here, so execution meets neither.
 
 mod async_copy;
+mod bulk;
 mod calls;
+mod cluster;
 mod collective;
 mod common;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod predicate;
 mod special;
 mod support;
+mod tensor_copy;
+mod wgmma;
 mod wide;
 
 use std::collections::HashMap;
@@ -464,8 +469,11 @@ impl<'k> Decoder<'k> {
             ("nanosleep", ["u32"], [_]) => Op::new(control::NOTHING),
             ("prefetch" | "prefetchu" | "discard" | "applypriority" | "pmevent", ..) => self.hint(operands)?,
             ("createpolicy", _, [destination, ..]) => self.cache_policy(destination)?,
-            ("fence" | "membar", ["proxy", ..], _) | ("fence", ["mbarrier_init", ..], _) => self.hint(operands)?,
+            ("fence" | "membar", ["proxy", ..], _) => self.hint(operands)?,
+            ("fence", ["mbarrier_init", ..], []) => Op { immediate: 1, ..Op::new(control::FENCE) },
             ("membar" | "fence", ..) => self.fence(opcode, &modifiers, operands)?,
+            ("barrier", ["cluster", ..], _) => self.cluster_barrier(&modifiers, operands)?,
+            ("mapa" | "getctarank", ..) => self.cluster_address(root, &modifiers, operands)?,
             ("bar", ["sync"], _) | ("barrier", ["sync"], _) => self.barrier(operands)?,
             ("bar" | "barrier", ["arrive"], [_, _]) => Op { immediate: control::ARRIVE, ..self.barrier(operands)? },
             ("bar" | "barrier", ["red", operation, _], _) => self.barrier_reduction(operation, operands)?,
@@ -498,6 +506,9 @@ impl<'k> Decoder<'k> {
             }
             ("redux", ["sync", operation @ ..], _) => self.reduction(&operation.join("."), operands)?,
             ("match", [mode, "sync", ty], _) => self.matching(mode, ty, operands)?,
+            ("wgmma", ..) => self.wgmma(opcode, &modifiers, operands)?,
+            // How many registers a warp may have is for the assembler.
+            ("setmaxnreg", _, [Operand::Immediate(24..=256)]) => Op::new(control::NOTHING),
             ("mma", ..) => self.mma(opcode, &modifiers, operands)?,
             ("wmma", ["mma", ..], _) => self.wmma(opcode, &modifiers, operands)?,
             ("wmma", ..) => self.fragment(opcode, &modifiers, operands)?,
@@ -506,6 +517,15 @@ impl<'k> Decoder<'k> {
             ("cp", ["async", "commit_group"], []) => Op::new(copies::COMMIT),
             ("cp", ["async", "wait_all"], []) => Op::new(copies::WAIT_ALL),
             ("cp", ["async", "wait_group"], [groups]) => self.async_wait(groups)?,
+            ("cp", ["async", "mbarrier", ..], [at]) => self.arrival_after_copies(opcode, &modifiers, at)?,
+            ("cp", ["async", "bulk", "tensor", ..] | ["async", "bulk", "prefetch", "tensor", ..], _)
+            | ("cp", ["reduce", "async", "bulk", "tensor", ..], _) => self.tensor_copy(opcode, &modifiers, operands)?,
+            ("tensormap", ["replace", ..], _) => self.replace_in_tensor_map(opcode, &modifiers, operands)?,
+            ("cp", ["async", "bulk", ..] | ["reduce", "async", "bulk", ..], _) => {
+                self.bulk_copy(opcode, &modifiers, operands)?
+            }
+            ("mbarrier", ..) => self.mbarrier(opcode, &modifiers, operands)?,
+            ("st" | "red", ["async", ..], _) => self.async_store(opcode, &modifiers, operands)?,
             ("cp", ["async", "ca" | "cg", ..], _) => self.async_copy(opcode, &modifiers, operands)?,
             ("atom" | "red", ..) => self.atomic(opcode, &modifiers, operands)?,
             ("ld" | "ldu", ..) => self.load(opcode, &modifiers, operands)?,
@@ -647,7 +667,7 @@ impl<'k> Decoder<'k> {
             _ => return Ok(None),
         };
         let base = match space {
-            "shared" => access::SHARED_BASE,
+            "shared" | "shared::cta" | "shared::cluster" => access::SHARED_BASE,
             "local" => access::LOCAL_BASE,
             "param" | "param::entry" => access::PARAMETER_BASE,
             _ => return Ok(None),

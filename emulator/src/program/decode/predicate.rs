@@ -112,12 +112,15 @@ impl Decoder<'_> {
     pub(super) fn is_space(&mut self, space: &str, destination: &Operand, address: &Operand) -> Result<Op> {
         let base = match space {
             "global" => 0,
-            "shared" | "shared::cta" => access::SHARED_BASE,
+            "shared" | "shared::cta" | "shared::cluster" => access::SHARED_BASE,
             "local" => access::LOCAL_BASE,
             "param" | "param::entry" => access::PARAMETER_BASE,
             _ => return self.failed(format!("`isspacep` for `{space}` is not supported")),
         };
         let mut op = Op { immediate: base as i64, ..Op::new(predicate::IS_SPACE) };
+        if matches!(space, "shared" | "shared::cta") {
+            op.e = 1;
+        }
         op.d = self.destination(destination, RegisterKind::Predicate)?;
         op.a = self.source(address, RegisterKind::Bits64)?;
         Ok(op)

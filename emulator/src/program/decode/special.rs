@@ -32,6 +32,7 @@ pub(super) const REGISTERS: &[(&str, Special)] = &[
     ("%cluster_nctaid.z", Special::ClusterSize(2)),
     ("%cluster_ctarank", Special::ClusterRank),
     ("%cluster_nctarank", Special::ClusterBlocks),
+    ("%is_explicit_cluster", Special::ExplicitCluster),
     ("%laneid", Special::Lane),
     ("%warpid", Special::Warp),
     ("%nwarpid", Special::WarpCount),

@@ -22,6 +22,10 @@ pub(super) const SPELLINGS: &[&str] = &[
     "barrier.{cta}?.{sync,arrive}.{aligned}?",
     "barrier.{cta}?.red.popc.{aligned}?.u32",
     "barrier.{cta}?.red.{and,or}.{aligned}?.pred",
+    "barrier.cluster.arrive.{release,relaxed}?.{aligned}?",
+    "barrier.cluster.wait.{acquire}?.{aligned}?",
+    "mapa.{shared::cluster}?.{u32,u64}",
+    "getctarank.{shared::cluster}?.{u32,u64}",
     "membar.{cta,gl,sys}",
     "membar.proxy.alias",
     "fence.{sc,acq_rel,acquire,release}?.{cta,cluster,gpu,sys}",
@@ -35,35 +39,35 @@ pub(super) const SPELLINGS: &[&str] = &[
     "match.{any,all}.sync.{b32,b64}",
     "redux.sync.{add,min,max}.{u32,s32}",
     "redux.sync.{and,or,xor}.b32",
-    "ld.{weak,volatile}?.{const,global,local,param,param::entry,param::func,shared,shared::cta}?.{ca,cg,cs,lu,cv}?.{nc}?\
+    "ld.{weak,volatile}?.{const,global,local,param,param::entry,param::func,shared,shared::cta,shared::cluster}?.{ca,cg,cs,lu,cv}?.{nc}?\
      .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
      .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?.{v2,v4,v8}?\
      .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
-    "ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,local}?\
+    "ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster,local}?\
      .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
      .{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?.{v2,v4,v8}?\
      .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     "ld.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     "ldu.{global}?.{v2,v4}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
-    "st.{weak,volatile}?.{global,local,param,param::func,shared,shared::cta}?.{wb,cg,cs,wt}?\
+    "st.{weak,volatile}?.{global,local,param,param::func,shared,shared::cta,shared::cluster}?.{wb,cg,cs,wt}?\
      .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
      .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{v2,v4,v8}?\
      .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
-    "st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,local}?\
+    "st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster,local}?\
      .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?.{L2::cache_hint}?\
      .{v2,v4,v8}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     "st.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
-    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .{add,min,max}.{L2::cache_hint}?.{u32,s32,u64,s64}",
-    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .add.{L2::cache_hint}?.{f32,f64}",
-    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .add.noftz.{L2::cache_hint}?.{f16,bf16,f16x2,bf16x2}",
-    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .{and,or,xor,exch}.{L2::cache_hint}?.{b32,b64}",
-    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .{inc,dec}.{L2::cache_hint}?.u32",
-    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.cas.{b16,b32,b64}",
+    "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?.cas.{b16,b32,b64}",
     "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.f32.add",
     "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{v2,v4,v8}.{f16,bf16}.{add,min,max}.noftz",
     "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.{f16x2,bf16x2}.{add,min,max}.noftz",
@@ -72,13 +76,13 @@ pub(super) const SPELLINGS: &[&str] = &[
      .{v2,v4,v8}.{f16,bf16}",
     "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.global.{add,min,max}.noftz.{L2::cache_hint}?\
      .{v2,v4}.{f16x2,bf16x2}",
-    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .{add,min,max}.{L2::cache_hint}?.{u32,s32,u64,s64}",
-    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.add.{L2::cache_hint}?.{f32,f64}",
-    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?.add.{L2::cache_hint}?.{f32,f64}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .add.noftz.{L2::cache_hint}?.{f16,bf16,f16x2,bf16x2}",
-    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.{and,or,xor}.{L2::cache_hint}?.{b32,b64}",
-    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?.{inc,dec}.{L2::cache_hint}?.u32",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?.{and,or,xor}.{L2::cache_hint}?.{b32,b64}",
+    "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?.{inc,dec}.{L2::cache_hint}?.u32",
     "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.f32.add",
     "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{v2,v4,v8}.{f16,bf16}.{add,min,max}.noftz",
     "red.{relaxed,release}?.{cta,cluster,gpu,sys}?.global.{v2,v4}.{f16x2,bf16x2}.{add,min,max}.noftz",
@@ -99,6 +103,42 @@ pub(super) const SPELLINGS: &[&str] = &[
     "cp.async.commit_group",
     "cp.async.wait_group",
     "cp.async.wait_all",
+    "cp.async.mbarrier.arrive.{noinc}?.{shared,shared::cta}?.b64",
+    "mbarrier.{init,inval}.{shared,shared::cta}?.b64",
+    "mbarrier.{expect_tx,complete_tx}.{relaxed.cta,relaxed.cluster}?.{shared,shared::cta,shared::cluster}?.b64",
+    "mbarrier.{arrive,arrive_drop}.{expect_tx}?.{release.cta,release.cluster,relaxed.cta,relaxed.cluster}?\
+     .{shared,shared::cta,shared::cluster}?.b64",
+    "mbarrier.{arrive,arrive_drop}.noComplete.{release.cta}?.{shared,shared::cta}?.b64",
+    "mbarrier.{test_wait,try_wait}.{parity}?.{acquire.cta,acquire.cluster,relaxed.cta,relaxed.cluster}?\
+     .{shared,shared::cta}?.b64",
+    "mbarrier.pending_count.b64",
+    "cp.async.bulk.{shared::cluster,shared::cta}.global.mbarrier::complete_tx::bytes.{multicast::cluster}?\
+     .{L2::cache_hint}?",
+    "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes",
+    "cp.async.bulk.global.shared::cta.bulk_group.{L2::cache_hint}?",
+    "cp.async.bulk.prefetch.L2.global.{L2::cache_hint}?",
+    "cp.async.bulk.commit_group",
+    "cp.async.bulk.wait_group.{read}?",
+    "cp.reduce.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes\
+     .{and.b32,or.b32,xor.b32,add.u32,add.s32,add.u64,inc.u32,dec.u32,min.u32,min.s32,max.u32,max.s32}",
+    "cp.reduce.async.bulk.global.shared::cta.bulk_group.{L2::cache_hint}?\
+     .{and.b32,and.b64,or.b32,or.b64,xor.b32,xor.b64,add.u32,add.s32,add.u64,add.f32,add.f64,add.noftz.f16,add.noftz.bf16,\
+     inc.u32,dec.u32,min.u32,min.s32,min.u64,min.s64,min.f16,min.bf16,max.u32,max.s32,max.u64,max.s64,max.f16,max.bf16}",
+    "cp.async.bulk.tensor.{1d,2d,3d,4d,5d}.{shared::cluster,shared::cta}.global.{tile}?.mbarrier::complete_tx::bytes\
+     .{multicast::cluster}?.{L2::cache_hint}?",
+    "cp.async.bulk.tensor.{1d,2d,3d,4d,5d}.global.shared::cta.{tile}?.bulk_group.{L2::cache_hint}?",
+    "cp.async.bulk.prefetch.tensor.{1d,2d,3d,4d,5d}.L2.global.{tile}?.{L2::cache_hint}?",
+    "cp.reduce.async.bulk.tensor.{1d,2d,3d,4d,5d}.global.shared::cta.{add,min,max,inc,dec,and,or,xor}.{tile}?.bulk_group\
+     .{L2::cache_hint}?",
+    "prefetch.{const,param}?.tensormap",
+    "tensormap.replace.tile.{global_address,global_stride}.{global,shared::cta}?.b1024.b64",
+    "tensormap.replace.tile\
+     .{rank,box_dim,global_dim,element_stride,elemtype,interleave_layout,swizzle_mode,fill_mode}\
+     .{global,shared::cta}?.b1024.b32",
+    "st.async.{weak}?.shared::cluster.mbarrier::complete_tx::bytes.{v2,v4}?.{b32,u32,s32,f32}",
+    "st.async.{weak}?.shared::cluster.mbarrier::complete_tx::bytes.{v2}?.{b64,u64,s64,f64}",
+    "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes\
+     .{and.b32,or.b32,xor.b32,add.u32,add.s32,add.u64,inc.u32,dec.u32,min.u32,min.s32,max.u32,max.s32}",
     "ldmatrix.sync.aligned.m8n8.{x1,x2,x4}.{trans}?.{shared,shared::cta}?.b16",
     "stmatrix.sync.aligned.m8n8.{x1,x2,x4}.{trans}?.{shared,shared::cta}?.b16",
     "movmatrix.sync.aligned.m8n8.trans.b16",
@@ -113,6 +153,43 @@ pub(super) const SPELLINGS: &[&str] = &[
     "mma.sync.aligned.{m8n8k16,m16n8k16,m16n8k32}.row.col.{satfinite}?.s32.{u8,s8}.{u8,s8}.s32",
     "mma.sync.aligned.{m8n8k32,m16n8k32,m16n8k64}.row.col.{satfinite}?.s32.{u4,s4}.{u4,s4}.s32",
     "mma.sync.aligned.{m8n8k128,m16n8k128,m16n8k256}.row.col.s32.b1.b1.s32.{xor,and}.popc",
+    "wgmma.{fence,commit_group,wait_group}.sync.aligned",
+    "wgmma.mma_async.sync.aligned.{\
+     m64n8k16,m64n16k16,m64n24k16,m64n32k16,m64n40k16,m64n48k16,m64n56k16,m64n64k16,m64n72k16,m64n80k16,m64n88k16,\
+     m64n96k16,m64n104k16,m64n112k16,m64n120k16,m64n128k16,m64n136k16,m64n144k16,m64n152k16,m64n160k16,m64n168k16,\
+     m64n176k16,m64n184k16,m64n192k16,m64n200k16,m64n208k16,m64n216k16,m64n224k16,m64n232k16,m64n240k16,m64n248k16,\
+     m64n256k16}\
+     .{f32,f16}.f16.f16",
+    "wgmma.mma_async.sync.aligned.{\
+     m64n8k16,m64n16k16,m64n24k16,m64n32k16,m64n40k16,m64n48k16,m64n56k16,m64n64k16,m64n72k16,m64n80k16,m64n88k16,\
+     m64n96k16,m64n104k16,m64n112k16,m64n120k16,m64n128k16,m64n136k16,m64n144k16,m64n152k16,m64n160k16,m64n168k16,\
+     m64n176k16,m64n184k16,m64n192k16,m64n200k16,m64n208k16,m64n216k16,m64n224k16,m64n232k16,m64n240k16,m64n248k16,\
+     m64n256k16}\
+     .f32.bf16.bf16",
+    "wgmma.mma_async.sync.aligned.{\
+     m64n8k8,m64n16k8,m64n24k8,m64n32k8,m64n40k8,m64n48k8,m64n56k8,m64n64k8,m64n72k8,m64n80k8,m64n88k8,m64n96k8,\
+     m64n104k8,m64n112k8,m64n120k8,m64n128k8,m64n136k8,m64n144k8,m64n152k8,m64n160k8,m64n168k8,m64n176k8,m64n184k8,\
+     m64n192k8,m64n200k8,m64n208k8,m64n216k8,m64n224k8,m64n232k8,m64n240k8,m64n248k8,m64n256k8}\
+     .f32.tf32.tf32",
+    "wgmma.mma_async.sync.aligned.{\
+     m64n8k32,m64n16k32,m64n24k32,m64n32k32,m64n40k32,m64n48k32,m64n56k32,m64n64k32,m64n72k32,m64n80k32,m64n88k32,\
+     m64n96k32,m64n104k32,m64n112k32,m64n120k32,m64n128k32,m64n136k32,m64n144k32,m64n152k32,m64n160k32,m64n168k32,\
+     m64n176k32,m64n184k32,m64n192k32,m64n200k32,m64n208k32,m64n216k32,m64n224k32,m64n232k32,m64n240k32,m64n248k32,\
+     m64n256k32}\
+     .{f32,f16}.{e4m3,e5m2}.{e4m3,e5m2}",
+    "wgmma.mma_async.sync.aligned.{\
+     m64n8k32,m64n16k32,m64n24k32,m64n32k32,m64n48k32,m64n64k32,m64n80k32,m64n96k32,m64n112k32,m64n128k32,m64n144k32,\
+     m64n160k32,m64n176k32,m64n192k32,m64n208k32,m64n224k32,m64n240k32,m64n256k32}\
+     .s32.{s8,u8}.{s8,u8}.{satfinite}?",
+    "wgmma.mma_async.sync.aligned.{\
+     m64n8k32,m64n16k32,m64n24k32,m64n32k32,m64n48k32,m64n64k32,m64n80k32,m64n96k32,m64n112k32,m64n128k32,m64n144k32,\
+     m64n160k32,m64n176k32,m64n192k32,m64n208k32,m64n224k32,m64n240k32,m64n256k32}\
+     .satfinite.s32.{s8,u8}.{s8,u8}",
+    "wgmma.mma_async.sync.aligned.{\
+     m64n8k256,m64n16k256,m64n24k256,m64n32k256,m64n48k256,m64n64k256,m64n80k256,m64n96k256,m64n112k256,m64n128k256,\
+     m64n144k256,m64n160k256,m64n176k256,m64n192k256,m64n208k256,m64n224k256,m64n240k256,m64n256k256}\
+     .s32.b1.b1.and.popc",
+    "setmaxnreg.{inc,dec}.sync.aligned.u32",
     "wmma.load.{a,b}.sync.aligned.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.{global,shared,shared::cta}?\
      .{f16,bf16,s8,u8}",
     "wmma.load.{a,b}.sync.aligned.{row,col}.m16n16k8.{global,shared,shared::cta}?.tf32",
@@ -126,10 +203,10 @@ pub(super) const SPELLINGS: &[&str] = &[
     "wmma.mma.sync.aligned.{row,col}.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.s32.s8.s8.s32.{satfinite}?",
     "wmma.mma.sync.aligned.{row,col}.{row,col}.{m16n16k16,m8n32k16,m32n8k16}.s32.u8.u8.s32.{satfinite}?",
     "mov.{b16,b32,b64,u16,u32,u64,s16,s32,s64,f32,f64}",
-    "cvta.{to}?.{global,const,shared,local,param}.u64",
+    "cvta.{to}?.{global,const,shared,shared::cta,shared::cluster,local,param}.u64",
     "cvt.{rni,rzi,rmi,rpi}.{ftz}?.sat.{u8,u16,u32,u64,s8,s16,s32,s64}.f32",
     "cvt.{rni,rzi,rmi,rpi}.sat.{u8,u16,u32,u64,s8,s16,s32,s64}.{f16,f64}",
-    "isspacep.{global,local,shared,shared::cta,param,param::entry}",
+    "isspacep.{global,local,shared,shared::cta,shared::cluster,param,param::entry}",
     "setp.{eq,ne,lt,le,gt,ge}.{and,or,xor}?.{u16,u32,u64,s16,s32,s64}",
     "setp.{lo,ls,hi,hs}.{and,or,xor}?.{u16,u32,u64}",
     "setp.{eq,ne}.{and,or,xor}?.{b16,b32,b64}",
@@ -213,7 +290,7 @@ mod tests {
     fn decodes(opcode: &str, operands: &str) -> bool {
         let text = format!(
             ".version 9.0\n.target sm_100\n.address_size 64\n.func f() {{ ret; }}\n.visible .entry k(.param .u64 p0)\n{{\n\
-             .reg .pred %p<9>;\n.reg .b32 %r<40>;\n.reg .b64 %rd<20>;\n.param .align 16 .b8 q[32];\n\
+             .reg .pred %p<9>;\n.reg .b32 %r<140>;\n.reg .b64 %rd<20>;\n.param .align 16 .b8 q[32];\n\
              TARGETS: .branchtargets L;\nL: {opcode} {operands};\n}}"
         );
         Device::new(1 << 20, 1).load(&text).is_ok()
@@ -238,6 +315,7 @@ mod tests {
             "st" => {
                 let mut all = [each(&|v| format!("[%rd9], {v}")), each(&|v| format!("[%rd9], {v}, %rd8"))].concat();
                 all.extend(each(&|v| format!("[q], {v}")));
+                all.extend(each(&|v| format!("[%r9], {v}, [%r8]")));
                 all
             }
             "atom" => {
@@ -246,7 +324,12 @@ mod tests {
                 all.extend(each(&|v| format!("{v}, [%rd9], {v}, {v}")));
                 all
             }
-            "red" => [each(&|v| format!("[%rd9], {v}")), each(&|v| format!("[%rd9], {v}, %rd8"))].concat(),
+            "red" => [
+                each(&|v| format!("[%rd9], {v}")),
+                each(&|v| format!("[%rd9], {v}, %rd8")),
+                each(&|v| format!("[%r9], {v}, [%r8]")),
+            ]
+            .concat(),
             "ldmatrix" => ["{%r1}", "{%r1, %r2}", "{%r1, %r2, %r3, %r4}"].map(|v| format!("{v}, [%r9]")).to_vec(),
             "stmatrix" => ["{%r1}", "{%r1, %r2}", "{%r1, %r2, %r3, %r4}"].map(|v| format!("[%r9], {v}")).to_vec(),
             "mma" | "wmma" => {
@@ -269,8 +352,62 @@ mod tests {
             "bra" => list(&["L"]),
             "brx" => list(&["%r1, TARGETS"]),
             "call" => list(&["f"]),
-            "cp" => list(&["[%r1], [%rd1], 16", "[%r1], [%rd1], 16, %rd2", "3", ""]),
-            "bar" | "barrier" => list(&["0", "0, 32", "%r1, 0, %p1", "%p1, 0, %p2", "-1"]),
+            "cp" => list(&[
+                "[%r1], [%rd1], 16",
+                "[%r1], [%rd1], 16, %rd2",
+                "[%rd1], [%r1], %r2",
+                "[%rd1], [%r1], %r2, %rd2",
+                "[%r1], [%rd1], %r2, [%r3]",
+                "[%r1], [%rd1], %r2, [%r3], %r4",
+                "[%r1], [%rd1], %r2, [%r3], %rd4",
+                "[%r1], [%rd1], %r2, [%r3], %r4, %rd4",
+                "[%r1], [%rd1, {%r1}], [%r3]",
+                "[%r1], [%rd1, {%r1, %r2}], [%r3]",
+                "[%r1], [%rd1, {%r1, %r2, %r3}], [%r3]",
+                "[%r1], [%rd1, {%r1, %r2, %r3, %r4}], [%r3]",
+                "[%r1], [%rd1, {%r1, %r2, %r3, %r4, %r5}], [%r3]",
+                "[%r1], [%rd1, {%r1}], [%r3], %r4",
+                "[%r1], [%rd1, {%r1}], [%r3], %rd4",
+                "[%r1], [%rd1, {%r1}], [%r3], %r4, %rd4",
+                "[%rd1, {%r1}], [%r1]",
+                "[%rd1, {%r1, %r2}], [%r1]",
+                "[%rd1, {%r1, %r2, %r3}], [%r1]",
+                "[%rd1, {%r1, %r2, %r3, %r4}], [%r1]",
+                "[%rd1, {%r1, %r2, %r3, %r4, %r5}], [%r1]",
+                "[%rd1, {%r1}], [%r1], %rd2",
+                "[%rd1, {%r1}]",
+                "[%rd1, {%r1, %r2}]",
+                "[%rd1, {%r1, %r2, %r3}]",
+                "[%rd1, {%r1, %r2, %r3, %r4}]",
+                "[%rd1, {%r1, %r2, %r3, %r4, %r5}]",
+                "[%rd1, {%r1}], %rd2",
+                "[%rd1], %r2",
+                "[%rd1], %r2, %rd3",
+                "[%r1]",
+                "[%rd1]",
+                "3",
+                "",
+            ]),
+            "wgmma" => {
+                let mut all = list(&["", "1"]);
+                for count in [2, 4].into_iter().chain((8..=128).step_by(4)) {
+                    let sums = vector("%r", count);
+                    all.extend(["", ", 1, 1", ", 1, -1, 0, 1"].map(|end| format!("{sums}, %rd1, %rd2, %p1{end}")));
+                }
+                all
+            }
+            "setmaxnreg" => list(&["40"]),
+            "tensormap" => list(&["[%rd1], %r1", "[%rd1], %rd2", "[%rd1], 0, %r1"]),
+            "mbarrier" => list(&[
+                "[%rd1]",
+                "[%rd1], %r1",
+                "_, [%rd1]",
+                "_, [%rd1], 1",
+                "%p1, [%rd1], %r1",
+                "%p1, [%rd1], %rd2",
+                "%r1, %rd2",
+            ]),
+            "bar" | "barrier" => list(&["", "0", "0, 32", "%r1, 0, %p1", "%p1, 0, %p2", "-1"]),
             "fence" => list(&["", "[%rd1], 128"]),
             "createpolicy" => list(&["%rd1, 0f3F800000", "%rd1, [%rd2], 1, 2", "%rd1, %rd2"]),
             _ => list(&[
@@ -298,6 +435,7 @@ mod tests {
                 "%p1, %r1, %r2, !%p3",
                 "%p1, %rd1, %rd2, %p3",
                 "%r1, %rd1, %rd2",
+                "%rd1, %rd2, %r3",
                 "%r1, %r2, %r3, %p1",
                 "%r1, %rd1, %rd2, !%p1",
                 "%r1, %r2, %r3, %r4",
