@@ -306,7 +306,7 @@ pub fn checks() -> Vec<Check> {
             ],
         ),
         (&[Shared32, Shared64, SharedSymbol], &["ld.shared", "ld.volatile.shared"]),
-        (&[Local32, Local64, LocalSymbol], &["ld.local", "ld.volatile.local"]),
+        (&[Local32, Local64, LocalSymbol], &["ld.local"]),
         (&[Constant, ConstantSymbol], &["ld.const"]),
         (&[Parameter, ParameterSymbol], &["ld.param"]),
         (&[GenericGlobal, GenericShared, GenericLocal], &["ld", "ld.volatile", "ld.relaxed.gpu", "ld.acquire.sys"]),
@@ -327,7 +327,7 @@ pub fn checks() -> Vec<Check> {
             ],
         ),
         (&[Shared32, Shared64, SharedSymbol], &["st.shared", "st.volatile.shared"]),
-        (&[Local32, Local64, LocalSymbol], &["st.local", "st.volatile.local"]),
+        (&[Local32, Local64, LocalSymbol], &["st.local"]),
         (&[GenericGlobal, GenericShared, GenericLocal], &["st", "st.volatile", "st.relaxed.gpu", "st.release.sys"]),
     ];
     for ty in TYPES {
