@@ -206,3 +206,27 @@ fn spellings_are_expanded() {
     assert_eq!(opcode("@!p mov.u32 r, %tid.x"), "mov.u32");
     assert_eq!(special_register("@p mov.u32 r, %tid.x"), Some("%tid.x"));
 }
+
+#[test]
+fn what_has_no_check_is_missing() {
+    let accepted = Accepted::read();
+    let (missing, unknown) = accepted.compare(&[]);
+    assert!(missing.len() > 15_000 && unknown.is_empty(), "{} forms", missing.len());
+    for form in ["exit", "add.u32", "ld.acquire.cluster.shared.v2.b64", "%tid.x", "%envreg31", "setp.lt.xor.ftz.f32"] {
+        assert!(missing.contains(form), "{form}");
+    }
+    let checks = |forms: &[&str]| {
+        vec![Check { forms: forms.iter().map(|form| (*form).to_owned()).collect(), run: Box::new(|| {}) }]
+    };
+    let (fewer, unknown) = accepted.compare(&checks(&["@p exit", "mov.u32 r, %tid.x", "ld.global.cg.u32 r, [d]"]));
+    assert!(unknown.is_empty());
+    let found: Vec<&String> = missing.difference(&fewer).collect();
+    // a hint in one place of the spellings, which is no check of the form without it
+    assert!(found.len() == 4 && found[2].starts_with("ld with the hint .cg in ld.{weak}?"), "{found:?}");
+    let (_, unknown) = accepted.compare(&checks(&["exit.uni", "mov.u32 r, %nothing", "ld.global.v4.v4.u32"]));
+    assert_eq!(Vec::from_iter(unknown), ["%nothing", "exit.uni", "ld.global.v4.v4.u32"]);
+    let modules = ["{ mov.u32 %r1, %tid.x; @%p1 exit; }".to_owned()];
+    let forms = |forms: &[&str]| forms.iter().map(|form| (*form).to_owned()).collect::<Vec<_>>();
+    assert_eq!(not_in(&modules, &forms(&["@p exit", "mov.u32 r, %tid.x"])), None);
+    assert_eq!(not_in(&modules, &forms(&["@p exit", "mov.u32 r, %tid.y"])).as_deref(), Some("%tid.y"));
+}
