@@ -2,8 +2,6 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(unreachable_pub, reason = "it is private to each test")]
 
-pub mod forms;
-
 use std::cell::RefCell;
 
 use warpwright_emulator::checks::Checks;
