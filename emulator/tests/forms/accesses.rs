@@ -336,38 +336,37 @@ const SCOPES: [&str; 4] = ["cta", "cluster", "gpu", "sys"];
 
 const L1: [&str; 5] =
     [".L1::evict_normal", ".L1::evict_unchanged", ".L1::evict_first", ".L1::evict_last", ".L1::no_allocate"];
-const L2: [&str; 4] = [".L2::evict_normal", ".L2::evict_first", ".L2::evict_last", ".L2::cache_hint"];
+const L2: [&str; 3] = [".L2::evict_normal", ".L2::evict_first", ".L2::evict_last"];
+const POLICY: [&str; 1] = [".L2::cache_hint"];
 const PREFETCHES: [&str; 3] = [".L2::64B", ".L2::128B", ".L2::256B"];
 
-/// The check of every hint by itself, and of several at once. `opcode` has `{h}` where hints of caches stand, which are
-/// those of `operators`, and `{n}` where the others do.
-fn hints(run: Run, places: &'static [Place], opcode: &str, operators: &[&str], others: &[&[&str]]) -> Check {
-    let mut texts: Vec<(String, bool)> = operators
-        .iter()
-        .map(|operator| (opcode.replace("{h}", &format!(".{operator}")).replace("{n}", ""), false))
-        .collect();
-    let plain = opcode.replace("{h}", "");
-    for hint in others.iter().copied().flatten() {
-        texts.push((plain.replace("{n}", hint), hint.contains("cache_hint")));
-    }
-    let together: String = others.iter().map(|group| group[group.len() - 1]).collect();
-    texts.push((plain.replace("{n}", &together), together.contains("cache_hint")));
-    let wide = opcode.contains(".global");
-    let kinds = accesses(wide);
+/// The check of every hint by itself, and of one of each group at once. `opcode` has `{h}` where hints of caches stand,
+/// which are those of `operators`, and `{n}` where the others do.
+fn hints(run: Run, place: &'static [Place], opcode: &str, operators: &[&str], others: &[&[&str]]) -> Check {
+    let kinds = accesses(true);
     // one of up to 16 bytes, one of 64 bits, one of 32 bytes
-    let first = |holds: &dyn Fn(&Access) -> bool| kinds.iter().rev().find(|access| holds(access)).copied();
+    let last = |holds: &dyn Fn(&Access) -> bool| kinds.iter().rev().find(|access| holds(access)).copied();
     let chosen = [
-        first(&|access| access.bytes() <= 16 && access.size() == 4),
-        first(&|access| access.bytes() <= 16 && access.size() == 8),
-        first(&|access| access.bytes() == 32),
+        last(&|access| access.bytes() <= 16 && access.size() == 4),
+        last(&|access| access.bytes() <= 16 && access.size() == 8),
+        last(&|access| access.bytes() == 32),
     ];
     let mut instructions = Vec::new();
     for access in chosen.into_iter().flatten() {
-        for (text, policy) in &texts {
-            instructions.push(Instruction { opcode: format!("{text}{}", access.suffix()), access, policy: *policy });
+        // the second level has priorities for 32 bytes only
+        let groups = || others.iter().filter(|group| access.bytes() == 32 || group[0] != L2[0]);
+        let together: String = groups().map(|group| group[group.len() - 1]).collect();
+        let single = groups().flat_map(|group| group.iter().copied());
+        let operator = |operator: &&str| (format!(".{operator}"), String::new());
+        let mut all: Vec<(String, String)> = operators.iter().map(operator).collect();
+        all.extend(single.chain([together.as_str()]).map(|hint| (String::new(), hint.to_owned())));
+        for (operator, hint) in all {
+            let policy = hint.contains("cache_hint");
+            let opcode = opcode.replace("{h}", &operator).replace("{n}", &hint) + &access.suffix();
+            instructions.push(Instruction { opcode, access, policy });
         }
     }
-    of_instructions(run, places, 3, instructions)
+    of_instructions(run, place, 3, instructions)
 }
 
 pub fn checks() -> Vec<Check> {
@@ -408,11 +407,11 @@ pub fn checks() -> Vec<Check> {
         checks.push(check(stores, places, &format!("st.mmio.relaxed.sys{space}"), true));
     }
     let operators = ["ca", "cg", "cs", "lu", "cv"];
-    checks.push(hints(loads, &[Global], "ld.global{h}{n}", &operators, &[&L1, &L2, &PREFETCHES]));
-    checks.push(hints(loads, &[Global], "ld.global{h}.nc{n}", &operators, &[&L1, &L2, &PREFETCHES]));
+    checks.push(hints(loads, &[Global], "ld.global{h}{n}", &operators, &[&L1, &L2, &POLICY, &PREFETCHES]));
+    checks.push(hints(loads, &[Global], "ld.global{h}.nc{n}", &operators[..3], &[&L1, &L2, &POLICY, &PREFETCHES]));
     checks.push(hints(loads, &[Global], "ld.volatile.global{n}", &[], &[&PREFETCHES]));
-    checks.push(hints(loads, &[Global], "ld.acquire.gpu.global{n}", &[], &[&L1, &L2, &PREFETCHES]));
-    checks.push(hints(stores, &[Global], "st.global{h}{n}", &["wb", "cg", "cs", "wt"], &[&L1, &L2]));
-    checks.push(hints(stores, &[Global], "st.release.gpu.global{n}", &[], &[&L1, &L2]));
+    checks.push(hints(loads, &[Global], "ld.acquire.gpu.global{n}", &[], &[&L1, &L2, &POLICY, &PREFETCHES]));
+    checks.push(hints(stores, &[Global], "st.global{h}{n}", &["wb", "cg", "cs", "wt"], &[&L1, &L2, &POLICY]));
+    checks.push(hints(stores, &[Global], "st.release.gpu.global{n}", &[], &[&L1, &L2, &POLICY]));
     checks
 }

@@ -18,8 +18,13 @@ macro_rules! of_32_bytes {
     };
 }
 
-/// How loads and stores are to be cached.
+/// How loads and stores are to be cached; those of 32 bytes have a priority in the second level too.
 macro_rules! cached {
+    () => {
+        ".{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?.{L2::cache_hint}?"
+    };
+}
+macro_rules! cached_of_32_bytes {
     () => {
         ".{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
          .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?"
@@ -77,10 +82,10 @@ pub(super) const SPELLINGS: &[&str] = &[
         prefetched!(),
         long!()
     ),
-    concat!("ld.{weak}?.global.{ca,cg,cs,lu,cv}?", cached!(), prefetched!(), of_32_bytes!()),
-    concat!("ld.global.{ca,cg,cs,lu,cv}?.nc", cached!(), prefetched!(), up_to_16_bytes!()),
-    concat!("ld.global.{ca,cg,cs,lu,cv}?.nc", cached!(), prefetched!(), long!()),
-    concat!("ld.global.{ca,cg,cs,lu,cv}?.nc", cached!(), prefetched!(), of_32_bytes!()),
+    concat!("ld.{weak}?.global.{ca,cg,cs,lu,cv}?", cached_of_32_bytes!(), prefetched!(), of_32_bytes!()),
+    concat!("ld.global.{ca,cg,cs}?.nc", cached!(), prefetched!(), up_to_16_bytes!()),
+    concat!("ld.global.{ca,cg,cs}?.nc", cached!(), prefetched!(), long!()),
+    concat!("ld.global.{ca,cg,cs}?.nc", cached_of_32_bytes!(), prefetched!(), of_32_bytes!()),
     concat!("ld.volatile.{global,shared,shared::cta}?", prefetched!(), up_to_16_bytes!()),
     concat!("ld.volatile.{global,shared,shared::cta}?", prefetched!(), long!()),
     concat!("ld.volatile.global", prefetched!(), of_32_bytes!()),
@@ -96,7 +101,7 @@ pub(super) const SPELLINGS: &[&str] = &[
         prefetched!(),
         long!()
     ),
-    concat!("ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.global", cached!(), prefetched!(), of_32_bytes!()),
+    concat!("ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.global", cached_of_32_bytes!(), prefetched!(), of_32_bytes!()),
     "ld.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     concat!("ldu.{global}?", up_to_16_bytes!()),
     concat!("ldu.{global}?", long!()),
@@ -106,13 +111,13 @@ pub(super) const SPELLINGS: &[&str] = &[
         up_to_16_bytes!()
     ),
     concat!("st.{weak}?.{global,local,param,param::func,shared,shared::cta}?.{wb,cg,cs,wt}?", cached!(), long!()),
-    concat!("st.{weak}?.global.{wb,cg,cs,wt}?", cached!(), of_32_bytes!()),
+    concat!("st.{weak}?.global.{wb,cg,cs,wt}?", cached_of_32_bytes!(), of_32_bytes!()),
     concat!("st.volatile.{global,shared,shared::cta}?", up_to_16_bytes!()),
     concat!("st.volatile.{global,shared,shared::cta}?", long!()),
     concat!("st.volatile.global", of_32_bytes!()),
     concat!("st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta}?", cached!(), up_to_16_bytes!()),
     concat!("st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta}?", cached!(), long!()),
-    concat!("st.{relaxed,release}.{cta,cluster,gpu,sys}.global", cached!(), of_32_bytes!()),
+    concat!("st.{relaxed,release}.{cta,cluster,gpu,sys}.global", cached_of_32_bytes!(), of_32_bytes!()),
     "st.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta}?\
      .{add,min,max}.{L2::cache_hint}?.{u32,s32,u64,s64}",
