@@ -92,16 +92,6 @@ fn parameters_at_computed_addresses() {
 }
 
 #[test]
-fn what_changes_no_result_is_passed_over() {
-    let found = run(
-        2,
-        "griddepcontrol.wait; griddepcontrol.launch_dependents; nanosleep.u32 100; ld.param.u64 %rd1, [p0];
-         prefetch.global.L2 [%rd1]; fence.acq_rel.gpu; mov.u32 %r9, WARP_SZ;",
-    );
-    assert_eq!(found, [32, 32]);
-}
-
-#[test]
 fn clusters_number_their_blocks() {
     let body = "ld.param.u64 %rd1, [p0]; mov.u32 %r1, %ctaid.x; mov.u32 %r2, %ctaid.y; mad.lo.u32 %r1, %r2, 4, %r1;
         mov.u32 %r2, %cluster_ctarank; mov.u32 %r3, %cluster_nctarank; mov.u32 %r4, %clusterid.x;

@@ -51,23 +51,6 @@ fn a_copy_lands_at_the_wait() {
 }
 
 #[test]
-fn groups_land_in_their_order() {
-    let stages = "cp.async.ca.shared::cta.global [%r2], [%rd4], 4; cp.async.commit_group;
-         cp.async.ca.shared.global [%r2+4], [%rd4+4], 4; cp.async.commit_group;
-         cp.async.ca.shared.global.L2::128B [%r2+8], [%rd4+8], 8; cp.async.commit_group;";
-    let landed = |groups: usize| {
-        let words = run(&format!("{stages} cp.async.wait_group {}; {READ}", 3 - groups));
-        for (n, word) in words.into_iter().enumerate() {
-            let group = [0, 1, 2, 2][n % 4];
-            assert_eq!(word, if group < groups { n as u32 } else { OLD }, "{groups} groups, word {n}");
-        }
-    };
-    (0..=3).for_each(landed);
-    let more = run(&format!("{stages} cp.async.wait_group 7; {READ}"));
-    assert_eq!(more, [OLD; 128]);
-}
-
-#[test]
 fn each_thread_waits_for_its_own() {
     // odd lanes wait, even ones do not, and nobody sees what even lanes copy
     let words = run(&format!(
@@ -84,37 +67,6 @@ fn each_thread_waits_for_its_own() {
     ));
     let expected: Vec<u32> = (64..128).collect();
     assert_eq!((&words[..64], &words[64..]), (&expected[..], &[5u32; 64][..]));
-}
-
-#[test]
-fn what_the_source_does_not_have_is_zero() {
-    for bytes in [4usize, 8, 16] {
-        for taken in 0..=bytes {
-            let words = run(&format!(
-                "mov.u32 %r7, {taken}; cp.async.ca.shared.global [%r2], [%rd4], {bytes}, %r7; cp.async.wait_all; {READ}"
-            ));
-            let found: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            for (at, byte) in found.into_iter().enumerate() {
-                let expected = match at % 16 {
-                    n if n < taken => (at as u32 / 4).to_le_bytes()[at % 4],
-                    n if n < bytes => 0,
-                    _ => 0x11,
-                };
-                assert_eq!(byte, expected, "{taken} of {bytes} bytes, byte {at}");
-            }
-        }
-    }
-    // an ignored source is not looked at
-    let words = run(&format!(
-        "setp.lt.u32 %p1, %r1, 8; @%p1 mov.u64 %rd4, 3; cp.async.cg.shared.global [%r2], [%rd4], 16, %p1;
-         cp.async.wait_all; {READ}"
-    ));
-    assert_eq!(words, (0..128).map(|n| if n < 32 { 0 } else { n }).collect::<Vec<_>>());
-    let hint = run(&format!(
-        "createpolicy.fractional.L2::evict_last.b64 %rd9, 0f3F800000;
-         cp.async.cg.shared.global.L2::cache_hint [%r2], [%rd4], 16, %rd9; cp.async.wait_all; {READ}"
-    ));
-    assert_eq!(hint, (0..128).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! Barriers where threads arrive without waiting, the election of a lane, clocks, classes of addresses, wide accesses,
-//! atomic operations on vectors, and hints.
+//! Barriers where threads arrive without waiting, wide accesses, and atomic operations on vectors.
 
 mod common;
 
@@ -63,61 +62,6 @@ fn a_barrier_waits_for_all_who_arrive() {
     let out = bench.upload(&[5u32; 96]);
     let kind = bench.fault(1, 96, &[out]).kind;
     assert_eq!(kind, FaultKind::BarrierDivergence { barrier: 3, arrived: 64, expected: 96 });
-}
-
-#[test]
-fn one_lane_is_elected() {
-    let body = "mov.u32 %r9, 0; elect.sync %r2|%p1, -1; @%p1 mov.u32 %r9, 100; add.u32 %r9, %r9, %r2;";
-    let found = run(64, "", body);
-    assert_eq!(found, (0..64).map(|n| if n % 32 == 0 { 100 } else { 0 }).collect::<Vec<u32>>());
-    // of some lanes
-    let body = "mov.u32 %r9, 7; setp.lt.u32 %p2, %r1, 12; @%p2 bra STORE; elect.sync _|%p1, 0xfffff000; selp.u32 %r9, 1, 0, %p1;";
-    let found = run(32, "", body);
-    assert_eq!(found, (0..32).map(|n| if n < 12 { 7 } else { u32::from(n == 12) }).collect::<Vec<u32>>());
-}
-
-#[test]
-fn clocks_go_on() {
-    // a kernel that waits until each of them has passed a thousand cycles
-    let body = "mov.u64 %rd3, %clock64; mov.u32 %r2, %clock; mov.u64 %rd4, %globaltimer; mov.u32 %r9, 0;
-         WAIT: add.u32 %r9, %r9, 1; nanosleep.u32 100; mov.u64 %rd5, %clock64; sub.u64 %rd5, %rd5, %rd3;
-         setp.lt.u64 %p1, %rd5, 1000; @%p1 bra WAIT;
-         WAIT_32: mov.u32 %r3, %clock; sub.u32 %r3, %r3, %r2; setp.lt.u32 %p1, %r3, 1000; @%p1 bra WAIT_32;
-         WAIT_TIMER: mov.u64 %rd6, %globaltimer; sub.u64 %rd6, %rd6, %rd4; setp.lt.u64 %p1, %rd6, 1000; @%p1 bra WAIT_TIMER;";
-    assert!(run(32, "", body).iter().all(|rounds| *rounds >= 1));
-    // the timer tells the time
-    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as u32;
-    let seconds = run(1, "", "mov.u64 %rd3, %globaltimer; div.u64 %rd3, %rd3, 1000000000; cvt.u32.u64 %r9, %rd3;")[0];
-    assert!((before..before + 600).contains(&seconds));
-    assert_eq!(
-        run(1, "", "mov.u32 %r9, %smid; mov.u32 %r2, %nsmid; setp.lt.u32 %p1, %r9, %r2; selp.u32 %r9, 1, 0, %p1;"),
-        [1]
-    );
-    assert_eq!(
-        run(
-            1,
-            "",
-            "mov.u64 %rd3, %current_graph_exec; mov.u32 %r2, %envreg7; cvt.u32.u64 %r9, %rd3; add.u32 %r9, %r9, %r2;"
-        ),
-        [0]
-    );
-}
-
-#[test]
-fn classes_of_addresses() {
-    let directives = ".shared .align 4 .b8 s[16]; .global .align 4 .u32 g;";
-    let test = |address: &str| {
-        let mut body = format!(".local .align 4 .b8 l[16]; {address} mov.u32 %r9, 0;");
-        for (bit, space) in ["global", "shared", "local", "param", "shared::cta", "param::entry"].iter().enumerate() {
-            body += &format!("isspacep.{space} %p1, %rd3; @%p1 or.b32 %r9, %r9, {};", 1 << bit);
-        }
-        run(1, directives, &body)[0]
-    };
-    assert_eq!(test("mov.u64 %rd3, g; cvta.global.u64 %rd3, %rd3;"), 1);
-    assert_eq!(test("mov.u64 %rd3, s; cvta.shared.u64 %rd3, %rd3; add.u64 %rd3, %rd3, 12;"), 2 | 16);
-    assert_eq!(test("mov.u64 %rd3, l; cvta.local.u64 %rd3, %rd3;"), 4);
-    assert_eq!(test("mov.u64 %rd3, p0; cvta.param.u64 %rd3, %rd3;"), 8 | 32);
-    assert_eq!(test("ld.param.u64 %rd3, [p0];"), 1);
 }
 
 #[test]
@@ -210,15 +154,4 @@ fn atomic_operations_on_vectors() {
         bench.fault(1, 1, &[at + 8]).kind,
         FaultKind::Misaligned { access: Access::GlobalAtomic, bytes: 16, .. }
     ));
-}
-
-#[test]
-fn hints_change_nothing() {
-    let body = "ld.param.u64 %rd3, [p0]; prefetch.global.L2 [%rd3]; prefetch.L1 [%rd3]; prefetch.global.L2::evict_last [%rd3];
-         prefetchu.L1 [%rd3]; applypriority.global.L2::evict_normal [%rd3], 128; membar.gl; fence.acq_rel.gpu; fence.proxy.async;
-         fence.proxy.alias; fence.proxy.async.shared::cta; fence.mbarrier_init.release.cluster; fence.sc.sys; fence.acquire.cluster;
-         createpolicy.range.global.L2::evict_last.L2::evict_first.b64 %rd4, [%rd3], 4096, 8192;
-         atom.global.add.L2::cache_hint.u32 %r2, [%rd3], 0, %rd4; ld.mmio.relaxed.sys.global.u32 %r3, [%rd3];
-         ldu.global.u32 %r4, [%rd3]; add.u32 %r9, %r2, %r3; add.u32 %r9, %r9, %r4;";
-    assert_eq!(run(1, "", body), [15]);
 }

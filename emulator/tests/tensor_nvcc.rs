@@ -122,10 +122,25 @@ fn integers(x: u32, y: u32, z: u32) -> [u32; 24] {
     ]
 }
 
+/// Numbers that are most often got wrong, and random ones.
+fn words() -> Vec<u32> {
+    let mut words = vec![0, 1, 2, 31, 32, 33, 127, 128, 255, 256, 0x7fff, 0x8000, 0xffff, 0x10000];
+    words.extend([0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, 0xffff_ffff, 0x0102_0408, 0x80ff_7f01]);
+    // of floating-point numbers: ±1, ±0.5, 1.5, 2.5, subnormal, smallest normal, largest, infinities, NaN
+    words.extend([0x3f80_0000, 0xbf80_0000, 0x3f00_0000, 0xbf00_0000, 0x3fc0_0000, 0x4020_0000, 0x0000_0003]);
+    words.extend([0x8040_0000, 0x0080_0000, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0x4f00_0000]);
+    let mut state = 12345u32;
+    while words.len() < 64 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        words.push(state ^ state >> 15);
+    }
+    words
+}
+
 #[test]
 fn integer_intrinsics() {
     let [mut a, mut b, mut c] = [1, 2, 3].map(|seed| random(256, seed));
-    let edges = common::forms::words();
+    let edges = words();
     for n in 0..64 {
         (a[n], b[n], c[n]) = (edges[n], edges[(n * 7 + 3) % 64], edges[(n * 13 + 5) % 64]);
     }

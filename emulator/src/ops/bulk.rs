@@ -65,7 +65,7 @@ fn lanes(mask: u32) -> impl Iterator<Item = u32> {
 fn check(warp: &mut Warp<'_>, access: Access, address: u64, bytes: u32, lane: u32) -> bool {
     let kind = if u64::from(bytes) % UNIT != 0 {
         FaultKind::BulkSize { bytes }
-    } else if address % UNIT != 0 {
+    } else if !address.is_multiple_of(UNIT) {
         FaultKind::Misaligned { access, address, bytes: UNIT as u32 }
     } else {
         return true;

@@ -65,7 +65,7 @@ impl<const GENERIC: bool, const WIDE: bool> Operation for Map<GENERIC, WIDE> {
         let base = if GENERIC { SHARED_BASE } else { 0 };
         let mapped: [u64; 32] = std::array::from_fn(|lane| {
             let offset = addresses[lane].wrapping_sub(base) & ((1 << RANK_SHIFT) - 1);
-            base + (u64::from(ranks[lane]) + 1 << RANK_SHIFT) + offset
+            base + ((u64::from(ranks[lane]) + 1) << RANK_SHIFT) + offset
         });
         if WIDE {
             warp.write_raw::<u64>(op.d, &mapped, mask);

@@ -147,7 +147,7 @@ pub(super) fn in_shared(warp: &mut Warp<'_>, address: u64, generic: bool, lane: 
 /// Where an object is, at an address in the shared memory of the cluster.
 fn object(warp: &mut Warp<'_>, address: u64, lane: u32) -> Option<*mut u8> {
     let access = Access::SharedAtomic;
-    if address % 8 != 0 {
+    if !address.is_multiple_of(8) {
         warp.fault(FaultKind::Misaligned { access, address, bytes: 8 }, lane);
         return None;
     }

@@ -11,8 +11,11 @@ pub(crate) struct Reduction {
     combine: fn(u64, u64) -> u64,
 }
 
-/// Reductions by their number, which is their place here: operation and type, the bytes of an element, and the function.
-const ALL: &[(&str, usize, fn(u64, u64) -> u64)] = &[
+/// Operation and type, the bytes of an element, and the function.
+type Named = (&'static str, usize, fn(u64, u64) -> u64);
+
+/// Reductions by their number, which is their place here.
+const ALL: &[Named] = &[
     ("add.u32", 4, |a, b| u64::from((a as u32).wrapping_add(b as u32))),
     ("add.s32", 4, |a, b| u64::from((a as u32).wrapping_add(b as u32))),
     ("add.u64", 8, u64::wrapping_add),

@@ -24,7 +24,7 @@ fn lanes(mask: u32) -> impl Iterator<Item = u32> {
 fn map_at(warp: &mut Warp<'_>, op: &Op, lane: u32) -> Option<*mut u8> {
     let addresses = warp.addresses(op);
     let address = addresses[lane as usize];
-    if address % ALIGNMENT != 0 {
+    if !address.is_multiple_of(ALIGNMENT) {
         let kind = FaultKind::Misaligned { access: Access::GlobalLoad, address, bytes: ALIGNMENT as u32 };
         warp.fault(kind, lane);
         return None;
@@ -107,9 +107,9 @@ fn load(warp: &mut Warp<'_>, op: &Op, lane: u32) -> bool {
 
 /// Whether a box can be at an address in shared memory.
 fn is_aligned(warp: &mut Warp<'_>, map: &TensorMap, address: u64, access: Access, lane: u32) -> bool {
-    let kind = if address % BOX_ALIGNMENT != 0 {
+    let kind = if !address.is_multiple_of(BOX_ALIGNMENT) {
         FaultKind::Misaligned { access, address, bytes: BOX_ALIGNMENT as u32 }
-    } else if map.swizzle != 0 && map.box_bytes() % u64::from(map.swizzle) != 0 {
+    } else if map.swizzle != 0 && !map.box_bytes().is_multiple_of(u64::from(map.swizzle)) {
         FaultKind::TensorMap { wrong: "the box is not a whole number of rows of the swizzle pattern", address }
     } else {
         return true;
@@ -260,6 +260,27 @@ fn with_field(mut map: TensorMap, field: u32, dimension: usize, value: u64) -> O
     Some(map)
 }
 
+/// `tensormap.cp_fenceproxy`: copies a tensor map from shared memory, at the address of the part at [`Op::d`], to global
+/// memory, where the address of the operation itself is, as all lanes say together.
+struct CopyMap;
+
+impl Operation for CopyMap {
+    #[inline(always)]
+    fn run(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
+        if mask != u32::MAX {
+            return Next::ConvergeWarp;
+        }
+        let from = warp.addresses(warp.part(op.d))[0];
+        let Some(bytes) = transfer::read_shared(warp, from, BYTES as u32, 0) else { return Next::Fault };
+        let Some(host) = map_at(warp, op, 0) else { return Next::Fault };
+        // SAFETY: `map_at` found so many bytes.
+        unsafe { transfer::write(host, &bytes, None) };
+        Next::Step
+    }
+}
+
+/// `tensormap.cp_fenceproxy`
+pub(crate) const COPY_MAP: Variants = Variants::of::<CopyMap>();
 /// `cp.async.bulk.tensor` to shared memory
 pub(crate) const LOAD: Variants = Variants::of::<Load>();
 /// `cp.async.bulk.tensor` and `cp.reduce.async.bulk.tensor` to global memory

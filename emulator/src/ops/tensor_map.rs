@@ -113,7 +113,7 @@ impl TensorMap {
         let used = ..self.rank;
         let all = |good: bool, wrong: Wrong| if good { Ok(()) } else { Err(wrong) };
         all((1..=MAX_RANK).contains(&self.rank), "the rank is not 1 to 5")?;
-        all(self.address % 16 == 0, "the address is not a multiple of 16")?;
+        all(self.address.is_multiple_of(16), "the address is not a multiple of 16")?;
         all(self.sizes[used].iter().all(|size| (1..=1 << 32).contains(size)), "a size is not 1 to 2^32")?;
         let strides = &self.strides[..self.rank - 1];
         all(
@@ -123,7 +123,7 @@ impl TensorMap {
         all(self.box_sizes[used].iter().all(|size| (1..=256).contains(size)), "a size of the box is not 1 to 256")?;
         all(self.steps[used].iter().all(|step| (1..=8).contains(step)), "an element stride is not 1 to 8")?;
         let row = self.row_bytes();
-        all(row % 16 == 0, "a row of the box is not a multiple of 16 bytes")?;
+        all(row.is_multiple_of(16), "a row of the box is not a multiple of 16 bytes")?;
         all(
             self.swizzle == 0 || row <= u64::from(self.swizzle),
             "a row of the box is longer than the swizzle pattern",

@@ -147,7 +147,7 @@ pub(super) fn read_shared(warp: &mut Warp<'_>, from: u64, length: u32, lane: u32
 /// # Safety
 /// `host` is valid for them.
 pub(super) unsafe fn read(host: *const u8, length: usize) -> Vec<u8> {
-    if length % 8 == 0 && host.addr() % 8 == 0 {
+    if length.is_multiple_of(8) && host.addr().is_multiple_of(8) {
         // SAFETY: the caller's word, and the words are aligned.
         let words = (0..length).step_by(8).map(|n| unsafe { u64::load(host.add(n)) });
         return words.flat_map(u64::to_ne_bytes).collect();
@@ -176,7 +176,7 @@ pub(super) unsafe fn write(host: *mut u8, bytes: &[u8], reduction: Option<Reduct
     match reduction {
         // SAFETY: the caller's word.
         Some(reduction) => unsafe { reduction.apply(host, bytes) },
-        None if bytes.len() % 8 == 0 && host.addr() % 8 == 0 => {
+        None if bytes.len().is_multiple_of(8) && host.addr().is_multiple_of(8) => {
             for (n, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
                 // SAFETY: the caller's word, and the words are aligned.
                 unsafe { u64::from_ne_bytes(*word).store(host.add(8 * n)) };

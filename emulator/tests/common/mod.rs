@@ -2,10 +2,10 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 #![allow(unreachable_pub, reason = "it is private to each test")]
 
-pub mod forms;
+use std::cell::RefCell;
 
 use warpwright_emulator::checks::Checks;
-use warpwright_emulator::{Device, Fault, Launch, LaunchError, Module};
+use warpwright_emulator::{Device, Fault, Launch, LaunchError, Module, Options, Statistics};
 
 /// A kernel `k` with 64-bit parameters `p0`, `p1`, …, and plenty of registers.
 pub fn kernel(parameters: usize, directives: &str, body: &str) -> String {
@@ -17,8 +17,19 @@ pub fn kernel(parameters: usize, directives: &str, body: &str) -> String {
     )
 }
 
+thread_local! {
+    /// The modules that benches of this thread were made of and launched.
+    static LAUNCHED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The modules that this thread has launched since it was last asked.
+pub fn launched() -> Vec<String> {
+    LAUNCHED.take()
+}
+
 /// A device with one module.
 pub struct Bench {
+    ptx: RefCell<Option<String>>,
     pub device: Device,
     pub module: Module,
 }
@@ -31,7 +42,7 @@ impl Bench {
     pub fn checked(ptx: &str, checks: Checks) -> Self {
         let device = Device::with_checks(1 << 32, 2, checks);
         let module = device.load(ptx).unwrap_or_else(|error| panic!("{error}\n{ptx}"));
-        Self { device, module }
+        Self { ptx: RefCell::new(Some(ptx.to_owned())), device, module }
     }
 
     pub fn upload<T: Copy>(&self, values: &[T]) -> u64
@@ -53,9 +64,20 @@ impl Bench {
     }
 
     pub fn launch(&self, blocks: [u32; 3], threads: [u32; 3], parameters: &[u64]) -> Result<(), LaunchError> {
+        self.launch_with(blocks, threads, parameters, &Options::default()).map(|_| ())
+    }
+
+    pub fn launch_with(
+        &self,
+        blocks: [u32; 3],
+        threads: [u32; 3],
+        parameters: &[u64],
+        options: &Options<'_>,
+    ) -> Result<Statistics, LaunchError> {
         let bytes: Vec<u8> = parameters.iter().flat_map(|parameter| parameter.to_le_bytes()).collect();
         let launch = Launch { blocks, threads, dynamic_shared: 0, parameters: &bytes };
-        self.device.launch(&self.module, "k", &launch).map(|_| ())
+        LAUNCHED.with_borrow_mut(|launched| launched.extend(self.ptx.take()));
+        self.device.launch_with(&self.module, "k", &launch, options)
     }
 
     /// The fault of a launch that has to have one.

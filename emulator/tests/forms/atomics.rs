@@ -1,5 +1,5 @@
-//! Atomic operations: what each leaves behind and returns, in every space and order. That none is lost between threads,
-//! and which are faults, is another test's subject.
+//! Atomic operations: what each leaves behind and returns, over edge values, in every shape of its operands. All orders
+//! and scopes, vectors, and threads that contend are the next file's subject.
 
 use super::Check;
 use super::exact::{BF16, F16, F32, F64, Format, Rounding};
@@ -7,10 +7,10 @@ use super::integers::value;
 use super::lanewise::{Expected, surrounded};
 
 /// The new value from the old one, `b` and `c`.
-type Definition = Box<dyn Fn(&[u64]) -> u64>;
+pub type Definition = Box<dyn Fn(&[u64]) -> u64>;
 
 /// Operation with its type, the type of its registers, its operands after the address, and the new value.
-fn operations(global: bool) -> Vec<(String, &'static str, usize, Definition)> {
+pub fn operations(global: bool) -> Vec<(String, &'static str, usize, Definition)> {
     let mut all: Vec<(String, &'static str, usize, Definition)> = Vec::new();
     for ty in ["u32", "s32", "u64", "s64"] {
         all.push((format!("add.{ty}"), ty, 1, Box::new(|s| s[0].wrapping_add(s[1]))));

@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 
 use super::Check;
+use super::batch::{Line, batch};
 use super::exact::{F32, Format};
 use super::integers::value;
-use super::lanewise::{lanewise, surrounded};
+use super::lanewise::{Expected, lanewise, surrounded};
 
 /// Whether a comparison holds, given the order of its operands; there is none with NaN.
 fn holds(comparison: &str, order: Option<Ordering>) -> bool {
@@ -65,6 +66,7 @@ pub fn checks() -> Vec<Check> {
         }
     }
     checks.extend(sets());
+    checks.extend(joined());
     checks.extend(selections());
     checks.extend(kinds());
     checks.extend(predicates());
@@ -96,6 +98,84 @@ fn sets() -> Vec<Check> {
         }
     }
     checks
+}
+
+/// Comparisons with a predicate, to two predicates, and to all kinds of numbers.
+fn joined() -> Vec<Check> {
+    let mut checks = Vec::new();
+    let integers = ["u16", "s16", "u32", "s32", "u64", "s64", "b16", "b32", "b64"];
+    for ty in integers.into_iter().chain(["f32", "f64", "f16", "bf16"]) {
+        let (is_float, is_bits) = (ty.contains('f'), ty.starts_with('b') && !ty.contains('f'));
+        let comparisons: Vec<&str> = match ty {
+            _ if is_float => ALL.to_vec(),
+            _ if is_bits => vec!["eq", "ne"],
+            _ if ty.starts_with('u') => ORDERED.into_iter().chain(["lo", "ls", "hi", "hs"]).collect(),
+            _ => ORDERED.to_vec(),
+        };
+        let mut lines = Vec::new();
+        for comparison in comparisons {
+            for ftz in [false, true] {
+                if ftz && ty != "f32" {
+                    continue;
+                }
+                // whether it holds
+                let decided = move |s: &[u64]| {
+                    let order = match is_float {
+                        true => {
+                            let format = Format::of(ty);
+                            let flushed = |bits: u64| if ftz { format.flush(bits) } else { bits };
+                            format.compare(flushed(s[0]), flushed(s[1]))
+                        }
+                        false if is_bits => Some(s[0].cmp(&s[1])),
+                        false => Some(value(ty, s[0]).cmp(&value(ty, s[1]))),
+                    };
+                    holds(comparison, order)
+                };
+                let ftz = if ftz { ".ftz" } else { "" };
+                lines.extend(joined_lines(comparison, ftz, ty, decided));
+            }
+        }
+        checks.push(batch(&format!("u32 {ty} {ty} pred"), lines));
+    }
+    checks
+}
+
+/// `setp` and `set` with each operation on predicates, and without.
+fn joined_lines(
+    comparison: &'static str,
+    ftz: &str,
+    ty: &str,
+    decided: impl Fn(&[u64]) -> bool + Copy + 'static,
+) -> Vec<Line> {
+    type Join = fn(bool, bool) -> bool;
+    let joins: [(&str, Join); 4] =
+        [("", |a, _| a), (".and", |a, b| a && b), (".or", |a, b| a || b), (".xor", |a, b| a != b)];
+    let mut lines = Vec::new();
+    for (join, joined) in joins {
+        for (negated, name) in [(false, "{c}"), (true, "!{c}")] {
+            if negated && join.is_empty() {
+                continue;
+            }
+            let other = if join.is_empty() { String::new() } else { format!(", {name}") };
+            let with = move |held: bool, s: &[u64]| joined(held, (s[2] == 1) != negated);
+            let both = "selp.u32 %r30, 1, 0, %p8; selp.u32 %r31, 2, 0, %p9; add.u32 {d}, %r30, %r31;";
+            let setp = format!("setp.{comparison}{join}{ftz}.{ty}");
+            lines.push(Line::new(&setp, format!("{setp} %p8|%p9, {{a}}, {{b}}{other}; {both}"), move |s| {
+                u32::from(with(decided(s), s)) + 2 * u32::from(with(!decided(s), s))
+            }));
+            let one = "selp.u32 {d}, 1, 0, %p8;";
+            lines.push(Line::new(&setp, format!("{setp} %p8, {{a}}, {{b}}{other}; {one}"), move |s| {
+                with(decided(s), s)
+            }));
+            for (to, ones) in [("u32", u32::MAX), ("s32", u32::MAX), ("f32", 0x3f80_0000)] {
+                let set = format!("set.{comparison}{join}{ftz}.{to}.{ty}");
+                lines.push(Line::new(&set, format!("{set} {{d}}, {{a}}, {{b}}{other};"), move |s| {
+                    Expected::Bits(if with(decided(s), s) { ones.into() } else { 0 })
+                }));
+            }
+        }
+    }
+    lines
 }
 
 fn selections() -> Vec<Check> {

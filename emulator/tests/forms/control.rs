@@ -1,5 +1,7 @@
 //! Branches, ends, barriers, special registers and the addresses of variables.
 
+use warpwright_emulator::Launch;
+
 use super::Check;
 use super::common::Bench;
 
@@ -175,27 +177,119 @@ fn barriers() -> Vec<Check> {
     checks
 }
 
-/// What changes no result of a kernel that is alone.
+/// What changes no result of a kernel that is alone: memory is as it was, and execution goes on.
 fn nothings() -> Vec<Check> {
-    [
-        ("griddepcontrol.wait", "griddepcontrol.wait"),
-        ("griddepcontrol.launch_dependents", "griddepcontrol.launch_dependents"),
-        ("membar.gl", "membar.gl"),
-        ("membar.cta", "membar.cta"),
-        ("membar.sys", "membar.sys"),
-        ("fence.acq_rel.gpu", "fence.acq_rel.gpu"),
-        ("fence.sc.cta", "fence.sc.cta"),
-        ("nanosleep.u32 i", "nanosleep.u32 10"),
-        ("prefetch.global.L2 [d]", "prefetch.global.L2 [%rd10]"),
+    let mut all: Vec<(String, String)> = [
+        ("griddepcontrol.wait", ""),
+        ("griddepcontrol.launch_dependents", ""),
+        ("nanosleep.u32", "i"),
+        ("brkpt", ""),
+        ("pmevent", "i"),
+        ("pmevent.mask", "i"),
+        ("prefetch.L1", "[d]"),
+        ("prefetch.L2", "[d]"),
+        ("prefetch.global.L1", "[d]"),
+        ("prefetch.global.L2", "[d]"),
+        ("prefetch.local.L1", "[s]"),
+        ("prefetch.local.L2", "[s]"),
+        ("prefetch.global.L2::evict_last", "[d]"),
+        ("prefetch.global.L2::evict_normal", "[d]"),
+        ("prefetchu.L1", "[d]"),
+        ("applypriority.L2::evict_normal", "[d], i"),
+        ("applypriority.global.L2::evict_normal", "[d], i"),
+        ("membar.proxy.alias", ""),
+        ("fence.mbarrier_init.release.cluster", ""),
+        ("fence.acquire.sync_restrict::shared::cluster.cluster", ""),
+        ("fence.release.sync_restrict::shared::cta.cluster", ""),
+        ("fence.proxy.async::generic.acquire.sync_restrict::shared::cluster.cluster", ""),
+        ("fence.proxy.async::generic.release.sync_restrict::shared::cta.cluster", ""),
+        ("setmaxnreg.inc.sync.aligned.u32", "40"),
+        ("setmaxnreg.dec.sync.aligned.u32", "40"),
+        ("prefetch.tensormap", "[d]"),
+        ("prefetch.const.tensormap", "[d]"),
+        ("prefetch.param.tensormap", "[d]"),
     ]
-    .into_iter()
-    .map(|(form, text)| Check {
-        forms: both(form),
+    .map(|(opcode, operands)| (opcode.to_owned(), operands.to_owned()))
+    .to_vec();
+    for proxy in ["alias", "async", "async.global", "async.shared::cta", "async.shared::cluster"] {
+        all.push((format!("fence.proxy.{proxy}"), String::new()));
+    }
+    for scope in ["cta", "cluster", "gpu", "sys"] {
+        all.push((format!("fence.proxy.tensormap::generic.acquire.{scope}"), "[d], i".into()));
+        all.push((format!("fence.proxy.tensormap::generic.release.{scope}"), String::new()));
+    }
+    for root in ["membar.gl", "membar.cta", "membar.sys", "fence.acq_rel.gpu", "fence.sc.cta"] {
+        all.push((root.to_owned(), String::new()));
+    }
+    let directives = ".global .align 128 .b8 lines[256];";
+    let check = |(opcode, operands): (String, String)| {
+        let form = format!("{opcode} {operands}");
+        let value = if operands == "i" { "10" } else { "128" };
+        let operands = operands.replace('i', value).replace('d', "%rd12").replace('s', "in_local");
+        let text = format!("{opcode} {operands};");
+        Check {
+            forms: both(form.trim_end()),
+            run: Box::new(move || {
+                let body = format!(
+                    ".local .align 8 .b8 in_local[8]; st.local.u32 [in_local+4], %r20; mov.u64 %rd12, lines; {text} @%p7 {text}
+                     ld.global.u32 %r9, [%rd10]; ld.local.u32 %r10, [in_local+4]; add.u32 %r9, %r9, %r10;"
+                );
+                let found = run_with(directives, &body, [1; 3], [80, 1, 1]);
+                assert_eq!(found, (0..80).map(|n| UNWRITTEN + n).collect::<Vec<_>>(), "{text}");
+            }),
+        }
+    };
+    let mut checks: Vec<Check> = all.into_iter().map(check).collect();
+    checks.extend(discards());
+    checks.extend(policies());
+    checks
+}
+
+/// What is discarded may be anything until it is written again; what lies beside it stays.
+fn discards() -> Vec<Check> {
+    let of_opcode = |opcode: &'static str| {
+        check(&[&format!("{opcode} [d], i")], move || {
+            let directives = ".global .align 128 .b8 lines[384];";
+            let body = format!(
+                "mov.u64 %rd12, lines; setp.ne.u32 %p1, %r20, 0; @%p1 ret; st.global.u32 [%rd12+124], 5;
+                 st.global.u32 [%rd12+128], 6; st.global.u32 [%rd12+256], 7; {opcode} [%rd12+128], 128;
+                 ld.global.u32 %r9, [%rd12+124]; ld.global.u32 %r10, [%rd12+256]; mad.lo.u32 %r9, %r9, 10, %r10;
+                 st.global.u32 [%rd12+128], 8; ld.global.u32 %r10, [%rd12+128]; mad.lo.u32 %r9, %r9, 10, %r10;"
+            );
+            assert_eq!(run_with(directives, &body, [1; 3], [1, 1, 1]), [578], "{opcode}");
+        })
+    };
+    vec![of_opcode("discard.L2"), of_opcode("discard.global.L2")]
+}
+
+/// Cache policies: an access that is given one does what it does without.
+fn policies() -> Vec<Check> {
+    let mut texts = vec![(
+        "createpolicy.cvt.L2.b64".to_owned(),
+        "createpolicy.fractional.L2::evict_last.b64 %rd12, 0f3F000000; createpolicy.cvt.L2.b64 %rd5, %rd12;".to_owned(),
+    )];
+    for first in ["L2::evict_last", "L2::evict_normal", "L2::evict_first", "L2::evict_unchanged"] {
+        for second in ["", ".L2::evict_first", ".L2::evict_unchanged"] {
+            for (kind, operands) in
+                [("fractional", "0f3F800000"), ("range", "[%rd10], 64, 128"), ("range.global", "[%rd10], 64, 128")]
+            {
+                let opcode = format!("createpolicy.{kind}.{first}{second}.b64");
+                let text = format!("{opcode} %rd5, {operands};");
+                texts.push((opcode, text));
+            }
+        }
+    }
+    let check = |(opcode, text): (String, String)| Check {
+        forms: vec![opcode],
         run: Box::new(move || {
-            expect(&format!("mov.u32 %r9, %r20; {text}; @%p7 {text}; add.u32 %r9, %r9, 1;"), 80, |n| n + 1);
+            let body = format!(
+                "{text} @%p7 {text} ld.global.L2::cache_hint.u32 %r9, [%rd10], %rd5; add.u32 %r9, %r9, %r20;
+                 st.global.L2::cache_hint.u32 [%rd10], %r9, %rd5; ld.global.u32 %r9, [%rd10];"
+            );
+            expect(&body, 80, |n| UNWRITTEN + n);
         }),
-    })
-    .collect()
+    };
+    texts.into_iter().map(check).collect()
 }
 
 const BLOCKS: [u32; 3] = [3, 2, 4];
@@ -238,6 +332,14 @@ fn specials() -> Vec<Check> {
             Box::new(move |_, n| (0..32).filter(|other| includes(*other, n % 32)).fold(0, |all, n| all | 1 << n)),
         ));
     }
+    // one multiprocessor, and nothing that a driver would tell
+    registers.push(("%smid".into(), Box::new(|_, _| 0)));
+    registers.push(("%nsmid".into(), Box::new(|_, _| 1)));
+    registers.push(("%total_smem_size".into(), Box::new(|_, _| 0)));
+    registers.push(("%aggr_smem_size".into(), Box::new(|_, _| 0)));
+    for n in 0..32 {
+        registers.push((format!("%envreg{n}"), Box::new(|_, _| 0)));
+    }
     registers.push(("WARP_SZ".into(), Box::new(|_, _| 32)));
     for (register, definition) in registers {
         let forms = ["u32", "b32"].iter().flat_map(|ty| both(&format!("mov.{ty} r, {register}"))).collect();
@@ -257,6 +359,63 @@ fn specials() -> Vec<Check> {
         };
         checks.push(Check { forms, run: Box::new(run_all) });
     }
+    checks
+}
+
+/// Clocks go on, with their halves, and shared memory has a size.
+fn clocks() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (low, whole, high) in
+        [("%clock", "%clock64", "%clock_hi"), ("%globaltimer_lo", "%globaltimer", "%globaltimer_hi")]
+    {
+        let forms = [format!("mov.u32 r, {low}"), format!("mov.u64 d, {whole}"), format!("mov.u32 r, {high}")];
+        let run = move || {
+            // until it has passed 2000 units; each half lies between those of the whole before and after
+            let body = format!(
+                "mov.u64 %rd5, {whole}; WAIT: mov.u32 %r12, {low}; mov.u64 %rd6, {whole}; sub.u64 %rd7, %rd6, %rd5;
+                 setp.lt.u64 %p1, %rd7, 2000; @%p1 bra WAIT;
+                 mov.u64 %rd5, {whole}; mov.u32 %r10, {low}; mov.u32 %r11, {high}; mov.u64 %rd6, {whole};
+                 cvt.u32.u64 %r13, %rd5; sub.u32 %r10, %r10, %r13; sub.u64 %rd7, %rd6, %rd5; cvt.u64.u32 %rd8, %r10;
+                 setp.le.u64 %p1, %rd8, %rd7; selp.u32 %r9, 1, 0, %p1; shr.u64 %rd5, %rd5, 32; shr.u64 %rd6, %rd6, 32;
+                 cvt.u64.u32 %rd8, %r11; setp.le.u64 %p2, %rd5, %rd8; setp.le.u64 %p3, %rd8, %rd6; and.pred %p2, %p2, %p3;
+                 selp.u32 %r10, 2, 0, %p2; add.u32 %r9, %r9, %r10;"
+            );
+            expect(&body, 64, |_| 3);
+        };
+        checks.push(Check { forms: forms.to_vec(), run: Box::new(run) });
+    }
+    checks.push(check(&["mov.u64 d, %globaltimer"], || {
+        // in nanoseconds, as the host has it
+        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as u32;
+        let before = now();
+        let body = "mov.u64 %rd5, %globaltimer; div.u64 %rd5, %rd5, 1000000000; cvt.u32.u64 %r9, %rd5;";
+        let found = run(body, [1; 3], [1, 1, 1])[0];
+        assert!((before..=now()).contains(&found), "{found}");
+    }));
+    checks.push(check(&["mov.u64 d, %current_graph_exec"], || {
+        // no launch is that of a graph launched by a kernel
+        expect("mov.u64 %rd5, %current_graph_exec; cvt.u32.u64 %r9, %rd5;", 40, |_| 0);
+    }));
+    let sizes = ["mov.u32 r, %total_smem_size", "mov.u32 r, %aggr_smem_size", "mov.u32 r, %dynamic_smem_size"];
+    checks.push(check(&sizes, || {
+        for (bytes, dynamic) in [(512, 0), (512, 1024), (16, 48)] {
+            let body = format!(
+                "ld.param.u64 %rd1, [p0]; .shared .align 16 .b8 s[{bytes}]; mov.u32 %r1, %total_smem_size; mov.u32 %r2, %aggr_smem_size;
+                 mov.u32 %r3, %dynamic_smem_size; st.shared.u8 [s], 1; st.global.v2.u32 [%rd1], {{%r1, %r2}};
+                 st.global.u32 [%rd1+8], %r3; ret;"
+            );
+            let bench = Bench::new(&super::common::kernel(1, "", &body));
+            let out = bench.upload(&[UNWRITTEN; 4]);
+            // what is static alone
+            bench.launch([1; 3], [1; 3], &[out]).unwrap();
+            assert_eq!(bench.read_u32(out, 3), [bytes, bytes, 0]);
+            let parameters = out.to_le_bytes();
+            let launch =
+                Launch { blocks: [1; 3], threads: [1; 3], dynamic_shared: dynamic, parameters: &parameters };
+            bench.device.launch(&bench.module, "k", &launch).unwrap();
+            assert_eq!(bench.read_u32(out, 3), [bytes + dynamic, bytes + dynamic, dynamic]);
+        }
+    }));
     checks
 }
 
@@ -307,6 +466,7 @@ pub fn checks() -> Vec<Check> {
     checks.extend(barriers());
     checks.extend(nothings());
     checks.extend(specials());
+    checks.extend(clocks());
     checks.extend(symbols());
     checks
 }

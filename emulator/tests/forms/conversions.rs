@@ -58,10 +58,20 @@ pub fn checks() -> Vec<Check> {
             checks.push(lanewise(format!("cvt.{to}.{from}"), &format!("{to} {from}"), move |s| {
                 value(to, value(from, s[0]) as u64) as u64
             }));
+            checks.push(lanewise(format!("cvt.sat.{to}.{from}"), &format!("{to} {from}"), move |s| {
+                let (least, largest) = limits(to);
+                value(from, s[0]).clamp(least, largest) as u64
+            }));
         }
         for to in FLOATS {
             for (name, rounding) in Rounding::all() {
-                if name == "rn" || to == "f32" && matches!(from, "u32" | "s32") {
+                // what is exact has no rounding but the nearest
+                let exact = match to {
+                    "f32" => width(from) < 32,
+                    "f64" => width(from) < 64,
+                    _ => false,
+                };
+                if name == "rn" || !exact {
                     checks.push(lanewise(format!("cvt.{name}.{to}.{from}"), &format!("{to} {from}"), move |s| {
                         from_integer(to, value(from, s[0]), rounding)
                     }));
@@ -79,7 +89,16 @@ pub fn checks() -> Vec<Check> {
                 checks.push(lanewise(format!("cvt.{name}.{to}.{from}"), &format!("{to} {from}"), move |s| {
                     to_integer(from, to, s[0], rounding)
                 }));
+                // what saturates anyway
+                if from != "bf16" {
+                    checks.push(lanewise(format!("cvt.{name}.sat.{to}.{from}"), &format!("{to} {from}"), move |s| {
+                        to_integer(from, to, s[0], rounding)
+                    }));
+                }
                 if from == "f32" {
+                    checks.push(lanewise(format!("cvt.{name}.ftz.sat.{to}.f32"), &format!("{to} f32"), move |s| {
+                        to_integer("f32", to, F32.flush(s[0]), rounding)
+                    }));
                     checks.push(lanewise(format!("cvt.{name}.ftz.{to}.f32"), &format!("{to} f32"), move |s| {
                         to_integer("f32", to, F32.flush(s[0]), rounding)
                     }));
@@ -88,13 +107,14 @@ pub fn checks() -> Vec<Check> {
         }
     }
     checks.extend(between_floats());
+    checks.extend(super::narrow_floats::checks());
     checks.extend(whole_numbers());
     checks.extend(moves());
     checks
 }
 
 /// A number of one format in another.
-fn converted(from: &str, to: &str, bits: u64, rounding: Rounding) -> u64 {
+pub fn converted(from: &str, to: &str, bits: u64, rounding: Rounding) -> u64 {
     Format::of(to).encode(&Format::of(from).decode(bits), rounding)
 }
 
@@ -205,7 +225,7 @@ fn whole_numbers() -> Vec<Check> {
 
 fn moves() -> Vec<Check> {
     let mut checks = Vec::new();
-    for ty in ["b16", "u16", "s16", "b32", "u32", "s32", "f32", "b64", "u64", "s64", "f64"] {
+    for ty in ["b16", "u16", "s16", "f16", "b32", "u32", "s32", "f32", "b64", "u64", "s64", "f64"] {
         checks.push(lanewise(format!("mov.{ty}"), &format!("{ty} {ty}"), |s| s[0]));
     }
     // global and constant addresses are their own generic ones

@@ -12,6 +12,8 @@ pub struct Format {
 
 pub const F16: Format = Format { fraction: 10, exponent: 5, nan: 0x7fff };
 pub const BF16: Format = Format { fraction: 7, exponent: 8, nan: 0x7fff };
+/// In the upper 19 bits of 32.
+pub const TF32: Format = Format { fraction: 10, exponent: 8, nan: 0x3ffff };
 pub const F32: Format = Format { fraction: 23, exponent: 8, nan: 0x7fff_ffff };
 pub const F64: Format = Format { fraction: 52, exponent: 11, nan: 0x7ff8_0000_0000_0000 };
 

@@ -48,6 +48,7 @@ pub fn checks() -> Vec<Check> {
     }
     checks.extend(signs());
     checks.extend(extremes());
+    checks.extend(others());
     checks
 }
 
@@ -91,13 +92,56 @@ fn extremes() -> Vec<Check> {
                 definition(F32, a, b)
             }));
         }
-        // of the magnitudes, with the sign of a product
-        checks.push(lanewise(format!("{root}.NaN.xorsign.abs.f32"), "f32 f32 f32", move |s| {
-            let magnitude = |x: u64| x & !F32.sign();
-            match F32.is_nan(s[0]) || F32.is_nan(s[1]) {
-                true => F32.canonical_nan(),
-                false => definition(F32, magnitude(s[0]), magnitude(s[1])) | (s[0] ^ s[1]) & F32.sign(),
+        for (ftz, nan) in [(false, false), (true, false), (false, true), (true, true)] {
+            let (ftz_name, nan_name) = (if ftz { ".ftz" } else { "" }, if nan { ".NaN" } else { "" });
+            let of_all = move |sources: &[u64]| {
+                if nan && sources.iter().any(|bits| F32.is_nan(*bits)) {
+                    return F32.canonical_nan();
+                }
+                let flushed = sources.iter().map(|bits| if ftz { F32.flush(*bits) } else { *bits });
+                flushed.reduce(|a, b| definition(F32, a, b)).expect("a source")
+            };
+            let magnitude = |x: &u64| x & !F32.sign();
+            // of three
+            checks.push(lanewise(format!("{root}{ftz_name}{nan_name}.f32"), "f32 f32 f32 f32", of_all));
+            if !ftz {
+                checks.push(lanewise(format!("{root}{nan_name}.abs.f32"), "f32 f32 f32 f32", move |s| {
+                    of_all(&s.iter().map(magnitude).collect::<Vec<_>>())
+                }));
             }
+            // of the magnitudes, with the sign of a product
+            checks.push(lanewise(format!("{root}{ftz_name}{nan_name}.xorsign.abs.f32"), "f32 f32 f32", move |s| {
+                match of_all(&s.iter().map(magnitude).collect::<Vec<_>>()) {
+                    result if F32.is_nan(result) => F32.canonical_nan(),
+                    result => result | (s[0] ^ s[1]) & F32.sign(),
+                }
+            }));
+        }
+    }
+    checks
+}
+
+/// Two numbers of single precision in a register, and `mad`, which is `fma` by another name.
+fn others() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (root, sources, _, definition) in &ROUNDED[..4] {
+        for ftz in [false, true] {
+            let types = vec!["b64"; sources + 1].join(" ");
+            let name = if ftz { ".ftz" } else { "" };
+            checks.push(lanewise(format!("{root}.rn{name}.f32x2"), &types, move |s| {
+                let flush = |bits: u64| if ftz { F32.flush(bits) } else { bits };
+                let part = |shift: u32| {
+                    let parts: Vec<u64> = s.iter().map(|word| flush(word >> shift & 0xffff_ffff)).collect();
+                    flush(definition(F32, &parts, Rounding::Nearest)) << shift
+                };
+                part(0) | part(32)
+            }));
+        }
+    }
+    for ty in ["f32", "f64"] {
+        let format = Format::of(ty);
+        checks.push(lanewise(format!("mad.rn.{ty}"), &[ty; 4].join(" "), move |s| {
+            result(format, format.fma(s[0], s[1], s[2], Rounding::Nearest))
         }));
     }
     checks

@@ -40,6 +40,16 @@ pub fn checks() -> Vec<Check> {
         for (root, sources, operation) in operations {
             checks.extend(both(root, ty, sources, move |s| Expected::Bits(operation(format, s))));
             if ty == "f16" {
+                for (name, sat) in [(".ftz", false), (".ftz.sat", true)] {
+                    if sat && root.ends_with(".rn") && root != "fma.rn" {
+                        continue;
+                    }
+                    checks.extend(both(&format!("{root}{name}"), ty, sources, move |s| {
+                        let flushed: Vec<u64> = s.iter().map(|bits| format.flush(*bits)).collect();
+                        let bits = format.flush(operation(format, &flushed));
+                        Expected::Bits(if sat { format.saturate(bits) } else { bits })
+                    }));
+                }
                 checks.extend(both(&format!("{root}.sat"), ty, sources, move |s| {
                     Expected::Bits(format.saturate(operation(format, s)))
                 }));
@@ -48,6 +58,18 @@ pub fn checks() -> Vec<Check> {
         checks.extend(both("fma.rn.relu", ty, 3, move |s| {
             Expected::Bits(format.relu(format.fma(s[0], s[1], s[2], Rounding::Nearest)))
         }));
+        if ty == "f16" {
+            checks.extend(both("fma.rn.ftz.relu", ty, 3, move |s| {
+                let [a, b, c] = [s[0], s[1], s[2]].map(|bits| format.flush(bits));
+                Expected::Bits(format.relu(format.flush(format.fma(a, b, c, Rounding::Nearest))))
+            }));
+            for (root, change) in [("neg", (|a| a ^ 0x8000) as fn(u64) -> u64), ("abs", |a| a & 0x7fff)] {
+                checks.extend(both(&format!("{root}.ftz"), ty, 1, move |s| match format.is_nan(s[0]) {
+                    true => Expected::Nan,
+                    false => Expected::Bits(change(format.flush(s[0]))),
+                }));
+            }
+        }
         checks.extend(both("neg", ty, 1, move |s| match format.is_nan(s[0]) {
             true => Expected::Nan,
             false => Expected::Bits(s[0] ^ 0x8000),
@@ -62,6 +84,25 @@ pub fn checks() -> Vec<Check> {
                 let nan = format.is_nan(s[0]) || format.is_nan(s[1]);
                 Expected::Bits(if nan { format.canonical_nan() } else { operation(format, s[0], s[1]) })
             }));
+            for nan_wins in [false, true] {
+                let name = if nan_wins { ".NaN" } else { "" };
+                // of the magnitudes, with the sign of a product
+                checks.extend(both(&format!("{root}{name}.xorsign.abs"), ty, 2, move |s| {
+                    let nan = [s[0], s[1]].map(|bits| format.is_nan(bits));
+                    if nan == [true; 2] || nan_wins && nan != [false; 2] {
+                        return Expected::Bits(format.canonical_nan());
+                    }
+                    let chosen = operation(format, s[0] & 0x7fff, s[1] & 0x7fff);
+                    Expected::Bits(chosen | (s[0] ^ s[1]) & 0x8000)
+                }));
+                if ty == "f16" {
+                    checks.extend(both(&format!("{root}.ftz{name}"), ty, 2, move |s| {
+                        let [a, b] = [s[0], s[1]].map(|bits| format.flush(bits));
+                        let nan = nan_wins && (format.is_nan(a) || format.is_nan(b));
+                        Expected::Bits(if nan { format.canonical_nan() } else { operation(format, a, b) })
+                    }));
+                }
+            }
         }
     }
     checks

@@ -69,6 +69,7 @@ pub fn checks() -> Vec<Check> {
     checks.extend(products());
     checks.extend(pairs());
     checks.extend(carries());
+    checks.extend(super::video::checks());
     checks
 }
 
@@ -177,6 +178,53 @@ fn fields() -> Vec<Check> {
             each_bit(width, |n| if n >= place && n < place + length { at(s[0], n - place) } else { at(s[1], n) })
         }));
     }
+    for (mode, limit) in [("clamp", false), ("wrap", true)] {
+        let amount = move |n: u64| if limit { n % 32 } else { n.min(32) };
+        // ones from a place on, so many
+        checks.push(lanewise(format!("bmsk.{mode}.b32"), "b32 amount amount", move |s| {
+            let (first, length) = (amount(s[0]), amount(s[1]));
+            each_bit(32, |n| u64::from(u64::from(n) >= first && u64::from(n) < first + length))
+        }));
+        for ty in ["u32", "s32"] {
+            checks.push(lanewise(format!("szext.{mode}.{ty}"), &format!("{ty} {ty} amount"), move |s| {
+                let length = amount(s[1]);
+                let above = if ty == "s32" && length > 0 { s[0] >> (length - 1) } else { 0 };
+                each_bit(32, |n| if u64::from(n) < length { s[0] >> n } else { above })
+            }));
+        }
+    }
+    // the bit that is so many set ones from a place, forwards or backwards
+    let body =
+        "and.b32 %r30, {b}, 31; and.b32 %r31, {c}, 127; sub.s32 %r31, %r31, 64; {g}fns.b32 {d}, {a}, %r30, %r31;";
+    checks.push(surrounded("fns.b32 r, r, r, r", "b32 b32 b32 b32", body, false, |s| {
+        let (base, offset) = ((s[1] & 31) as i64, (s[2] & 127) as i64 - 64);
+        let is_set = |at: &i64| s[0] >> at & 1 == 1;
+        let found = match offset {
+            0 => Some(base).filter(is_set),
+            1.. => (base..32).filter(is_set).nth(offset as usize - 1),
+            _ => (0..=base).rev().filter(is_set).nth(-offset as usize - 1),
+        };
+        found.map_or(u32::MAX, |at| at as u32)
+    }));
+    // a table of truth, and whether its result or a predicate, or both, are not zero
+    for (join, negated) in [("and", ""), ("and", "!"), ("or", ""), ("or", "!")] {
+        for shown in ["%r31", "%r32"] {
+            let body = format!(
+                "setp.lt.s32 %p8, {{a}}, 0; lop3.{join}.b32 %r31|%p9, {{a}}, {{b}}, {{c}}, 0xca, {negated}%p8;
+                 selp.u32 %r32, 1, 0, %p9; {{g}}mov.b32 {{d}}, {shown};"
+            );
+            let form = format!("lop3.{join}.b32 r|p, r, r, r, i, {negated}p");
+            checks.push(surrounded(&form, "b32 b32 b32 b32", &body, false, move |s| {
+                let chosen = each_bit(32, |n| if s[0] >> n & 1 == 1 { s[1] >> n } else { s[2] >> n });
+                let other = (s[0] >> 31 == 1) == negated.is_empty();
+                match (shown, join) {
+                    ("%r31", _) => chosen,
+                    (_, "and") => u64::from(chosen != 0 && other),
+                    _ => u64::from(chosen != 0 || other),
+                }
+            }));
+        }
+    }
     checks.push(lanewise("prmt.b32", "b32 b32 b32 b32", |s| {
         permuted(s, |n, selector| {
             let choice = (selector >> (4 * n)) & 15;
@@ -240,6 +288,12 @@ fn products() -> Vec<Check> {
             }));
         }
     }
+    let highest = move |s: &[u64], bits: u32, shift: u32, ty: &str| {
+        let sum = ((part("s32", bits, s[0], 0) * part("s32", bits, s[1], 0)) >> shift) + value(ty, s[2]);
+        low(sum.clamp(i32::MIN.into(), i32::MAX.into()))
+    };
+    checks.push(lanewise("mad.hi.sat.s32", "s32 s32 s32 s32", move |s| highest(s, 32, 32, "s32")));
+    checks.push(lanewise("mad24.hi.sat.s32", "s32 s32 s32 s32", move |s| highest(s, 24, 16, "s32")));
     for (root, sign) in [("add.sat", 1), ("sub.sat", -1)] {
         checks.push(lanewise(format!("{root}.s32"), "s32 s32 s32", move |s| {
             let exact = value("s32", s[0]) + sign * value("s32", s[1]);
@@ -254,6 +308,18 @@ fn pairs() -> Vec<Check> {
     type Definition = fn(i128, i128) -> i128;
     let operations: [(&str, Definition); 3] =
         [("min", |a, b| if a < b { a } else { b }), ("max", |a, b| if a < b { b } else { a }), ("add", |a, b| a + b)];
+    // negative results become zero
+    for (root, definition) in operations.into_iter().take(2) {
+        checks.push(lanewise(format!("{root}.relu.s32"), "s32 s32 s32", move |s| {
+            low(definition(value("s32", s[0]), value("s32", s[1])).max(0))
+        }));
+        checks.push(lanewise(format!("{root}.relu.s16x2"), "s16x2 s16x2 s16x2", move |s| {
+            [0, 16].iter().fold(0, |all, shift| {
+                let result = definition(value("s16", s[0] >> shift), value("s16", s[1] >> shift)).max(0);
+                all | (result as u64 & 0xffff) << shift
+            })
+        }));
+    }
     for half in ["u16", "s16"] {
         for (root, definition) in operations {
             checks.push(lanewise(format!("{root}.{half}x2"), &vec![format!("{half}x2"); 3].join(" "), move |s| {

@@ -91,7 +91,7 @@ impl Type {
         }
     }
 
-    fn width(self) -> u32 {
+    pub fn width(self) -> u32 {
         match self {
             Self::Bits(width) => width,
             Self::Float("f16" | "bf16", count) => 16 * count,
@@ -101,7 +101,7 @@ impl Type {
     }
 
     /// The register that holds operand `n`, in one of two ways to declare it, and the letter of its width.
-    fn register(self, n: usize, bits: bool) -> (String, char) {
+    pub fn register(self, n: usize, bits: bool) -> (String, char) {
         let (name, letter) = match (self, self.width()) {
             (Self::Predicate, _) => ("p", 'p'),
             (Self::Bits(8), _) if bits => ("r", 'r'),
@@ -177,7 +177,7 @@ impl Type {
     }
 
     /// Any bits, and more often than by chance those near which results are hard to round.
-    fn random(self, random: &mut Random) -> u64 {
+    pub fn random(self, random: &mut Random) -> u64 {
         match self {
             Self::Table => self.edges()[random.next() as usize % 12],
             Self::Float("f32", _) => near_one(random, 23, 127, 32),
@@ -245,7 +245,7 @@ impl Random {
     }
 }
 
-type Definition = Box<dyn Fn(&[u64]) -> Expected>;
+pub type Definition = Box<dyn Fn(&[u64]) -> Expected>;
 
 /// An instruction that maps lanes to lanes.
 pub struct Lanewise {
@@ -512,22 +512,28 @@ impl Lanewise {
                 body += &format!("\nst.global.b{stored} [%rd21+{at}], {destination};\n");
             }
         }
-        format!(
-            ".version 8.8\n.target sm_90\n.address_size 64\n
-             .visible .entry k(.param .u64 inputs, .param .u64 outputs, .param .u64 count)\n{{\n
-             .reg .pred %p<16>; .reg .b16 %h<10>; .reg .b32 %r<40>; .reg .f32 %f<10>; .reg .b64 %rd<40>;
-             .reg .f64 %fd<10>; .shared .align 16 .b8 cells[1280];
-             mov.u32 %r26, %tid.x; mov.u32 %r25, cells; mad.lo.u32 %r25, %r26, 16, %r25; cvt.u64.u32 %rd25, %r25;
-             cvta.shared.u64 %rd25, %rd25;
-             mov.u32 %r21, %ctaid.x; mov.u32 %r22, %ntid.x; mov.u32 %r23, %tid.x; mad.lo.u32 %r23, %r21, %r22, %r23;
-             ld.param.u32 %r24, [count]; setp.ge.u32 %p15, %r23, %r24; @%p15 exit;
-             ld.param.u64 %rd20, [inputs]; ld.param.u64 %rd21, [outputs];
-             mul.wide.u32 %rd22, %r23, {bytes}; add.u64 %rd20, %rd20, %rd22;
-             mul.wide.u32 %rd22, %r23, 8; add.u64 %rd21, %rd21, %rd22;
-             mul.lo.u32 %r24, %r23, 0x9e3779b1; shr.u32 %r24, %r24, 31; setp.ne.u32 %p14, %r24, 0;
-             {body}ret;\n}}\n"
-        )
+        frame(bytes, &body)
     }
+}
+
+/// A kernel around `body`: `%rd20` is the address of a thread's sources, of which there are `bytes`, and `%rd21` that of
+/// the first of its results. `%p14` holds for some threads.
+pub fn frame(bytes: usize, body: &str) -> String {
+    format!(
+        ".version 8.8\n.target sm_90\n.address_size 64\n
+         .visible .entry k(.param .u64 inputs, .param .u64 outputs, .param .u64 count)\n{{\n
+         .reg .pred %p<16>; .reg .b16 %h<10>; .reg .b32 %r<40>; .reg .f32 %f<10>; .reg .b64 %rd<40>;
+         .reg .f64 %fd<10>; .shared .align 16 .b8 cells[1280];
+         mov.u32 %r26, %tid.x; mov.u32 %r25, cells; mad.lo.u32 %r25, %r26, 16, %r25; cvt.u64.u32 %rd25, %r25;
+         cvta.shared.u64 %rd25, %rd25;
+         mov.u32 %r21, %ctaid.x; mov.u32 %r22, %ntid.x; mov.u32 %r23, %tid.x; mad.lo.u32 %r23, %r21, %r22, %r23;
+         ld.param.u32 %r24, [count]; setp.ge.u32 %p15, %r23, %r24; @%p15 exit;
+         ld.param.u64 %rd20, [inputs]; ld.param.u64 %rd21, [outputs];
+         mul.wide.u32 %rd22, %r23, {bytes}; add.u64 %rd20, %rd20, %rd22;
+         mul.wide.u32 %rd22, %r23, 8; add.u64 %rd21, %rd21, %rd22;
+         mul.lo.u32 %r24, %r23, 0x9e3779b1; shr.u32 %r24, %r24, 31; setp.ne.u32 %p14, %r24, 0;
+         {body}ret;\n}}\n"
+    )
 }
 
 /// One way to write the instruction.

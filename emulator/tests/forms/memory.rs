@@ -1,4 +1,5 @@
-//! Loads and stores of every space, type, vector and cache modifier.
+//! Loads and stores of every space, type and vector, in every shape of their operands. Orders, scopes and hints are the
+//! subject of `accesses`.
 //!
 //! Each thread has a slot of 32 bytes. A load reads the slot of another thread, so that neighbours are not neighbours in
 //! memory; a store fills the slot of another. Loads find what a plain reading of the bytes says; of a store all bytes
@@ -289,24 +290,10 @@ pub fn checks() -> Vec<Check> {
     let loads: [(&[Place], &[&'static str]); 6] = [
         (
             &[Global, GlobalSymbol],
-            &[
-                "ld.global",
-                "ld.global.nc",
-                "ld.global.ca",
-                "ld.global.cg",
-                "ld.global.cs",
-                "ld.global.lu",
-                "ld.global.cv",
-                "ld.global.nc.L1::no_allocate",
-                "ld.volatile.global",
-                "ld.relaxed.gpu.global",
-                "ld.acquire.gpu.global",
-                "ld.relaxed.sys.global",
-                "ld.weak.global",
-            ],
+            &["ld.global", "ld.global.nc", "ld.volatile.global", "ld.relaxed.gpu.global", "ld.acquire.gpu.global"],
         ),
         (&[Shared32, Shared64, SharedSymbol], &["ld.shared", "ld.volatile.shared"]),
-        (&[Local32, Local64, LocalSymbol], &["ld.local", "ld.volatile.local"]),
+        (&[Local32, Local64, LocalSymbol], &["ld.local"]),
         (&[Constant, ConstantSymbol], &["ld.const"]),
         (&[Parameter, ParameterSymbol], &["ld.param"]),
         (&[GenericGlobal, GenericShared, GenericLocal], &["ld", "ld.volatile", "ld.relaxed.gpu", "ld.acquire.sys"]),
@@ -314,20 +301,10 @@ pub fn checks() -> Vec<Check> {
     let stores: [(&[Place], &[&'static str]); 4] = [
         (
             &[Global, GlobalSymbol],
-            &[
-                "st.global",
-                "st.global.wb",
-                "st.global.cg",
-                "st.global.cs",
-                "st.global.wt",
-                "st.volatile.global",
-                "st.relaxed.gpu.global",
-                "st.release.gpu.global",
-                "st.weak.global",
-            ],
+            &["st.global", "st.volatile.global", "st.relaxed.gpu.global", "st.release.gpu.global"],
         ),
         (&[Shared32, Shared64, SharedSymbol], &["st.shared", "st.volatile.shared"]),
-        (&[Local32, Local64, LocalSymbol], &["st.local", "st.volatile.local"]),
+        (&[Local32, Local64, LocalSymbol], &["st.local"]),
         (&[GenericGlobal, GenericShared, GenericLocal], &["st", "st.volatile", "st.relaxed.gpu", "st.release.sys"]),
     ];
     for ty in TYPES {

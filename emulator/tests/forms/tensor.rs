@@ -1,4 +1,4 @@
-//! Products of matrices, and the loads for them: in which lane and register an element is, and what is computed.
+//! Products of matrices of which much is shipped, many at once, over numbers of every kind.
 
 use super::Check;
 use super::common::{Bench, kernel};
@@ -11,8 +11,6 @@ pub fn checks() -> Vec<Check> {
         product("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32", 8),
         product_of_bits("mma.sync.aligned.m16n8k128.row.col.s32.b1.b1.s32.and.popc", 16, |a, b| a & b),
         product_of_bits("mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.xor.popc", 8, |a, b| a ^ b),
-        load("ldmatrix.sync.aligned.m8n8.x4.shared.b16", false),
-        load("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", true),
     ]
 }
 
@@ -184,74 +182,6 @@ fn run_product_of_bits(instruction: &str, rows: usize, combine: fn(u32, u32) -> 
                 let lane = row % 8 * 4 + column / 2;
                 let found = found[(warp * 32 + lane) * 4 + row / 8 * 2 + column % 2];
                 assert_eq!(found, expected, "{instruction}: element {row}, {column} of warp {warp}");
-            }
-        }
-    }
-}
-
-/// Four matrices of 8 rows, whose addresses the lanes have.
-fn load(instruction: &'static str, transposed: bool) -> Check {
-    let form = format!("{instruction} {{rrrr}}, [r]");
-    Check { forms: vec![form], run: Box::new(move || run_load(instruction, transposed)) }
-}
-
-fn run_load(instruction: &str, transposed: bool) {
-    let mut random = Random::new(9);
-    // for each warp: which of 32 rows of 16 bytes a lane has the address of, and the rows
-    let mut words = Vec::new();
-    let mut orders: Vec<[usize; 32]> = Vec::new();
-    let mut rows: Vec<[[u32; 4]; 32]> = Vec::new();
-    for warp in 0..WARPS {
-        let mut order: [usize; 32] = std::array::from_fn(|lane| lane);
-        for lane in (1..32).rev().filter(|_| warp > 0) {
-            order.swap(lane, random.next() as usize % (lane + 1));
-        }
-        if warp % 5 == 4 {
-            // rows may be loaded several times
-            order = std::array::from_fn(|lane| order[lane / 3]);
-        }
-        let of_warp = std::array::from_fn(|_| std::array::from_fn(|_| random.next() as u32));
-        for lane in 0..32 {
-            words.push(order[lane] as u32);
-            words.extend(of_warp[lane]);
-            words.extend([0; 3]);
-        }
-        orders.push(order);
-        rows.push(of_warp);
-    }
-    let body = format!(
-        ".shared .align 16 .b8 tile[512];
-         ld.param.u64 %rd10, [p0]; ld.param.u64 %rd11, [p1]; mov.u32 %r20, %ctaid.x; mov.u32 %r21, %tid.x;
-         shl.b32 %r22, %r20, 5; add.u32 %r22, %r22, %r21; mul.wide.u32 %rd12, %r22, 32; add.u64 %rd12, %rd12, %rd10;
-         ld.global.u32 %r0, [%rd12]; ld.global.u32 %r1, [%rd12+4]; ld.global.u32 %r2, [%rd12+8];
-         ld.global.u32 %r3, [%rd12+12]; ld.global.u32 %r4, [%rd12+16];
-         mov.u32 %r23, tile; shl.b32 %r24, %r21, 4; add.u32 %r24, %r24, %r23;
-         st.shared.v4.u32 [%r24], {{%r1, %r2, %r3, %r4}}; bar.sync 0;
-         shl.b32 %r25, %r0, 4; add.u32 %r25, %r25, %r23;
-         {instruction} {{%r12, %r13, %r14, %r15}}, [%r25];
-         mul.wide.u32 %rd13, %r22, 16; add.u64 %rd13, %rd13, %rd11;
-         st.global.v4.u32 [%rd13], {{%r12, %r13, %r14, %r15}}; ret;"
-    );
-    let bench = Bench::new(&kernel(2, "", &body));
-    let input = bench.upload(&words);
-    let out = bench.upload(&vec![0x5555_5555u32; WARPS * 32 * 4]);
-    bench.launch([WARPS as u32, 1, 1], [32, 1, 1], &[input, out]).unwrap();
-    let found = bench.read_u32(out, WARPS * 32 * 4);
-    for warp in 0..WARPS {
-        // element `column` of row `row` of a matrix
-        let element = |matrix: usize, row: usize, column: usize| {
-            rows[warp][orders[warp][8 * matrix + row]][column / 2] >> (column % 2 * 16) & 0xffff
-        };
-        for lane in 0..32 {
-            for matrix in 0..4 {
-                let (row, column) = (lane / 4, lane % 4 * 2);
-                let expected = if transposed {
-                    element(matrix, column, row) | element(matrix, column + 1, row) << 16
-                } else {
-                    element(matrix, row, column) | element(matrix, row, column + 1) << 16
-                };
-                let found = found[(warp * 32 + lane) * 4 + matrix];
-                assert_eq!(found, expected, "{instruction}: lane {lane}, matrix {matrix} of warp {warp}");
             }
         }
     }

@@ -268,11 +268,28 @@ fn matches() -> Vec<Check> {
     checks
 }
 
+/// One of the members is elected, the same each time, and all are told which.
+fn election() -> Check {
+    let run_all = || {
+        for (text, both) in [("elect.sync %r9|%q, %r4;", true), ("elect.sync _|%q, %r4;", false)] {
+            // who of the members it is, is not said; here it is the first
+            let leader = |mask: u32| if both { mask.trailing_zeros() } else { OLD.0 };
+            run(&format!("@%p7 {text}"), &values(), move |case| {
+                std::array::from_fn(|lane| (leader(case.mask), lane as u32 == case.mask.trailing_zeros()))
+            });
+        }
+        let full: Vec<Case> = values().into_iter().filter(|case| case.mask == u32::MAX).collect();
+        run("elect.sync %r9|%q, -1;", &full, |_| std::array::from_fn(|lane| (0, lane == 0)));
+    };
+    Check { forms: vec!["elect.sync r|p, r".into(), "elect.sync r|p, i".into()], run: Box::new(run_all) }
+}
+
 pub fn checks() -> Vec<Check> {
     let mut checks = shuffle_checks();
     checks.extend(votes());
     checks.extend(reductions());
     checks.extend(matches());
+    checks.push(election());
     // Lanes that are together in a branch are those of its side: here, that of the guard.
     checks.push(Check {
         forms: vec!["activemask.b32 r".into(), "@p activemask.b32 r".into()],

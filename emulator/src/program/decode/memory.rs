@@ -41,9 +41,7 @@ impl Decoder<'_> {
                 "v2" => lanes = 2,
                 "v4" => lanes = 4,
                 "v8" => lanes = 8,
-                "weak" | "volatile" | "relaxed" | "cta" | "cluster" | "gpu" | "sys" | "nc" | "ca" | "cg" | "cs"
-                | "lu" | "cv" | "wb" | "wt" | "mmio" => {}
-                _ if modifier.starts_with("L1::") || modifier.starts_with("L2::") => {}
+                "weak" | "volatile" | "relaxed" | "cta" | "cluster" | "gpu" | "sys" | "nc" | "mmio" => {}
                 _ if ty.is_none() => ty = Some(modifier),
                 _ => return self.failed(format!("the instruction `{opcode}` is not supported")),
             }

@@ -445,19 +445,17 @@ impl<'k> Decoder<'k> {
         let mut parts = opcode.split('.');
         let root = parts.next().unwrap_or_default();
         let modifiers: Vec<&str> = parts.collect();
-        if !support::supported(root, &modifiers) {
-            return Ok(None);
-        }
+        let Some(modifiers) = support::without_hints(root, &modifiers) else { return Ok(None) };
         let (modifiers, operands) = self.without_cache_hint(root, modifiers, operands)?;
         let op = match (root, &modifiers[..], operands) {
-            ("bra", [] | ["uni"], [Operand::Symbol(label, 0)]) => {
+            ("bra", [], [Operand::Symbol(label, 0)]) => {
                 let Some(&target) = self.labels.get(label.as_str()) else {
                     return self.failed(format!("the label `{label}` is not defined"));
                 };
                 Op { immediate: target as i64, ..Op::new(control::BRANCH) }
             }
-            ("brx", ["idx"] | ["idx", "uni"], [index, Operand::Symbol(list, 0)]) => self.indexed_branch(index, list)?,
-            ("ret", [] | ["uni"], []) => self.return_to_caller()?,
+            ("brx", ["idx"], [index, Operand::Symbol(list, 0)]) => self.indexed_branch(index, list)?,
+            ("ret", [], []) => self.return_to_caller()?,
             ("exit", [], []) => Op::new(control::EXIT),
             ("trap", [], []) => Op::new(control::TRAP),
             // A breakpoint stops nothing where there is no debugger.
@@ -470,7 +468,11 @@ impl<'k> Decoder<'k> {
             ("prefetch" | "prefetchu" | "discard" | "applypriority" | "pmevent", ..) => self.hint(operands)?,
             ("createpolicy", _, [destination, ..]) => self.cache_policy(destination)?,
             ("fence" | "membar", ["proxy", ..], _) => self.hint(operands)?,
-            ("fence", ["mbarrier_init", ..], []) => Op { immediate: 1, ..Op::new(control::FENCE) },
+            (
+                "fence",
+                ["mbarrier_init", ..] | [_, "sync_restrict::shared::cluster" | "sync_restrict::shared::cta", _],
+                [],
+            ) => Op { immediate: 1, ..Op::new(control::FENCE) },
             ("membar" | "fence", ..) => self.fence(opcode, &modifiers, operands)?,
             ("barrier", ["cluster", ..], _) => self.cluster_barrier(&modifiers, operands)?,
             ("mapa" | "getctarank", ..) => self.cluster_address(root, &modifiers, operands)?,
@@ -520,6 +522,9 @@ impl<'k> Decoder<'k> {
             ("cp", ["async", "mbarrier", ..], [at]) => self.arrival_after_copies(opcode, &modifiers, at)?,
             ("cp", ["async", "bulk", "tensor", ..] | ["async", "bulk", "prefetch", "tensor", ..], _)
             | ("cp", ["reduce", "async", "bulk", "tensor", ..], _) => self.tensor_copy(opcode, &modifiers, operands)?,
+            ("tensormap", ["cp_fenceproxy", ..], [to, from, Operand::Immediate(128)]) => {
+                self.tensor_map_copy(opcode, to, from)?
+            }
             ("tensormap", ["replace", ..], _) => self.replace_in_tensor_map(opcode, &modifiers, operands)?,
             ("cp", ["async", "bulk", ..] | ["reduce", "async", "bulk", ..], _) => {
                 self.bulk_copy(opcode, &modifiers, operands)?
@@ -540,17 +545,13 @@ impl<'k> Decoder<'k> {
         Ok(Some(op))
     }
 
-    /// Without what changes no result: the policy of a cache hint, which has to be one; whose barrier it is, and that it
-    /// is aligned.
+    /// Without the policy of a cache hint, which has to be one.
     fn without_cache_hint<'a, 'o>(
         &mut self,
         root: &str,
         mut modifiers: Vec<&'a str>,
         operands: &'o [Operand],
     ) -> Result<(Vec<&'a str>, &'o [Operand])> {
-        if matches!(root, "bar" | "barrier") {
-            modifiers.retain(|modifier| !matches!(*modifier, "cta" | "aligned"));
-        }
         if !matches!(root, "ld" | "st" | "atom" | "red") || !modifiers.contains(&"L2::cache_hint") {
             return Ok((modifiers, operands));
         }

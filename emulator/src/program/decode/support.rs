@@ -1,6 +1,41 @@
 //! What is supported: the instructions that have decoders of their own, as the decoder itself looks them up, and the
 //! page of the documentation that lists these and the forms.
 
+/// What a load or store moves: of its values 16 bytes at most, but for global memory.
+macro_rules! up_to_16_bytes {
+    () => {
+        ".{v2,v4}?.{b8,b16,b32,u8,u16,u32,s8,s16,s32,f32}"
+    };
+}
+macro_rules! long {
+    () => {
+        ".{v2}?.{b64,u64,s64,f64}"
+    };
+}
+macro_rules! of_32_bytes {
+    () => {
+        ".{v4.b64,v4.u64,v4.s64,v4.f64,v8.b32,v8.u32,v8.s32,v8.f32}"
+    };
+}
+
+/// How loads and stores are to be cached; those of 32 bytes have a priority in the second level too.
+macro_rules! cached {
+    () => {
+        ".{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?.{L2::cache_hint}?"
+    };
+}
+macro_rules! cached_of_32_bytes {
+    () => {
+        ".{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
+         .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?"
+    };
+}
+macro_rules! prefetched {
+    () => {
+        ".{L2::64B,L2::128B,L2::256B}?"
+    };
+}
+
 /// The spellings of instructions that have a decoder of their own, by root. The modifiers that may stand at a place are in
 /// braces, and `?` says that there may be none. What is not here is not decoded, except if it is a form.
 pub(super) const SPELLINGS: &[&str] = &[
@@ -24,14 +59,16 @@ pub(super) const SPELLINGS: &[&str] = &[
     "barrier.{cta}?.red.{and,or}.{aligned}?.pred",
     "barrier.cluster.arrive.{release,relaxed}?.{aligned}?",
     "barrier.cluster.wait.{acquire}?.{aligned}?",
-    "mapa.{shared::cluster}?.{u32,u64}",
-    "getctarank.{shared::cluster}?.{u32,u64}",
+    "{mapa,getctarank}.{u64,shared::cluster.u32,shared::cluster.u64}",
     "membar.{cta,gl,sys}",
     "membar.proxy.alias",
     "fence.{sc,acq_rel,acquire,release}?.{cta,cluster,gpu,sys}",
     "fence.proxy.{alias,async,async.global,async.shared::cta,async.shared::cluster}",
     "fence.proxy.tensormap::generic.{acquire,release}.{cta,cluster,gpu,sys}",
     "fence.mbarrier_init.release.cluster",
+    "fence.{acquire.sync_restrict::shared::cluster,release.sync_restrict::shared::cta}.cluster",
+    "fence.proxy.async::generic\
+     .{acquire.sync_restrict::shared::cluster,release.sync_restrict::shared::cta}.cluster",
     "shfl.sync.{up,down,bfly,idx}.b32",
     "vote.sync.{all,any,uni}.pred",
     "vote.sync.ballot.b32",
@@ -39,23 +76,66 @@ pub(super) const SPELLINGS: &[&str] = &[
     "match.{any,all}.sync.{b32,b64}",
     "redux.sync.{add,min,max}.{u32,s32}",
     "redux.sync.{and,or,xor}.b32",
-    "ld.{weak,volatile}?.{const,global,local,param,param::entry,param::func,shared,shared::cta,shared::cluster}?.{ca,cg,cs,lu,cv}?.{nc}?\
-     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
-     .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?.{v2,v4,v8}?\
-     .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
-    "ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster,local}?\
-     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
-     .{L2::cache_hint}?.{L2::64B,L2::128B,L2::256B}?.{v2,v4,v8}?\
-     .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+    concat!(
+        "ld.{weak}?.{const,global,local,param,param::entry,param::func,shared,shared::cta,shared::cluster}?.{ca,cg,cs,lu,cv}?",
+        cached!(),
+        prefetched!(),
+        up_to_16_bytes!()
+    ),
+    concat!(
+        "ld.{weak}?.{const,global,local,param,param::entry,param::func,shared,shared::cta,shared::cluster}?.{ca,cg,cs,lu,cv}?",
+        cached!(),
+        prefetched!(),
+        long!()
+    ),
+    concat!("ld.{weak}?.global.{ca,cg,cs,lu,cv}?", cached_of_32_bytes!(), prefetched!(), of_32_bytes!()),
+    concat!("ld.global.{ca,cg,cs}?.nc", cached!(), prefetched!(), up_to_16_bytes!()),
+    concat!("ld.global.{ca,cg,cs}?.nc", cached!(), prefetched!(), long!()),
+    concat!("ld.global.{ca,cg,cs}?.nc", cached_of_32_bytes!(), prefetched!(), of_32_bytes!()),
+    concat!("ld.volatile.{global,shared,shared::cta,shared::cluster}?", prefetched!(), up_to_16_bytes!()),
+    concat!("ld.volatile.{global,shared,shared::cta,shared::cluster}?", prefetched!(), long!()),
+    concat!("ld.volatile.global", prefetched!(), of_32_bytes!()),
+    concat!(
+        "ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster}?",
+        cached!(),
+        prefetched!(),
+        up_to_16_bytes!()
+    ),
+    concat!(
+        "ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster}?",
+        cached!(),
+        prefetched!(),
+        long!()
+    ),
+    concat!("ld.{relaxed,acquire}.{cta,cluster,gpu,sys}.global", cached_of_32_bytes!(), prefetched!(), of_32_bytes!()),
     "ld.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
-    "ldu.{global}?.{v2,v4}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
-    "st.{weak,volatile}?.{global,local,param,param::func,shared,shared::cta,shared::cluster}?.{wb,cg,cs,wt}?\
-     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?\
-     .{L2::evict_normal,L2::evict_first,L2::evict_last}?.{L2::cache_hint}?.{v2,v4,v8}?\
-     .{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f16,bf16,f32,f64}",
-    "st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster,local}?\
-     .{L1::evict_normal,L1::evict_unchanged,L1::evict_first,L1::evict_last,L1::no_allocate}?.{L2::cache_hint}?\
-     .{v2,v4,v8}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
+    concat!("ldu.{global}?", up_to_16_bytes!()),
+    concat!("ldu.{global}?", long!()),
+    concat!(
+        "st.{weak}?.{global,local,param,param::func,shared,shared::cta,shared::cluster}?.{wb,cg,cs,wt}?",
+        cached!(),
+        up_to_16_bytes!()
+    ),
+    concat!(
+        "st.{weak}?.{global,local,param,param::func,shared,shared::cta,shared::cluster}?.{wb,cg,cs,wt}?",
+        cached!(),
+        long!()
+    ),
+    concat!("st.{weak}?.global.{wb,cg,cs,wt}?", cached_of_32_bytes!(), of_32_bytes!()),
+    concat!("st.volatile.{global,shared,shared::cta,shared::cluster}?", up_to_16_bytes!()),
+    concat!("st.volatile.{global,shared,shared::cta,shared::cluster}?", long!()),
+    concat!("st.volatile.global", of_32_bytes!()),
+    concat!(
+        "st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster}?",
+        cached!(),
+        up_to_16_bytes!()
+    ),
+    concat!(
+        "st.{relaxed,release}.{cta,cluster,gpu,sys}.{global,shared,shared::cta,shared::cluster}?",
+        cached!(),
+        long!()
+    ),
+    concat!("st.{relaxed,release}.{cta,cluster,gpu,sys}.global", cached_of_32_bytes!(), of_32_bytes!()),
     "st.mmio.relaxed.sys.{global}?.{b8,b16,b32,b64,u8,u16,u32,u64,s8,s16,s32,s64,f32,f64}",
     "atom.{relaxed,acquire,release,acq_rel}?.{cta,cluster,gpu,sys}?.{global,shared,shared::cta,shared::cluster}?\
      .{add,min,max}.{L2::cache_hint}?.{u32,s32,u64,s64}",
@@ -112,8 +192,8 @@ pub(super) const SPELLINGS: &[&str] = &[
     "mbarrier.{test_wait,try_wait}.{parity}?.{acquire.cta,acquire.cluster,relaxed.cta,relaxed.cluster}?\
      .{shared,shared::cta}?.b64",
     "mbarrier.pending_count.b64",
-    "cp.async.bulk.{shared::cluster,shared::cta}.global.mbarrier::complete_tx::bytes.{multicast::cluster}?\
-     .{L2::cache_hint}?",
+    "cp.async.bulk.shared::cta.global.mbarrier::complete_tx::bytes.{L2::cache_hint}?",
+    "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.{multicast::cluster}?.{L2::cache_hint}?",
     "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes",
     "cp.async.bulk.global.shared::cta.bulk_group.{L2::cache_hint}?",
     "cp.async.bulk.prefetch.L2.global.{L2::cache_hint}?",
@@ -124,13 +204,15 @@ pub(super) const SPELLINGS: &[&str] = &[
     "cp.reduce.async.bulk.global.shared::cta.bulk_group.{L2::cache_hint}?\
      .{and.b32,and.b64,or.b32,or.b64,xor.b32,xor.b64,add.u32,add.s32,add.u64,add.f32,add.f64,add.noftz.f16,add.noftz.bf16,\
      inc.u32,dec.u32,min.u32,min.s32,min.u64,min.s64,min.f16,min.bf16,max.u32,max.s32,max.u64,max.s64,max.f16,max.bf16}",
-    "cp.async.bulk.tensor.{1d,2d,3d,4d,5d}.{shared::cluster,shared::cta}.global.{tile}?.mbarrier::complete_tx::bytes\
+    "cp.async.bulk.tensor.{1d,2d,3d,4d,5d}.shared::cta.global.{tile}?.mbarrier::complete_tx::bytes.{L2::cache_hint}?",
+    "cp.async.bulk.tensor.{1d,2d,3d,4d,5d}.shared::cluster.global.{tile}?.mbarrier::complete_tx::bytes\
      .{multicast::cluster}?.{L2::cache_hint}?",
     "cp.async.bulk.tensor.{1d,2d,3d,4d,5d}.global.shared::cta.{tile}?.bulk_group.{L2::cache_hint}?",
     "cp.async.bulk.prefetch.tensor.{1d,2d,3d,4d,5d}.L2.global.{tile}?.{L2::cache_hint}?",
     "cp.reduce.async.bulk.tensor.{1d,2d,3d,4d,5d}.global.shared::cta.{add,min,max,inc,dec,and,or,xor}.{tile}?.bulk_group\
      .{L2::cache_hint}?",
     "prefetch.{const,param}?.tensormap",
+    "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.{cta,cluster,gpu,sys}.sync.aligned",
     "tensormap.replace.tile.{global_address,global_stride}.{global,shared::cta}?.b1024.b64",
     "tensormap.replace.tile\
      .{rank,box_dim,global_dim,element_stride,elemtype,interleave_layout,swizzle_mode,fill_mode}\
@@ -226,12 +308,40 @@ pub(super) const SPELLINGS: &[&str] = &[
     "madc.{lo,hi}.{u32,s32,u64,s64}",
 ];
 
-/// Whether an instruction has a decoder of its own.
-pub(super) fn supported(root: &str, modifiers: &[&str]) -> bool {
-    SPELLINGS.iter().any(|spelling| {
-        let mut places = Places(spelling);
-        places.next().is_some_and(|(roots, _)| alternatives(roots).any(|name| name == root))
-            && matches(places, modifiers)
+/// The words that are hints at a place where nothing else may stand but another hint, or nothing: of caches, and promises
+/// that lanes and blocks keep anyway. The decoder leaves them out, but for `.L2::cache_hint`, after which a policy is among
+/// the operands, so they change nothing that a kernel can see.
+const HINTS: &[&str] = &[
+    "ca",
+    "cg",
+    "cs",
+    "lu",
+    "cv",
+    "wb",
+    "wt",
+    "L1::evict_normal",
+    "L1::evict_unchanged",
+    "L1::evict_first",
+    "L1::evict_last",
+    "L1::no_allocate",
+    "L2::evict_normal",
+    "L2::evict_first",
+    "L2::evict_last",
+    "L2::cache_hint",
+    "L2::64B",
+    "L2::128B",
+    "L2::256B",
+    "uni",
+    "aligned",
+    "cta",
+];
+
+/// The modifiers of an instruction that has a decoder of its own, without hints.
+pub(super) fn without_hints<'m>(root: &str, modifiers: &[&'m str]) -> Option<Vec<&'m str>> {
+    SPELLINGS.iter().find_map(|spelling| {
+        let (mut places, mut meant) = (Places(spelling), Vec::new());
+        let here = places.next().is_some_and(|(roots, _)| alternatives(roots).any(|name| name == root));
+        (here && matches(places, modifiers, &mut meant)).then_some(meant)
     })
 }
 
@@ -263,15 +373,25 @@ fn alternatives(place: &str) -> impl Iterator<Item = &str> {
     place.trim_matches(|mark| mark == '{' || mark == '}').split(',')
 }
 
-fn matches(mut places: Places<'_>, modifiers: &[&str]) -> bool {
+/// Whether the modifiers are spelled so. `meant` becomes those that are no hints.
+fn matches<'m>(mut places: Places<'_>, modifiers: &[&'m str], meant: &mut Vec<&'m str>) -> bool {
     let Some((place, optional)) = places.next() else { return modifiers.is_empty() };
+    let hint = optional && alternatives(place).all(|word| HINTS.contains(&word));
+    let before = meant.len();
     let here = alternatives(place).any(|words| {
         let length = words.split('.').count();
-        modifiers.len() >= length
-            && words.split('.').zip(modifiers).all(|(word, modifier)| word == *modifier)
-            && matches(places, &modifiers[length..])
+        let stands = modifiers.len() >= length && words.split('.').zip(modifiers).all(|(word, found)| word == *found);
+        meant.truncate(before);
+        if stands && (!hint || words == "L2::cache_hint") {
+            meant.extend_from_slice(&modifiers[..length]);
+        }
+        stands && matches(places, &modifiers[length..], meant)
     });
-    here || optional && matches(places, modifiers)
+    if here || !optional {
+        return here;
+    }
+    meant.truncate(before);
+    matches(places, modifiers, meant)
 }
 
 #[cfg(test)]
@@ -397,7 +517,7 @@ mod tests {
                 all
             }
             "setmaxnreg" => list(&["40"]),
-            "tensormap" => list(&["[%rd1], %r1", "[%rd1], %rd2", "[%rd1], 0, %r1"]),
+            "tensormap" => list(&["[%rd1], [%r1], 128", "[%rd1], %r1", "[%rd1], %rd2", "[%rd1], 0, %r1"]),
             "mbarrier" => list(&[
                 "[%rd1]",
                 "[%rd1], %r1",
@@ -490,11 +610,22 @@ mod tests {
         let supported = |opcode: &str| {
             let (root, rest) = opcode.split_once('.').unwrap_or((opcode, ""));
             let modifiers: Vec<&str> = rest.split('.').filter(|word| !word.is_empty()).collect();
-            supported(root, &modifiers)
+            without_hints(root, &modifiers).map(|meant| meant.join("."))
         };
         for opcode in ["ld.global.nc.L1::no_allocate.L2::256B.v4.f32", "exit", "mad.lo.cc.u32", "vmax4.u32.s32.s32.sat"]
         {
-            assert!(supported(opcode), "{opcode}");
+            assert!(supported(opcode).is_some(), "{opcode}");
+        }
+        for (opcode, meant) in [
+            ("ld.global.nc.L1::no_allocate.L2::256B.v4.f32", "global.nc.v4.f32"),
+            ("ld.relaxed.cta.shared::cta.u32", "relaxed.cta.shared::cta.u32"),
+            ("bar.cta.red.popc.u32", "red.popc.u32"),
+            ("barrier.cta.sync.aligned", "sync"),
+            ("fence.acq_rel.cta", "acq_rel.cta"),
+            ("cp.async.ca.shared.global.L2::cache_hint.L2::128B", "async.ca.shared.global.L2::cache_hint"),
+            ("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32", "sync.aligned.m16n8k8.row.col.f32.f16.f16.f32"),
+        ] {
+            assert_eq!(supported(opcode).as_deref(), Some(meant), "{opcode}");
         }
         for opcode in [
             "ld.global.f32.v4",
@@ -507,7 +638,7 @@ mod tests {
             "exit.uni",
             "frobnicate",
         ] {
-            assert!(!supported(opcode), "{opcode}");
+            assert_eq!(supported(opcode), None, "{opcode}");
             assert!(operands(opcode).iter().all(|operands| !decodes(opcode, operands)), "{opcode}");
         }
     }
@@ -566,6 +697,11 @@ mod tests {
             for line in joined(opcodes) {
                 let _ = writeln!(page, "{line}");
             }
+        }
+        page += "```\n\n## Hints\n\n\
+             Where no other word may stand, and where none has to, these change nothing that a kernel can see.\n\n```text\n";
+        for hints in HINTS.chunks(7) {
+            let _ = writeln!(page, "{}", hints.join(" "));
         }
         page += "```\n\n## Special registers\n\n```text\n";
         let clocks = CLOCKS.iter().map(|(name, ..)| *name);

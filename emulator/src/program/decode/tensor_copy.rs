@@ -60,6 +60,14 @@ impl Decoder<'_> {
         Ok(op)
     }
 
+    /// `tensormap.cp_fenceproxy`
+    pub(super) fn tensor_map_copy(&mut self, opcode: &str, to: &Operand, from: &Operand) -> Result<Op> {
+        let mut op = self.at_address(opcode, tensor_copy::COPY_MAP, to)?;
+        let source = self.at_address(opcode, tensor_copy::COPY_MAP, from)?;
+        op.d = self.part(source);
+        Ok(op)
+    }
+
     /// `tensormap.replace.tile.field{.space}.b1024.type [address]{, dimension}, value`
     pub(super) fn replace_in_tensor_map(
         &mut self,

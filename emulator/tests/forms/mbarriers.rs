@@ -1,10 +1,10 @@
 //! `mbarrier`: phases, arrivals and transactions, what they order, and what is wrong with their use.
 
-mod common;
-
-use common::{Bench, kernel};
 use warpwright_emulator::checks::Checks;
-use warpwright_emulator::{FaultKind, Launch, MbarrierMistake, Options};
+use warpwright_emulator::{FaultKind, MbarrierMistake, Options};
+
+use super::Check;
+use super::common::{Bench, kernel};
 
 const CHECKS: Checks = Checks { initialised: true, races: true, ..Checks::NONE };
 
@@ -40,7 +40,6 @@ fn fault(body: &str) -> FaultKind {
     bench.fault(1, 64, &[out]).kind.clone()
 }
 
-#[test]
 fn phases_end_with_their_last_arrival() {
     // The same by state and by parity, with every spelling of the space.
     for (arrive, test) in [
@@ -77,7 +76,6 @@ fn phases_end_with_their_last_arrival() {
     }
 }
 
-#[test]
 fn parities_alternate() {
     // One thread, seven phases: before the arrival the phase has not ended, and the one before it has.
     let step = "mbarrier.test_wait.parity.shared.b64 %p1, [%r3], %r5; selp.u32 %r7, 1, 0, %p1; xor.b32 %r6, %r5, 1;
@@ -89,7 +87,6 @@ fn parities_alternate() {
     run(&body, 1);
 }
 
-#[test]
 fn transactions_count() {
     let test = |body: &str| {
         let all = format!(
@@ -115,7 +112,6 @@ fn transactions_count() {
     assert_eq!(test(&format!("{both} {} {}", complete(32), complete(32))), 1);
 }
 
-#[test]
 fn who_drops_out_is_not_expected_again() {
     // Three arrivals in the first phase, one of which drops out; two in the second; one drops with transactions.
     let body = format!(
@@ -130,12 +126,10 @@ fn who_drops_out_is_not_expected_again() {
          st.global.v4.u32 [%rd2+16], {{%r5, %r6, %r7, %r8}};",
         init("4")
     );
-    let found =
-        run(&body.replace("%r3], 1; mbarrier.pending_count.b64 %r8", "%r3], 1; mbarrier.pending_count.b64 %r8"), 1);
+    let found = run(&body, 1);
     assert_eq!(found[0], [4, 3, 2, 1, 3, 2, 2, 1]);
 }
 
-#[test]
 fn mistakes_are_told() {
     let mistake = |body: &str| match fault(body) {
         FaultKind::Mbarrier { mistake, .. } => mistake,
@@ -187,27 +181,20 @@ fn pipeline(full: &str, empty: &str) -> String {
 const FULL: &str = "mbarrier.try_wait.parity.shared.b64 %p2, [%r15], %r14; @!%p2 bra C;";
 const EMPTY: &str = "mbarrier.try_wait.parity.shared.b64 %p2, [%r15+16], %r14; @!%p2 bra P;";
 
-#[test]
 fn a_pipeline_is_in_order() {
     let body = pipeline(FULL, EMPTY);
     let bench = bench(&body);
     for seed in (0..30).map(Some).chain([None]) {
         let out = bench.upload(&[7u32; 8 * 96]);
-        let parameters = out.to_le_bytes();
-        let launch = Launch { blocks: [1, 1, 1], threads: [96, 1, 1], dynamic_shared: 0, parameters: &parameters };
         let options = Options { schedule: seed, ..Options::default() };
-        bench
-            .device
-            .launch_with(&bench.module, "k", &launch, &options)
-            .unwrap_or_else(|error| panic!("{seed:?}: {error}"));
+        bench.launch_with([1, 1, 1], [96, 1, 1], &[out], &options).unwrap_or_else(|error| panic!("{seed:?}: {error}"));
         for (thread, words) in bench.read_u32(out, 8 * 96).chunks_exact(8).enumerate().skip(32) {
-            let lane = thread as u32 % 32 ^ 1;
+            let lane = (thread as u32 % 32) ^ 1;
             assert_eq!(words[0], (0..20).map(|round| round * 100 + lane).sum::<u32>(), "{seed:?}, thread {thread}");
         }
     }
 }
 
-#[test]
 fn a_pipeline_without_a_wait_races() {
     let relaxed = FULL.replace("parity.shared", "parity.relaxed.cta.shared");
     for (full, empty) in [("", EMPTY), (FULL, ""), (&relaxed, EMPTY)] {
@@ -224,32 +211,29 @@ fn fault_of_pipeline(body: &str) -> FaultKind {
     bench.fault(1, 96, &[out]).kind.clone()
 }
 
-#[test]
-fn copies_arrive_when_they_land() {
-    for (count, noinc) in [("%r10", ".noinc"), ("%r10", "")] {
-        // Each thread copies 16 bytes; without `.noinc` it arrives itself besides.
-        let own = if noinc.is_empty() { "mbarrier.arrive.shared.b64 %rd9, [%r3];" } else { "" };
-        let body = format!(
-            "mov.u32 %r10, %ntid.x; setp.eq.u32 %p8, %r1, 0; @%p8 mbarrier.init.shared.b64 [%r3], {count}; bar.sync 0;
-             shl.b32 %r5, %r1, 4; mov.u32 %r6, s; add.u32 %r6, %r6, %r5; mul.wide.u32 %rd5, %r1, 16; add.u64 %rd5, %rd1, %rd5;
-             cp.async.ca.shared.global [%r6], [%rd5], 16; cp.async.mbarrier.arrive{noinc}.shared::cta.b64 [%r3]; {own}
-             W: mbarrier.try_wait.parity.shared.b64 %p1, [%r3], 0; @!%p1 bra W;
-             xor.b32 %r7, %r5, 16; mov.u32 %r6, s; add.u32 %r6, %r6, %r7; ld.shared.v4.u32 {{%r11, %r12, %r13, %r14}}, [%r6];
-             add.u64 %rd2, %rd2, 4096; st.global.v4.u32 [%rd2], {{%r11, %r12, %r13, %r14}};"
-        );
-        let bench = bench(&body);
-        let words: Vec<u32> = (0..2048).collect();
-        let array = bench.upload(&words);
-        bench.launch([1, 1, 1], [64, 1, 1], &[array]).unwrap();
-        let found = bench.read_u32(array, 2048);
-        for thread in 0..64 {
-            let expected: Vec<u32> = (0..4).map(|n| (thread ^ 1) * 4 + n).collect();
-            assert_eq!(found[1024 + thread as usize * 8..][..4], expected, "{noinc}, thread {thread}");
-        }
+fn copies_arrive_when_they_land(opcode: &str, counts: bool, at: &str) {
+    // Each thread copies 16 bytes. Where the arrival adds to those that are pending it arrives itself besides.
+    let own = if counts { "mbarrier.arrive.shared.b64 %rd9, [%r3];" } else { "" };
+    let body = format!(
+        "mov.u32 %r10, %ntid.x; setp.eq.u32 %p8, %r1, 0; @%p8 mbarrier.init.shared.b64 [%r3], %r10; bar.sync 0;
+         cvt.u64.u32 %rd10, %r3; cvta.shared.u64 %rd10, %rd10;
+         shl.b32 %r5, %r1, 4; mov.u32 %r6, s; add.u32 %r6, %r6, %r5; mul.wide.u32 %rd5, %r1, 16; add.u64 %rd5, %rd1, %rd5;
+         cp.async.ca.shared.global [%r6], [%rd5], 16; {opcode} {at}; {own}
+         W: mbarrier.try_wait.parity.shared.b64 %p1, [%r3], 0; @!%p1 bra W;
+         xor.b32 %r7, %r5, 16; mov.u32 %r6, s; add.u32 %r6, %r6, %r7; ld.shared.v4.u32 {{%r11, %r12, %r13, %r14}}, [%r6];
+         add.u64 %rd2, %rd2, 4096; st.global.v4.u32 [%rd2], {{%r11, %r12, %r13, %r14}};"
+    );
+    let bench = bench(&body);
+    let words: Vec<u32> = (0..2048).collect();
+    let array = bench.upload(&words);
+    bench.launch([1, 1, 1], [64, 1, 1], &[array]).unwrap();
+    let found = bench.read_u32(array, 2048);
+    for thread in 0..64 {
+        let expected: Vec<u32> = (0..4).map(|n| (thread ^ 1) * 4 + n).collect();
+        assert_eq!(found[1024 + thread as usize * 8..][..4], expected, "{opcode}, thread {thread}");
     }
 }
 
-#[test]
 fn blocks_of_a_cluster_arrive_at_one_barrier() {
     // Each thread of four blocks tells the barrier of block 0, which then reads what all blocks have stored.
     let body = "setp.eq.u32 %p8, %r1, 0; @%p8 mbarrier.init.shared.b64 [%r3], 128; fence.mbarrier_init.release.cluster;
@@ -271,4 +255,185 @@ fn blocks_of_a_cluster_arrive_at_one_barrier() {
     );
     let kind = bench.fault(4, 32, &[out]).kind.clone();
     assert!(matches!(kind, FaultKind::Race { .. } | FaultKind::Uninitialised { .. }), "{kind:?}");
+}
+
+/// How an address is held for each spelling of the space.
+fn address(space: &str) -> &'static str {
+    if space.is_empty() { "[%rd10]" } else { "[%r3]" }
+}
+
+/// One thread, with a barrier for five arrivals whose generic address is in `%rd10`, executes `body`. Then `%r9` is what it
+/// leaves.
+fn one(body: &str) -> u32 {
+    let text = format!(
+        "{} cvt.u64.u32 %rd10, %r3; cvta.shared.u64 %rd10, %rd10; {body} st.global.u32 [%rd2], %r9;",
+        init("5")
+    );
+    run(&text, 1)[0][0]
+}
+
+/// How many arrivals are pending, as another arrival finds it.
+const PENDING: &str = "mbarrier.arrive.shared.b64 %rd9, [%r3]; mbarrier.pending_count.b64 %r9, %rd9;";
+/// Whether the first phase has ended.
+const ENDED: &str = "mbarrier.test_wait.parity.shared.b64 %p1, [%r3], 0; selp.u32 %r9, 1, 0, %p1;";
+
+fn arrivals() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (root, drops) in [("mbarrier.arrive", false), ("mbarrier.arrive_drop", true)] {
+        let kinds: [(&str, &[&str]); 3] = [
+            ("", &["", ".release.cta", ".release.cluster", ".relaxed.cta", ".relaxed.cluster"]),
+            (".expect_tx", &["", ".release.cta", ".release.cluster", ".relaxed.cta", ".relaxed.cluster"]),
+            (".noComplete", &["", ".release.cta"]),
+        ];
+        for (kind, orders) in kinds {
+            for order in orders {
+                for space in ["", ".shared", ".shared::cta", ".shared::cluster"] {
+                    if kind == ".noComplete" && space == ".shared::cluster" {
+                        continue;
+                    }
+                    let opcode = format!("{root}{kind}{order}{space}.b64");
+                    let run_opcode = opcode.clone();
+                    let run = move || {
+                        let state = if space == ".shared::cluster" { "_" } else { "%rd8" };
+                        let at = address(space);
+                        let with = |operand: &str| format!("{run_opcode} {state}, {at}{operand};");
+                        let (first, count) = match kind {
+                            "" => (with(", 2"), 2),
+                            ".expect_tx" => (with(", 16"), 1),
+                            _ => (with(", 3"), 3),
+                        };
+                        assert_eq!(one(&format!("{first} {PENDING}")), 5 - count, "{run_opcode}");
+                        if kind.is_empty() {
+                            assert_eq!(one(&format!("{} {PENDING}", with(""))), 4, "{run_opcode}");
+                        }
+                        // The rest of the phase ends it, with transactions not before they are done.
+                        let rest = format!("mbarrier.arrive.shared.b64 %rd9, [%r3], {};", 5 - count);
+                        let done = "mbarrier.complete_tx.shared.b64 [%r3], 16;";
+                        let expects = kind == ".expect_tx";
+                        assert_eq!(one(&format!("{first} {rest} {ENDED}")), u32::from(!expects), "{run_opcode}");
+                        let all = if expects { format!("{first} {rest} {done}") } else { format!("{first} {rest}") };
+                        assert_eq!(one(&format!("{all} {ENDED}")), 1, "{run_opcode}");
+                        // In the next phase those are not expected that dropped out.
+                        assert_eq!(one(&format!("{all} {PENDING}")), 5 - if drops { count } else { 0 }, "{run_opcode}");
+                        if state != "_" {
+                            // The state is that before the arrival.
+                            let state = format!("{first} mbarrier.pending_count.b64 %r9, %rd8;");
+                            assert_eq!(one(&state), 5, "{run_opcode}");
+                        }
+                    };
+                    checks.push(Check { forms: vec![opcode], run: Box::new(run) });
+                }
+            }
+        }
+    }
+    checks
+}
+
+fn transactions() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for order in ["", ".relaxed.cta", ".relaxed.cluster"] {
+        for space in ["", ".shared", ".shared::cta", ".shared::cluster"] {
+            let [expect, complete] =
+                ["expect_tx", "complete_tx"].map(|name| format!("mbarrier.{name}{order}{space}.b64"));
+            let forms = vec![expect.clone(), complete.clone()];
+            let run = move || {
+                let at = address(space);
+                let arrive = "mbarrier.arrive.shared.b64 %rd9, [%r3], 5;";
+                let ended = |body: &str| one(&format!("{body} {ENDED}"));
+                let (expect, complete) =
+                    (format!("{expect} {at}, 48;"), |bytes: u32| format!("{complete} {at}, {bytes};"));
+                assert_eq!(ended(&format!("{expect} {arrive}")), 0);
+                assert_eq!(ended(&format!("{expect} {arrive} {} {}", complete(40), complete(7))), 0);
+                assert_eq!(ended(&format!("{expect} {arrive} {} {}", complete(40), complete(8))), 1);
+                assert_eq!(ended(&format!("{} {expect} {arrive}", complete(48))), 1);
+            };
+            checks.push(Check { forms, run: Box::new(run) });
+        }
+    }
+    checks
+}
+
+fn waits() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for root in ["mbarrier.test_wait", "mbarrier.try_wait"] {
+        for order in ["", ".acquire.cta", ".acquire.cluster", ".relaxed.cta", ".relaxed.cluster"] {
+            for space in ["", ".shared", ".shared::cta"] {
+                let (by_state, by_parity) =
+                    (format!("{root}{order}{space}.b64"), format!("{root}.parity{order}{space}.b64"));
+                let forms = vec![by_state.clone(), by_parity.clone()];
+                let run = move || {
+                    let at = address(space);
+                    let hint = if root.contains("try") { ", 50" } else { "" };
+                    let arrive = |count: u32| format!("mbarrier.arrive.shared.b64 %rd8, [%r3], {count};");
+                    let asks = [
+                        format!("{by_state} %p1, {at}, %rd8"),
+                        format!("{by_parity} %p1, {at}, 0"),
+                        format!("{by_state} %p1, {at}, %rd8{hint}"),
+                        format!("{by_parity} %p1, {at}, 0{hint}"),
+                    ];
+                    for ask in asks {
+                        let ended = |count: u32| one(&format!("{} {ask}; selp.u32 %r9, 1, 0, %p1;", arrive(count)));
+                        assert_eq!((ended(4), ended(5)), (0, 1), "{ask}");
+                        // The phase before the first has ended, and the second has not.
+                        let other = ask.replace(", 0", ", 1");
+                        if other != ask {
+                            let ended =
+                                |count: u32| one(&format!("{} {other}; selp.u32 %r9, 1, 0, %p1;", arrive(count)));
+                            assert_eq!((ended(4), ended(5)), (1, 0), "{other}");
+                        }
+                    }
+                };
+                checks.push(Check { forms, run: Box::new(run) });
+            }
+        }
+    }
+    checks
+}
+
+fn objects() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for space in ["", ".shared", ".shared::cta"] {
+        let [init, inval] = ["init", "inval"].map(|name| format!("mbarrier.{name}{space}.b64"));
+        let forms = vec![init.clone(), inval.clone()];
+        let run = move || {
+            let at = address(space);
+            for count in [1, 2, 77, (1 << 20) - 1] {
+                let body = format!("mov.u32 %r12, {count}; {init} {at}, %r12; {PENDING}");
+                assert_eq!(one(&body), count);
+            }
+            let body = format!(
+                "{} cvt.u64.u32 %rd10, %r3; cvta.shared.u64 %rd10, %rd10; @%p8 {inval} {at}; bar.sync 0; {PENDING}",
+                super::mbarriers::init("9")
+            );
+            let mistake = MbarrierMistake::NotInitialised;
+            assert!(matches!(fault(&body), FaultKind::Mbarrier { mistake: found, .. } if found == mistake));
+        };
+        checks.push(Check { forms, run: Box::new(run) });
+        for noinc in ["", ".noinc"] {
+            let form = format!("cp.async.mbarrier.arrive{noinc}{space}.b64");
+            let opcode = form.clone();
+            let run = move || copies_arrive_when_they_land(&opcode, noinc.is_empty(), address(space));
+            checks.push(Check { forms: vec![form], run: Box::new(run) });
+        }
+    }
+    checks
+}
+
+pub fn checks() -> Vec<Check> {
+    let check = |form: &str, run: fn()| Check { forms: vec![form.to_owned()], run: Box::new(run) };
+    let mut checks = vec![
+        check("mbarrier.arrive.shared.b64", phases_end_with_their_last_arrival),
+        check("mbarrier.test_wait.parity.shared.b64", parities_alternate),
+        check("mbarrier.expect_tx.relaxed.cta.shared::cta.b64", transactions_count),
+        check("mbarrier.pending_count.b64", who_drops_out_is_not_expected_again),
+        check("mbarrier.inval.shared.b64", mistakes_are_told),
+        check("mbarrier.try_wait.parity.shared.b64", a_pipeline_is_in_order),
+        check("mbarrier.try_wait.parity.relaxed.cta.shared.b64", a_pipeline_without_a_wait_races),
+        check("mbarrier.arrive.release.cluster.shared::cluster.b64", blocks_of_a_cluster_arrive_at_one_barrier),
+    ];
+    checks.extend(arrivals());
+    checks.extend(transactions());
+    checks.extend(waits());
+    checks.extend(objects());
+    checks
 }

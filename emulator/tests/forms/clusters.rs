@@ -1,10 +1,10 @@
 //! Clusters: the shared memory of other blocks, the barrier of the cluster, and what is wrong with their use.
 
-mod common;
-
-use common::{Bench, kernel};
 use warpwright_emulator::checks::Checks;
 use warpwright_emulator::{Access, FaultKind, Options};
+
+use super::Check;
+use super::common::{Bench, kernel};
 
 const CHECKS: Checks = Checks { initialised: true, races: true, ..Checks::NONE };
 const BARRIER: &str = "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;";
@@ -36,7 +36,6 @@ fn ring(load: &str) -> String {
     )
 }
 
-#[test]
 fn blocks_read_the_shared_memory_of_others() {
     let ways = [
         "mapa.shared::cluster.u32 %r11, %r2, %r7; ld.shared::cluster.u32 %r10, [%r11];",
@@ -60,20 +59,12 @@ fn blocks_read_the_shared_memory_of_others() {
     }
 }
 
-#[test]
 fn the_order_of_blocks_changes_nothing() {
     let bench = bench(&ring("mapa.shared::cluster.u32 %r11, %r2, %r7; ld.shared::cluster.u32 %r10, [%r11];"));
     for seed in 0..20 {
         let out = bench.upload(&[7u32; 8 * 40]);
-        let parameters = out.to_le_bytes();
-        let launch = warpwright_emulator::Launch {
-            blocks: [8, 1, 1],
-            threads: [40, 1, 1],
-            dynamic_shared: 0,
-            parameters: &parameters,
-        };
         let options = Options { schedule: Some(seed), ..Options::default() };
-        let statistics = bench.device.launch_with(&bench.module, "k", &launch, &options).unwrap();
+        let statistics = bench.launch_with([8, 1, 1], [40, 1, 1], &[out], &options).unwrap();
         assert_eq!(statistics.blocks, 8);
         for (n, found) in bench.read_u32(out, 8 * 40).into_iter().enumerate() {
             let (block, thread) = (n as u32 / 40, n as u32 % 40);
@@ -82,30 +73,22 @@ fn the_order_of_blocks_changes_nothing() {
     }
 }
 
-#[test]
 fn a_sample_runs_whole_clusters() {
     let bench = bench(&ring("mapa.shared::cluster.u32 %r11, %r2, %r7; ld.shared::cluster.u32 %r10, [%r11];"));
     let out = bench.upload(&[7u32; 12 * 32]);
-    let parameters = out.to_le_bytes();
-    let launch = warpwright_emulator::Launch {
-        blocks: [12, 1, 1],
-        threads: [32, 1, 1],
-        dynamic_shared: 0,
-        parameters: &parameters,
-    };
     let options = Options { blocks: Some(&[6, 7, 99, 5]), ..Options::default() };
-    let statistics = bench.device.launch_with(&bench.module, "k", &launch, &options).unwrap();
+    let statistics = bench.launch_with([12, 1, 1], [32, 1, 1], &[out], &options).unwrap();
     assert_eq!(statistics.blocks, 4);
     let found = bench.read_u32(out, 12 * 32);
     assert!(found[..4 * 32].iter().chain(&found[8 * 32..]).all(|word| *word == 7));
     assert_eq!(found[4 * 32], 5 << 8);
 }
 
-#[test]
 fn addresses_tell_their_block() {
     let body = "add.u32 %r7, %r3, 1; and.b32 %r7, %r7, 3; mapa.shared::cluster.u32 %r11, %r2, %r7;
          getctarank.shared::cluster.u32 %r12, %r11; getctarank.shared::cluster.u32 %r13, %r2;
-         cvt.u64.u32 %rd5, %r11; cvta.shared::cluster.u64 %rd5, %rd5; getctarank.u64 %r14, %rd5;
+         cvt.u64.u32 %rd5, %r11; getctarank.shared::cluster.u64 %r17, %rd5;
+         cvta.shared::cluster.u64 %rd5, %rd5; getctarank.u64 %r14, %rd5; setp.ne.u32 %p1, %r17, %r12; @%p1 trap;
          isspacep.shared::cluster %p1, %rd5; selp.u32 %r15, 1, 0, %p1; isspacep.shared::cta %p1, %rd5; @%p1 add.u32 %r15, %r15, 2;
          cvt.u64.u32 %rd6, %r2; cvta.shared.u64 %rd6, %rd6; isspacep.shared %p1, %rd6; @%p1 add.u32 %r15, %r15, 4;
          isspacep.shared::cluster %p1, %rd6; @%p1 add.u32 %r15, %r15, 8; mov.u32 %r16, %is_explicit_cluster;
@@ -126,7 +109,6 @@ fn fault(body: &str) -> FaultKind {
     bench.fault(4, 64, &[out]).kind.clone()
 }
 
-#[test]
 fn what_is_not_ordered_races() {
     let load = "mapa.shared::cluster.u32 %r11, %r2, %r7; ld.shared::cluster.u32 %r10, [%r11];";
     let next = "add.u32 %r7, %r3, 1; and.b32 %r7, %r7, 3;";
@@ -159,7 +141,6 @@ fn what_is_not_ordered_races() {
     good.launch([8, 1, 1], [64, 1, 1], &[0]).unwrap();
 }
 
-#[test]
 fn global_memory_is_ordered_too() {
     let exchange = |barrier: &str| {
         format!(
@@ -175,7 +156,6 @@ fn global_memory_is_ordered_too() {
     good.launch([8, 1, 1], [64, 1, 1], &[out]).unwrap();
 }
 
-#[test]
 fn mistakes_are_told() {
     let kind = fault("barrier.cluster.wait;");
     assert_eq!(kind, FaultKind::ClusterBarrierOrder { waits: true });
@@ -200,4 +180,57 @@ fn mistakes_are_told() {
     // a load that is for the block's own alone
     let kind = fault("mapa.shared::cluster.u32 %r11, %r2, 1; ld.shared.u32 %r10, [%r11];");
     assert!(matches!(kind, FaultKind::OutOfBounds { access: Access::SharedLoad, .. }), "{kind:?}");
+}
+
+/// The barrier as it is spelled: without the first barrier, or with one that releases nothing, the ring races.
+fn spelled(arrive: &str, wait: &str, releases: bool) {
+    let load = "mapa.shared::cluster.u32 %r11, %r2, %r7; ld.shared::cluster.u32 %r10, [%r11];";
+    let text = ring(load).replace(BARRIER, &format!("{arrive}; {wait};"));
+    let bench = bench(&text);
+    let out = bench.upload(&[7u32; 8 * 40]);
+    let result = bench.launch([8, 1, 1], [40, 1, 1], &[out]);
+    if !releases {
+        assert!(result.is_err(), "{arrive}");
+        // after a fence it is enough
+        let fenced = ring(load).replace(BARRIER, &format!("fence.acq_rel.cluster; {arrive}; {wait};"));
+        let bench = self::bench(&fenced);
+        let out = bench.upload(&[7u32; 8 * 40]);
+        bench.launch([8, 1, 1], [40, 1, 1], &[out]).unwrap_or_else(|error| panic!("{arrive}: {error}"));
+        return;
+    }
+    result.unwrap_or_else(|error| panic!("{arrive}, {wait}: {error}"));
+    for (n, found) in bench.read_u32(out, 8 * 40).into_iter().enumerate() {
+        let (block, thread) = (n as u32 / 40, n as u32 % 40);
+        assert_eq!(found, (block / 4 * 4 + (block + 1) % 4) << 8 | thread, "{arrive}, {wait}");
+    }
+}
+
+pub fn checks() -> Vec<Check> {
+    let check = |forms: &[&str], run: fn()| Check {
+        forms: forms.iter().map(|form| (*form).to_owned()).collect(),
+        run: Box::new(run),
+    };
+    let mapped = ["mapa.shared::cluster.u32", "mapa.shared::cluster.u64", "mapa.u64"];
+    let ranks = ["getctarank.shared::cluster.u32", "getctarank.shared::cluster.u64", "getctarank.u64"];
+    let mut checks = vec![
+        check(&mapped, blocks_read_the_shared_memory_of_others),
+        check(&ranks, addresses_tell_their_block),
+        check(&["mov.u32 r, %is_explicit_cluster"], addresses_tell_their_block),
+        check(&["barrier.cluster.arrive.release.aligned"], the_order_of_blocks_changes_nothing),
+        check(&["barrier.cluster.wait.acquire.aligned"], a_sample_runs_whole_clusters),
+        check(&["barrier.cluster.arrive"], what_is_not_ordered_races),
+        check(&["barrier.cluster.wait.acquire.aligned"], global_memory_is_ordered_too),
+        check(&["barrier.cluster.arrive"], mistakes_are_told),
+    ];
+    for (arrive, releases) in [("", true), (".release", true), (".relaxed", false)] {
+        for wait in ["", ".acquire"] {
+            for aligned in ["", ".aligned"] {
+                let arrive = format!("barrier.cluster.arrive{arrive}{aligned}");
+                let wait = format!("barrier.cluster.wait{wait}{aligned}");
+                let forms = vec![arrive.clone(), wait.clone()];
+                checks.push(Check { forms, run: Box::new(move || spelled(&arrive, &wait, releases)) });
+            }
+        }
+    }
+    checks
 }

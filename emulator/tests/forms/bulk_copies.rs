@@ -1,10 +1,10 @@
 //! `cp.async.bulk`, `cp.reduce.async.bulk`, `st.async` and `red.async`: what they copy, when it lands, and what is wrong.
 
-mod common;
-
-use common::{Bench, kernel};
 use warpwright_emulator::checks::Checks;
 use warpwright_emulator::{Access, FaultKind, MbarrierMistake};
+
+use super::Check;
+use super::common::{Bench, kernel};
 
 const CHECKS: Checks = Checks { initialised: true, races: true, ..Checks::NONE };
 
@@ -59,7 +59,6 @@ fn with(mut shared: Vec<u8>, at: usize, values: &[u8]) -> Vec<u8> {
     shared
 }
 
-#[test]
 fn copies_from_global_memory_land_at_the_wait() {
     for (bytes, to, from) in [(16, 0, 0), (48, 64, 16), (1024, 128, 512), (4096, 0, 0)] {
         for space in ["shared::cluster", "shared::cta"] {
@@ -71,15 +70,30 @@ fn copies_from_global_memory_land_at_the_wait() {
             assert_eq!(found[0], with(vec![1; 4096], to, &source()[from..from + bytes]), "{bytes} bytes, {space}");
         }
     }
-    let hint = format!(
-        "createpolicy.fractional.L2::evict_first.b64 %rd9; @%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], 16;
-         cp.async.bulk.prefetch.L2.global [%rd1], 1024;
-         @%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%r2], [%rd1], 16, [%r3], %rd9; {WAIT}"
-    );
-    assert_eq!(run(&hint, 1)[0], with(vec![1; 4096], 0, &source()[..16]));
 }
 
-#[test]
+fn policies_change_nothing() {
+    let policy = "createpolicy.fractional.L2::evict_first.b64 %rd9; cp.async.bulk.prefetch.L2.global [%rd1], 1024;
+        cp.async.bulk.prefetch.L2.global.L2::cache_hint [%rd1], 1024, %rd9;";
+    for space in ["shared::cluster", "shared::cta"] {
+        let load = format!(
+            "{policy} @%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], 16;
+             @%p1 cp.async.bulk.{space}.global.mbarrier::complete_tx::bytes.L2::cache_hint [%r2], [%rd1], 16, [%r3], %rd9; {WAIT}"
+        );
+        assert_eq!(run(&load, 1)[0], with(vec![1; 4096], 0, &source()[..16]));
+    }
+    let group = "global.shared::cta.bulk_group.L2::cache_hint";
+    let store = format!("{policy} @%p1 cp.async.bulk.{group} [%rd1], [%r2], 32, %rd9;");
+    assert_eq!(stored(&store), with(source(), 0, &[1; 32]));
+    let add = format!("{policy} @%p1 cp.reduce.async.bulk.{group}.add.u32 [%rd1], [%r2], 16, %rd9;");
+    let sums = source()[..16]
+        .chunks_exact(4)
+        .map(|word| value(word) as u32 + 0x0101_0101)
+        .flat_map(u32::to_le_bytes)
+        .collect::<Vec<_>>();
+    assert_eq!(stored(&add), with(source(), 0, &sums));
+}
+
 fn a_copy_that_is_not_waited_for_is_not_there() {
     let copy = "@%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], 64;
          @%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1], 64, [%r3];";
@@ -100,7 +114,6 @@ fn a_copy_that_is_not_waited_for_is_not_there() {
     assert_eq!(fault(&format!("{few} {WAIT}"), 1), FaultKind::EndlessWait);
 }
 
-#[test]
 fn copies_go_to_all_blocks_of_a_mask() {
     let body = format!(
         "@%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], 32; barrier.cluster.arrive; barrier.cluster.wait;
@@ -117,7 +130,6 @@ fn copies_go_to_all_blocks_of_a_mask() {
     assert_eq!(fault(&outside, 4), FaultKind::ClusterRank { rank: 4, blocks: 4 });
 }
 
-#[test]
 fn blocks_copy_to_one_another() {
     // Each block fills 64 bytes with its rank and copies them to the next block.
     let body = |copy: &str| {
@@ -146,45 +158,40 @@ fn blocks_copy_to_one_another() {
     }
 }
 
-#[test]
-fn single_values_go_to_other_blocks() {
-    let body = |store: &str, bytes: u32| {
-        format!(
-            "xor.b32 %r5, %r4, 1; @%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], {};
-             barrier.cluster.arrive; barrier.cluster.wait; mad.lo.u32 %r8, %r1, {bytes}, %r2; mapa.shared::cluster.u32 %r8, %r8, %r5;
-             mapa.shared::cluster.u32 %r9, %r3, %r5; add.u32 %r10, %r1, 7; mov.u32 %r11, 8; mov.b64 %rd6, {{%r10, %r11}};
-             mov.u32 %r12, %r2; mapa.shared::cluster.u32 %r12, %r12, %r5; {store} {WAIT}",
-            32 * bytes
-        )
-    };
-    let words = |shared: &[u8]| {
-        shared.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>()
-    };
-    for (store, per_thread) in [
-        ("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%r8], %r10, [%r9];", 1),
-        ("st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [%r8], %rd6, [%r9];", 2),
-        ("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.u32 [%r8], {%r10, %r11}, [%r9];", 2),
-        ("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.s32 [%r8], {%r10, %r11, %r10, %r11}, [%r9];", 4),
-        ("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.u64 [%r8], {%rd6, %rd6}, [%r9];", 4),
-    ] {
-        for found in run(&body(store, 4 * per_thread), 2) {
-            for (n, word) in words(&found).into_iter().take(32 * per_thread as usize).enumerate() {
-                let expected = if n % 2 == 1 && per_thread > 1 { 8 } else { n as u32 / per_thread + 7 };
-                assert_eq!(word, expected, "{store}");
-            }
-        }
-    }
-    let red = "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes";
-    for (operation, expected) in [
-        ("add.u32", 0x0101_0101 + (0..32).map(|n| n + 7).sum::<u32>()),
-        ("max.s32", 0x0101_0101),
-        ("min.u32", 7),
-        ("or.b32", (0..32).fold(0x0101_0101, |all, n| all | (n + 7))),
-        ("xor.b32", (0..32).fold(0x0101_0101, |all, n| all ^ (n + 7))),
-        ("and.b32", (0..32).fold(0x0101_0101, |all, n| all & (n + 7))),
-    ] {
-        for found in run(&body(&format!("{red}.{operation} [%r12], %r10, [%r9];"), 4), 2) {
-            assert_eq!(words(&found)[0], expected, "{operation}");
+/// Each thread stores values of 32 or 64 bits in the other block.
+fn values_go_to_the_other_block(weak: &str, vector: &str, ty: &str) {
+    let long = ty.ends_with("64");
+    let (count, kind) =
+        (vector.strip_prefix(".v").map_or(1, |n| n.parse::<u32>().unwrap()), if long { "rd" } else { "r" });
+    let per_thread = count * if long { 2 } else { 1 };
+    let names: Vec<String> = (0..count).map(|n| format!("%{kind}{}", 20 + n)).collect();
+    let values = if count == 1 { names[0].clone() } else { format!("{{{}}}", names.join(", ")) };
+    let makes: String = (0..count)
+        .map(|n| match long {
+            true => format!(
+                "add.u32 %r10, %r1, {}; add.u32 %r11, %r10, 100; mov.b64 %rd{}, {{%r10, %r11}};",
+                n * 32,
+                20 + n
+            ),
+            false => format!("add.u32 %r{}, %r1, {};", 20 + n, n * 32),
+        })
+        .collect();
+    let body = format!(
+        "xor.b32 %r5, %r4, 1; @%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], {};
+         barrier.cluster.arrive; barrier.cluster.wait; mad.lo.u32 %r8, %r1, {}, %r2; mapa.shared::cluster.u32 %r8, %r8, %r5;
+         mapa.shared::cluster.u32 %r9, %r3, %r5; {makes}
+         st.async{weak}.shared::cluster.mbarrier::complete_tx::bytes{vector}.{ty} [%r8], {values}, [%r9]; {WAIT}",
+        128 * per_thread,
+        4 * per_thread
+    );
+    for found in run(&body, 2) {
+        for (n, word) in found.chunks_exact(4).take(32 * per_thread as usize).enumerate() {
+            let (thread, place) = (n as u32 / per_thread, n as u32 % per_thread);
+            let expected = match long {
+                true => thread + place / 2 * 32 + place % 2 * 100,
+                false => thread + place * 32,
+            };
+            assert_eq!(value(word), u64::from(expected), "{weak}{vector}.{ty}");
         }
     }
 }
@@ -199,7 +206,6 @@ fn stored(body: &str) -> Vec<u8> {
     bytes
 }
 
-#[test]
 fn copies_to_global_memory_land_at_the_wait_or_the_end() {
     let copy = "fence.proxy.async; @%p1 cp.async.bulk.global.shared::cta.bulk_group [%rd1+64], [%r2], 128;";
     let expected = with(source(), 64, &[1; 128]);
@@ -224,43 +230,83 @@ fn copies_to_global_memory_land_at_the_wait_or_the_end() {
     assert!(matches!(kind, FaultKind::Race { access: Access::GlobalLoad, other_writes: true, .. }), "{kind:?}");
 }
 
-#[test]
-fn reductions_into_global_memory() {
-    type Definition = fn(u64, u64) -> u64;
-    let cases: [(&str, usize, Definition); 19] = [
-        ("add.u32", 4, |a, b| (a + b) & 0xffff_ffff),
-        ("add.s32", 4, |a, b| (a + b) & 0xffff_ffff),
-        ("add.u64", 8, u64::wrapping_add),
-        ("min.u32", 4, u64::min),
-        ("max.u32", 4, u64::max),
-        ("min.s32", 4, |a, b| if (a as i32) < b as i32 { a } else { b }),
-        ("max.s32", 4, |a, b| if (a as i32) > b as i32 { a } else { b }),
-        ("min.u64", 8, u64::min),
-        ("max.u64", 8, u64::max),
-        ("min.s64", 8, |a, b| if (a as i64) < b as i64 { a } else { b }),
-        ("max.s64", 8, |a, b| if (a as i64) > b as i64 { a } else { b }),
-        ("and.b32", 4, |a, b| a & b),
-        ("or.b64", 8, |a, b| a | b),
-        ("xor.b32", 4, |a, b| a ^ b),
-        ("and.b64", 8, |a, b| a & b),
-        ("or.b32", 4, |a, b| a | b),
-        ("xor.b64", 8, |a, b| a ^ b),
-        ("inc.u32", 4, |a, b| if a >= b { 0 } else { a + 1 }),
-        ("dec.u32", 4, |a, b| if a == 0 || a > b { b } else { a - 1 }),
-    ];
-    for (operation, bytes, definition) in cases {
-        let copy = format!("@%p1 cp.reduce.async.bulk.global.shared::cta.bulk_group.{operation} [%rd1], [%r2], 256;");
-        let found = stored(&copy);
-        let value = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        let shared = value(&[1; 8][..bytes]);
-        for (n, (old, new)) in source().chunks_exact(bytes).zip(found.chunks_exact(bytes)).enumerate() {
-            let expected = if n < 256 / bytes { definition(value(old), shared) } else { value(old) };
-            assert_eq!(value(new), expected, "{operation}, element {n}");
+/// A reduction of integers: its name, the bytes of an element, and what it makes of two.
+type Reduction = (&'static str, usize, fn(u64, u64) -> u64);
+
+const REDUCTIONS: [Reduction; 19] = [
+    ("add.u32", 4, |a, b| (a + b) & 0xffff_ffff),
+    ("add.s32", 4, |a, b| (a + b) & 0xffff_ffff),
+    ("add.u64", 8, u64::wrapping_add),
+    ("min.u32", 4, u64::min),
+    ("max.u32", 4, u64::max),
+    ("min.s32", 4, |a, b| if (a as i32) < b as i32 { a } else { b }),
+    ("max.s32", 4, |a, b| if (a as i32) > b as i32 { a } else { b }),
+    ("inc.u32", 4, |a, b| if a >= b { 0 } else { a + 1 }),
+    ("dec.u32", 4, |a, b| if a == 0 || a > b { b } else { a - 1 }),
+    ("and.b32", 4, |a, b| a & b),
+    ("or.b32", 4, |a, b| a | b),
+    ("xor.b32", 4, |a, b| a ^ b),
+    ("and.b64", 8, |a, b| a & b),
+    ("or.b64", 8, |a, b| a | b),
+    ("xor.b64", 8, |a, b| a ^ b),
+    ("min.u64", 8, u64::min),
+    ("max.u64", 8, u64::max),
+    ("min.s64", 8, |a, b| if (a as i64) < b as i64 { a } else { b }),
+    ("max.s64", 8, |a, b| if (a as i64) > b as i64 { a } else { b }),
+];
+
+/// Those that there are in the shared memory of a cluster.
+const IN_CLUSTERS: usize = 12;
+
+fn value(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+fn reduces_into_global_memory((operation, bytes, definition): Reduction) {
+    let copy = format!("@%p1 cp.reduce.async.bulk.global.shared::cta.bulk_group.{operation} [%rd1], [%r2], 256;");
+    let found = stored(&copy);
+    let shared = value(&[1; 8][..bytes]);
+    for (n, (old, new)) in source().chunks_exact(bytes).zip(found.chunks_exact(bytes)).enumerate() {
+        let expected = if n < 256 / bytes { definition(value(old), shared) } else { value(old) };
+        assert_eq!(value(new), expected, "{operation}, element {n}");
+    }
+}
+
+/// Each block reduces what global memory holds into the shared memory of the next one, all ones.
+fn reduces_into_the_next_block((operation, bytes, definition): Reduction) {
+    let body = format!(
+        "xor.b32 %r5, %r4, 1; shl.b32 %r6, %r1, 2; add.u32 %r7, %r6, %r2; add.u32 %r7, %r7, 1024; cvt.u64.u32 %rd6, %r6;
+         add.u64 %rd6, %rd1, %rd6; ld.global.u32 %r10, [%rd6]; st.shared.u32 [%r7], %r10; fence.proxy.async.shared::cta;
+         @%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], 128; barrier.cluster.arrive; barrier.cluster.wait;
+         mapa.shared::cluster.u32 %r8, %r2, %r5; mapa.shared::cluster.u32 %r9, %r3, %r5; add.u32 %r7, %r2, 1024;
+         @%p1 cp.reduce.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes.{operation} [%r8], [%r7], 128, [%r9];
+         {WAIT}"
+    );
+    for found in run(&body, 2) {
+        for (n, new) in found[..128].chunks_exact(bytes).enumerate() {
+            let by = value(&source()[n * bytes..][..bytes]);
+            assert_eq!(value(new), definition(value(&[1; 8][..bytes]), by), "{operation}, element {n}");
         }
     }
 }
 
-#[test]
+/// Each of 32 threads reduces a value into one word of the other block: in any order they come to the same.
+fn single_values_are_reduced((operation, bytes, definition): Reduction) {
+    let (register, each) = if bytes == 8 { ("%rd6", 8) } else { ("%r10", 4) };
+    let body = format!(
+        "xor.b32 %r5, %r4, 1; @%p1 mbarrier.arrive.expect_tx.shared.b64 %rd5, [%r3], {};
+         barrier.cluster.arrive; barrier.cluster.wait; mapa.shared::cluster.u32 %r9, %r3, %r5; add.u32 %r10, %r1, 7;
+         cvt.u64.u32 %rd6, %r10; mapa.shared::cluster.u32 %r12, %r2, %r5;
+         red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.{operation} [%r12], {register}, [%r9]; {WAIT}",
+        32 * each
+    );
+    for found in run(&body, 2) {
+        let new = value(&found[..bytes]);
+        let expected = (0..32).fold(value(&[1; 8][..bytes]), |all, n| definition(all, n + 7));
+        assert_eq!(new, expected, "{operation}");
+    }
+}
+
 fn reductions_of_floating_point_numbers() {
     // 0x0101 is 257 * 2^-24 in f16 and (1 + 1/128) * 2^-125 in bf16; 0x01010101 is a normal f32 and twice that a normal f64.
     let reduce = |operation: &str| {
@@ -283,7 +329,6 @@ fn reductions_of_floating_point_numbers() {
     assert_eq!(reduce("add.f64")[..2], [sum.to_bits() as u32, (sum.to_bits() >> 32) as u32]);
 }
 
-#[test]
 fn mistakes_are_told() {
     let load = "@%p1 cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes";
     let kind = |rest: &str| {
@@ -321,4 +366,69 @@ fn mistakes_are_told() {
     assert_eq!(fault(&format!("{store} [%rd1], [%r2], 40;"), 1), FaultKind::BulkSize { bytes: 40 });
     let single = "st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [%r2+4], %rd1, [%r3];";
     assert!(matches!(fault(single, 1), FaultKind::Misaligned { access: Access::SharedStore, bytes: 8, .. }));
+}
+
+pub fn checks() -> Vec<Check> {
+    let check = |forms: &[&str], run: fn()| Check {
+        forms: forms.iter().map(|form| (*form).to_owned()).collect(),
+        run: Box::new(run),
+    };
+    let load = |space: &str, rest: &str| format!("cp.async.bulk.{space}.global.mbarrier::complete_tx::bytes{rest}");
+    let mut checks = vec![
+        check(&[&load("shared::cluster", ""), &load("shared::cta", "")], copies_from_global_memory_land_at_the_wait),
+        check(
+            &[
+                &load("shared::cluster", ".L2::cache_hint"),
+                &load("shared::cta", ".L2::cache_hint"),
+                "cp.async.bulk.prefetch.L2.global",
+                "cp.async.bulk.prefetch.L2.global.L2::cache_hint",
+                "cp.async.bulk.global.shared::cta.bulk_group.L2::cache_hint",
+                "cp.reduce.async.bulk.global.shared::cta.bulk_group.L2::cache_hint.add.u32",
+            ],
+            policies_change_nothing,
+        ),
+        check(&[&load("shared::cluster", "")], a_copy_that_is_not_waited_for_is_not_there),
+        check(&[&load("shared::cluster", ".multicast::cluster")], copies_go_to_all_blocks_of_a_mask),
+        check(&["cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes"], blocks_copy_to_one_another),
+        check(
+            &[
+                "cp.async.bulk.global.shared::cta.bulk_group",
+                "cp.async.bulk.commit_group",
+                "cp.async.bulk.wait_group",
+                "cp.async.bulk.wait_group.read",
+            ],
+            copies_to_global_memory_land_at_the_wait_or_the_end,
+        ),
+        check(&["cp.async.bulk.global.shared::cta.bulk_group"], mistakes_are_told),
+    ];
+    let floats =
+        ["add.noftz.f16", "min.f16", "max.f16", "add.noftz.bf16", "min.bf16", "max.bf16", "add.f32", "add.f64"];
+    let forms = floats.map(|name| format!("cp.reduce.async.bulk.global.shared::cta.bulk_group.{name}")).to_vec();
+    checks.push(Check { forms, run: Box::new(reductions_of_floating_point_numbers) });
+    for (n, reduction) in REDUCTIONS.into_iter().enumerate() {
+        let name = reduction.0;
+        let forms = vec![format!("cp.reduce.async.bulk.global.shared::cta.bulk_group.{name}")];
+        checks.push(Check { forms, run: Box::new(move || reduces_into_global_memory(reduction)) });
+        if n < IN_CLUSTERS {
+            let bytes = "mbarrier::complete_tx::bytes";
+            let forms = vec![format!("cp.reduce.async.bulk.shared::cluster.shared::cta.{bytes}.{name}")];
+            checks.push(Check { forms, run: Box::new(move || reduces_into_the_next_block(reduction)) });
+            let forms = vec![format!("red.async.relaxed.cluster.shared::cluster.{bytes}.{name}")];
+            checks.push(Check { forms, run: Box::new(move || single_values_are_reduced(reduction)) });
+        }
+    }
+    for weak in ["", ".weak"] {
+        for (vectors, types) in
+            [(&["", ".v2", ".v4"][..], ["b32", "u32", "s32", "f32"]), (&["", ".v2"], ["b64", "u64", "s64", "f64"])]
+        {
+            for vector in vectors {
+                for ty in types {
+                    let start = format!("st.async{weak}.shared::cluster.mbarrier::complete_tx::bytes");
+                    let run = move || values_go_to_the_other_block(weak, vector, ty);
+                    checks.push(Check { forms: vec![format!("{start}{vector}.{ty}")], run: Box::new(run) });
+                }
+            }
+        }
+    }
+    checks
 }
