@@ -9,6 +9,7 @@ mod collective;
 mod common;
 mod matrix;
 mod memory;
+mod order;
 mod predicate;
 mod special;
 mod support;
@@ -410,6 +411,14 @@ impl<'k> Decoder<'k> {
         }
         if let Some(special) = self.special_instruction(opcode, operands)? {
             return Ok(special);
+        }
+        if form(opcode, 0).is_none()
+            && let Some(opcode) = order::in_listed_order(opcode)
+        {
+            return match self.special_instruction(&opcode, operands)? {
+                Some(special) => Ok(special),
+                None => self.by_form(&opcode, operands),
+            };
         }
         self.by_form(opcode, operands)
     }
