@@ -1,7 +1,7 @@
 //! How fast the emulator is: `cargo bench --bench emulator`.
 //!
-//! Thread-instructions per second in products of a 4096 x 4096 matrix in Q1_0 with one vector and with 64, and in the
-//! attention of one token, with bounds and alignment checked and with every check, and tokens per second of the shipped
+//! Thread-instructions per second in products of a 4096 x 4096 matrix in Q1_0 with one vector and with 64, in the
+//! attention of one token, in a sort and in a sum, with bounds and alignment checked and with every check, and tokens per second of the shipped
 //! model through the whole pipeline. Each figure is the median of several runs, with the least and the most.
 
 use std::time::{Duration, Instant};
@@ -137,11 +137,32 @@ fn kernels() {
             0.088f32.to_bits(),
         ],
     };
+    const KEYS: u32 = 1 << 18;
+    let keys = (0..KEYS).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let sort = Case {
+        ptx: include_str!("sort_reduce.75.ptx"),
+        kernel: "sort",
+        blocks: [KEYS / 1024, 1],
+        threads: 512,
+        buffers: &[keys],
+        rest: &[KEYS],
+    };
+    const FLOATS: u32 = 1 << 22;
+    let reduction = Case {
+        ptx: include_str!("sort_reduce.75.ptx"),
+        kernel: "reduce",
+        blocks: [128, 1],
+        threads: 256,
+        buffers: &[floats(FLOATS), vec![0; 4]],
+        rest: &[FLOATS / 4],
+    };
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     for (name, case) in [
         ("Q1_0 GEMV, 4096 x 4096", gemv),
         ("Q1_0 GEMM on tensor cores, 4096 x 4096, 64 tokens", gemm),
         ("decode attention, 32 heads, 1024 positions", attention),
+        ("sort of tiles of 1024 keys", sort),
+        ("sum of 4 Mi floats", reduction),
     ] {
         case.run(name, 1, Checks::NONE);
         case.run(name, threads, Checks::NONE);

@@ -184,7 +184,17 @@ impl Module {
         parameters: &'a [u64],
     ) -> Grid<'a> {
         let (program, files, options) = (&self.programs[index], &self.files[..], Options::default());
-        Grid { program, files, blocks, block, cluster: program.cluster, dynamic_shared, parameters, options }
+        Grid {
+            program,
+            files,
+            blocks,
+            block,
+            cluster: program.cluster,
+            dynamic_shared,
+            parameters,
+            workspace: 0,
+            options,
+        }
     }
 
     /// The names of the kernels.

@@ -167,31 +167,125 @@ fn registers_that_nothing_wrote() {
         assert_eq!(fault.kind, FaultKind::UninitialisedRegister, "{fault}");
         fault
     };
-    assert_eq!(undefined("add.u32 %r9, %r20, 1;").instruction, "add.u32");
+    let used = "st.global.u32 [%rd4], %r9;";
+    assert_eq!(undefined(&format!("add.u32 %r9, %r20, 1; {used}")).instruction, "st.global.u32");
+    passes(1, 64, "", "add.u32 %r9, %r20, 1;");
     assert_eq!(undefined("st.global.u32 [%rd4], %r20;").instruction, "st.global.u32");
     // on one way only
     let branch = "setp.lt.u32 %p1, %r1, 40; @%p1 bra HAVE; bra JOIN; HAVE: mov.u32 %r20, 7; JOIN:";
-    let fault = undefined(&format!("{branch} add.u32 %r9, %r20, 1;"));
+    let fault = undefined(&format!("{branch} add.u32 %r9, %r20, 1; {used}"));
     assert_eq!(fault.thread, [40, 0, 0]);
-    passes(1, 64, "", &format!("mov.u32 %r20, 3; {branch} add.u32 %r9, %r20, 1;"));
+    passes(1, 64, "", &format!("mov.u32 %r20, 3; {branch} add.u32 %r9, %r20, 1; {used}"));
     // what is used in the same lanes as it is written
-    passes(1, 64, "", "setp.lt.u32 %p1, %r1, 40; @%p1 mov.u32 %r20, 7; @%p1 add.u32 %r9, %r20, 1;");
-    undefined("setp.lt.u32 %p1, %r1, 40; @%p1 mov.u32 %r20, 7; @!%p1 add.u32 %r9, %r20, 1;");
+    passes(
+        1,
+        64,
+        "",
+        &format!("setp.lt.u32 %p1, %r1, 40; @%p1 mov.u32 %r20, 7; @%p1 add.u32 %r9, %r20, 1; @%p1 {used}"),
+    );
+    undefined(&format!("setp.lt.u32 %p1, %r1, 40; @%p1 mov.u32 %r20, 7; @!%p1 add.u32 %r9, %r20, 1; @!%p1 {used}"));
     // copies are no use, but what is copied stays undefined
     let copies = "mov.u32 %r21, %r20; mov.b64 %rd7, {%r21, %r1}; selp.u32 %r22, %r20, %r1, %p1;";
-    passes(1, 64, "", &format!("setp.eq.u32 %p1, %r1, 99; {copies} add.u32 %r9, %r22, 1;"));
-    undefined(&format!("setp.eq.u32 %p1, %r1, 3; {copies} add.u32 %r9, %r22, 1;"));
-    undefined(&format!("setp.eq.u32 %p1, %r1, 3; {copies} add.u64 %rd8, %rd7, 1;"));
+    passes(1, 64, "", &format!("setp.eq.u32 %p1, %r1, 99; {copies} add.u32 %r9, %r22, 1; {used}"));
+    undefined(&format!("setp.eq.u32 %p1, %r1, 3; {copies} add.u32 %r9, %r22, 1; {used}"));
+    undefined(&format!("setp.eq.u32 %p1, %r1, 3; {copies} add.u64 %rd8, %rd7, 1; cvt.u32.u64 %r9, %rd8; {used}"));
     // a predicate
-    undefined("selp.u32 %r9, 1, 2, %p5; add.u32 %r9, %r9, 1;");
+    undefined(&format!("selp.u32 %r9, 1, 2, %p5; add.u32 %r9, %r9, 1; {used}"));
     // a loop that defines it in its first round
     passes(
         1,
         64,
         "",
         "mov.u32 %r10, 0; LOOP: setp.eq.u32 %p1, %r10, 0; @%p1 mov.u32 %r20, 5; add.u32 %r20, %r20, %r10;
-         add.u32 %r10, %r10, 1; setp.lt.u32 %p2, %r10, 4; @%p2 bra LOOP;",
+         add.u32 %r10, %r10, 1; setp.lt.u32 %p2, %r10, 4; @%p2 bra LOOP; st.global.u32 [%rd4], %r20;",
     );
+}
+
+/// A compiler loads more than it needs where that is faster, and says so.
+#[test]
+fn bytes_of_a_load_that_are_not_used() {
+    let load =
+        |pragma: &str, space: &str, at: &str| format!("{pragma} ld.{space}.v4.u32 {{%r9, %r10, %r11, %r12}}, [{at}];");
+    let body = |pragma: &str| {
+        // Every thread writes three words of its four, and loads those of the next one after the barrier.
+        shared(&format!(
+            "mov.u32 %r13, words; shl.b32 %r14, %r1, 4; add.u32 %r13, %r13, %r14; st.shared.u32 [%r13], %r1;
+             st.shared.u32 [%r13+4], %r1; st.shared.u32 [%r13+8], %r1; bar.sync 0; {}
+             add.u32 %r9, %r9, %r10; add.u32 %r9, %r9, %r11; st.global.u32 [%rd4], %r9;",
+            load(pragma, "shared", "%r13"),
+        ))
+    };
+    let expected: Vec<u32> = (0..64).map(|thread| 3 * thread).collect();
+    for pragma in [".pragma \"used_bytes_mask 4095\";", ".pragma \"nounroll\", \"used_bytes_mask 0xfff\";"] {
+        assert_eq!(passes(1, 64, WORDS, &body(pragma)), expected);
+    }
+    for pragma in
+        ["", ".pragma \"used_bytes_mask 65535\";", ".pragma \"used_bytes_mask 0x1fff\";", ".pragma \"nounroll\";"]
+    {
+        let fault = run(1, 64, WORDS, &body(pragma)).unwrap_err();
+        assert!(matches!(fault.kind, FaultKind::Uninitialised { access: Access::SharedLoad, .. }), "{fault}");
+    }
+    // The fourth word is another thread's to write, and the third is not.
+    let race = |pragma: &str, offset: u32| {
+        format!(
+            "mul.wide.u32 %rd7, %r1, 16; add.s64 %rd7, %rd2, %rd7; st.global.u32 [%rd7+{offset}], %r1; xor.b32 %r13, %r1, 32;
+             mul.wide.u32 %rd7, %r13, 16; add.s64 %rd7, %rd2, %rd7; {} st.global.u32 [%rd4], %r9;",
+            load(pragma, "global", "%rd7"),
+        )
+    };
+    assert_eq!(passes_with_room(&race(".pragma \"used_bytes_mask 4095\";", 12)), vec![0; 64]);
+    for (pragma, offset) in [("", 12), (".pragma \"used_bytes_mask 4095\";", 8)] {
+        let checked = Checked::new("", &race(pragma, offset));
+        let parameters = [(); 3].map(|()| checked.zeros(256));
+        let fault = checked.launch(1, 64, parameters, &Options::default()).unwrap_err();
+        assert!(matches!(fault.kind, FaultKind::Race { .. }), "{fault}");
+    }
+}
+
+/// Runs a block of 64 threads, with four words of each parameter for each.
+fn passes_with_room(body: &str) -> Vec<u32> {
+    let checked = Checked::new("", body);
+    let parameters = [(); 3].map(|()| checked.zeros(256));
+    checked.launch(1, 64, parameters, &Options::default()).unwrap_or_else(|fault| panic!("{fault}"));
+    let mut bytes = vec![0; 256];
+    checked.device.read(parameters[0], &mut bytes).unwrap();
+    bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// Undefined values may be moved, computed with and shuffled, if in the end they are not chosen.
+#[test]
+fn undefined_values_that_are_discarded() {
+    let begin = "setp.lt.u32 %p1, %r1, 8; @%p1 mov.u32 %r9, %r1;";
+    let discards = |middle: &str| format!("{begin} {middle} selp.b32 %r12, %r11, 77, %p2; st.global.u32 [%rd4], %r12;");
+    let chosen =
+        |end: u32, value: fn(u32) -> u32| (0..32).map(|n| if n < end { value(n) } else { 77 }).collect::<Vec<_>>();
+    // lanes 0 to 7 have a value: as it is, computed with, and by way of other lanes
+    let computed = "mad.lo.u32 %r11, %r9, 3, 5; mov.pred %p2, %p1;";
+    assert_eq!(passes(1, 32, "", &discards(computed)), chosen(8, |n| 3 * n + 5));
+    let shuffled = "shfl.sync.down.b32 %r11, %r9, 4, 31, -1; setp.lt.u32 %p2, %r1, 4;";
+    assert_eq!(passes(1, 32, "", &discards(shuffled)), chosen(4, |n| n + 4));
+    let decided = "setp.gt.u32 %p3, %r9, 2; and.pred %p2, %p3, %p1; mov.u32 %r11, 1;";
+    assert_eq!(
+        passes(1, 32, "", &discards(decided)),
+        (0..32).map(|n| if (3..8).contains(&n) { 1 } else { 77 }).collect::<Vec<_>>()
+    );
+    let either = "setp.gt.u32 %p3, %r9, 2; not.pred %p4, %p1; or.pred %p2, %p4, %p3; mov.u32 %r11, 1;";
+    assert_eq!(passes(1, 32, "", &discards(either)), (0..32).map(|n| if n < 3 { 77 } else { 1 }).collect::<Vec<_>>());
+    for used in [
+        // one lane more than has a value, in each way
+        "mad.lo.u32 %r11, %r9, 3, 5; setp.lt.u32 %p2, %r1, 9;",
+        "shfl.sync.down.b32 %r11, %r9, 4, 31, -1; setp.lt.u32 %p2, %r1, 5;",
+        "shfl.sync.idx.b32 %r11, %r1, %r9, 31, -1; mov.pred %p2, %p1;",
+        "setp.gt.u32 %p3, %r9, 2; or.pred %p2, %p3, %p1; mov.u32 %r11, 1;",
+        "setp.gt.u32 %p3, %r9, 2; setp.lt.u32 %p4, %r1, 9; and.pred %p2, %p3, %p4; mov.u32 %r11, 1;",
+        "setp.gt.u32 %p2, %r9, 2; @%p2 mov.u32 %r11, 1; mov.pred %p2, %p1;",
+        "mul.wide.u32 %rd7, %r9, 0; add.s64 %rd7, %rd2, %rd7; ld.global.u32 %r11, [%rd7]; mov.pred %p2, %p1;",
+        "vote.sync.ballot.b32 %r11, %p5, -1; mov.pred %p2, %p1;",
+        "redux.sync.add.u32 %r11, %r9, -1; mov.pred %p2, %p1;",
+    ] {
+        let fault = run(1, 32, "", &discards(used)).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::UninitialisedRegister, "{used}: {fault}");
+    }
 }
 
 // --- shared memory ---
@@ -318,8 +412,12 @@ fn a_loop_around_a_swap_begins_with_a_plain_load() {
     };
     let swap = "atom.global.cas.b32 %r9, [%rd1], %r10, %r3;";
     assert_eq!(passes(3, 64, "", &program("ld.global.u32", swap))[0], 191);
-    // half a word cannot be swapped, and another operation does not notice
-    races(3, 64, "", &program("ld.global.u16", swap));
+    let halves =
+        "ld.global.u16 %rs1, [%rd1]; LOOP: add.u16 %rs2, %rs1, 1; atom.global.cas.b16 %rs3, [%rd1], %rs1, %rs2;
+        setp.ne.u16 %p1, %rs1, %rs3; mov.u16 %rs1, %rs3; @%p1 bra LOOP;";
+    assert_eq!(passes(3, 64, "", halves)[0], 192);
+    // a byte cannot be swapped, and another operation does not notice
+    races(3, 64, "", &program("ld.global.u8", swap));
     races(3, 64, "", &program("ld.global.u32", "atom.global.max.u32 %r9, [%rd1], %r3; mov.u32 %r9, %r10;"));
 }
 

@@ -54,6 +54,19 @@ fn shuffles_on_both_sides_of_a_branch_are_one() {
 }
 
 #[test]
+fn a_subtraction_that_borrows_nothing_sets_the_carry() {
+    // The quotient of 128-bit integers, as nvcc makes it, reads the flag of a subtraction with an addition.
+    let flag = |first: &str, then: &str| run(32, &format!("mov.u32 %r1, %tid.x; {first} {then}"));
+    let expected = |of: fn(u32) -> u32| (0..32).map(of).collect::<Vec<_>>();
+    assert_eq!(flag("sub.cc.u32 %r2, %r1, 9;", "addc.u32 %r9, 0, 0;"), expected(|n| u32::from(n >= 9)));
+    let wide = "mov.u64 %rd5, 9; cvt.u64.u32 %rd6, %r1; sub.cc.u64 %rd7, %rd6, %rd5;";
+    assert_eq!(flag(wide, "addc.u32 %r9, 0, 0;"), expected(|n| u32::from(n >= 9)));
+    assert_eq!(flag("add.cc.u32 %r2, %r1, -9;", "subc.u32 %r9, 5, 0;"), expected(|n| 4 + u32::from(n >= 9)));
+    let chain = "sub.cc.u32 %r2, %r1, 9; subc.cc.u32 %r3, 9, %r1;";
+    assert_eq!(flag(chain, "addc.u32 %r9, 0, 0;"), expected(|n| u32::from(9 >= n + u32::from(n < 9))));
+}
+
+#[test]
 fn barriers_reduce_predicates() {
     // 80 threads of three warps; the last ones wait at another instruction of the same form
     let body = |reduction: &str| {

@@ -423,6 +423,7 @@ impl KernelLaunch {
             self.module.module.grid(self.index, self.blocks, self.threads, self.dynamic_shared, &self.parameters);
         grid.cluster = if self.cluster[0] == 0 { grid.cluster } else { self.cluster };
         grid.options.overlaps = self.overlaps;
+        grid.options.cooperative = self.cooperative;
         let counting = counting::begin(&mut grid.options);
         let ran = runner.pool.run(&grid, &runner.memory, checks());
         let statistics = ran.map_err(|fault| {

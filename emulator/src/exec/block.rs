@@ -201,6 +201,7 @@ impl Block {
                 Special::DynamicShared => grid.dynamic_shared,
                 Special::TotalShared => grid.shared_bytes() as u32,
                 Special::Frame => 0,
+                Special::Workspace(half) => (grid.workspace >> (32 * half)) as u32,
             };
             let row = &mut self.registers.bytes_mut()[start + slot as usize..][..ROW as usize];
             for (lane, bytes) in row.chunks_exact_mut(4).enumerate() {

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::memory::Memory;
 use crate::observe::Watched;
 use crate::observe::counts::Counted;
-use crate::program::Program;
+use crate::program::{Program, Special};
 use crate::ptx::ast::Location;
 
 /// The largest block, in threads.
@@ -37,6 +37,8 @@ pub(crate) struct Grid<'a> {
     pub(crate) dynamic_shared: u32,
     /// The parameter block, aligned to 8 bytes.
     pub(crate) parameters: &'a [u64],
+    /// What the blocks of a cooperative launch meet at; 0 is nothing.
+    pub(crate) workspace: u64,
     pub(crate) options: Options<'a>,
 }
 
@@ -61,6 +63,8 @@ pub struct Options<'a> {
     /// Whether the launch may begin before the one before it has ended, as with programmatic stream serialization: what it
     /// does before `griddepcontrol.wait` is then in no order with that launch, which matters to the check of races.
     pub overlaps: bool,
+    /// Whether the launch is cooperative, so that cooperative groups can synchronise the grid.
+    pub cooperative: bool,
     /// Whether to count what each instruction does: [`Statistics::counters`].
     pub counters: bool,
 }
@@ -68,8 +72,9 @@ pub struct Options<'a> {
 impl Default for Options<'_> {
     /// All blocks, without a limit. The poison is NaN of every floating-point type.
     fn default() -> Self {
-        let (schedule, overlaps, counters, output) = (None, false, false, None);
-        Self { blocks: None, instruction_limit: u64::MAX, poison: 0xFF, output, schedule, overlaps, counters }
+        let (schedule, output, overlaps, cooperative, counters) = (None, None, false, false, false);
+        let instruction_limit = u64::MAX;
+        Self { blocks: None, instruction_limit, poison: 0xFF, output, schedule, overlaps, cooperative, counters }
     }
 }
 
@@ -112,6 +117,21 @@ impl Grid<'_> {
     /// The blocks of a cluster.
     pub(super) fn cluster_blocks(&self) -> u32 {
         self.cluster.iter().product()
+    }
+
+    /// Memory for what a driver gives a cooperative launch: the size of it, and the word of a barrier that nobody has
+    /// arrived at. 0 if the launch is none, or does not ask, or there is no memory: kernels trap then.
+    fn workspace(&self, memory: &Memory) -> u64 {
+        const BYTES: u32 = 8;
+        let asks = self.program.specials.iter().any(|(special, _)| matches!(special, Special::Workspace(_)));
+        let address = if asks && self.options.cooperative { memory.allocate(BYTES.into()).unwrap_or(0) } else { 0 };
+        if let Some(at) = memory.resolve(address, BYTES.into()) {
+            let words = [BYTES.to_le_bytes(), [0; 4]].concat();
+            // SAFETY: `resolve` found as many bytes, and nobody else knows of them yet.
+            unsafe { at.copy_from_nonoverlapping(words.as_ptr(), words.len()) };
+            memory.set_written(address, BYTES.into(), true);
+        }
+        address
     }
 
     /// How many clusters are to be run.
@@ -344,6 +364,14 @@ impl Pool {
 
     /// Runs a grid that [`Grid::check`] accepts, to its end.
     pub(crate) fn run(&mut self, grid: &Grid<'_>, memory: &Memory, checks: Checks) -> Result<Statistics, Box<Fault>> {
+        let workspace = grid.workspace(memory);
+        let result = self.run_in(&Grid { workspace, ..*grid }, memory, checks);
+        // Of memory that was had from there this cannot fail, and else there is none.
+        let _ = memory.free(workspace);
+        result
+    }
+
+    fn run_in(&mut self, grid: &Grid<'_>, memory: &Memory, checks: Checks) -> Result<Statistics, Box<Fault>> {
         let count = grid.count();
         memory.before_launch();
         let options = &grid.options;

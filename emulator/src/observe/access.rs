@@ -47,12 +47,42 @@ pub(super) struct Looked<'a> {
 ///
 /// Addresses that are out of bounds or not aligned are passed over: the operation itself reports them.
 #[inline(always)]
-pub(super) fn watch(warp: &mut Warp<'_>, op: &Op, pc: usize, memory: &MemoryUse, mask: u32) -> bool {
+pub(super) fn watch(
+    warp: &mut Warp<'_>,
+    op: &Op,
+    pc: usize,
+    (memory, used_bytes): (&MemoryUse, Option<u32>),
+    mask: u32,
+) -> bool {
     let values = (memory.kind == MemoryKind::Store).then(|| Values::of(warp, op, memory));
     let of_cluster = op.window & OF_CLUSTER != 0 || memory.space == Space::Generic;
     let looked = Looked { pc, window: op.window & NUMBER, memory, values, flight: Flight::No, of_cluster };
     let addresses = warp.addresses(op);
-    look(warp, &looked, &addresses, mask, true)
+    match used_bytes {
+        Some(used) if memory.kind == MemoryKind::Load => watch_parts(warp, &looked, &addresses, mask, used),
+        _ => look(warp, &looked, &addresses, mask, true),
+    }
+}
+
+/// Looks at those words of a load that the program uses. (The compiler loads more than that where it is faster.)
+#[inline(never)]
+fn watch_parts(warp: &mut Warp<'_>, looked: &Looked<'_>, addresses: &[u64; 32], mask: u32, used: u32) -> bool {
+    let memory = looked.memory;
+    if let Some((_, observer)) = warp.watched().filter(|(_, observer)| observer.counting) {
+        for lane in (0..32).filter(|lane| mask >> lane & 1 != 0) {
+            let space = space_of(memory.space, addresses[lane]);
+            let base = if memory.space == Space::Generic { base_of(space) } else { 0 };
+            let mut local = *addresses;
+            local[lane] -= base;
+            observer.counted.access(looked.pc, memory, space, &local, 1 << lane);
+        }
+    }
+    let bytes = memory.bytes.min(4);
+    let part = MemoryUse { bytes, values: 1, ..*memory };
+    (0..memory.bytes / bytes).filter(|word| used >> (word * bytes) & ((1 << bytes) - 1) != 0).all(|word| {
+        let at = addresses.map(|address| address.wrapping_add(u64::from(word * bytes)));
+        look(warp, &Looked { memory: &part, ..*looked }, &at, mask, false)
+    })
 }
 
 /// Looks at an access at any addresses, and if it is to be counted counts it.

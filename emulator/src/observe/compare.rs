@@ -411,7 +411,7 @@ impl Lanes<'_, '_> {
     /// Whether it does no harm that a swap comes between: a loop around a compare-and-swap begins with a plain load, and tries
     /// again where that was out of date. The words are those that can be swapped.
     fn may_be_swapped(&self) -> bool {
-        matches!(self.memory.bytes, 4 | 8)
+        matches!(self.memory.bytes, 2 | 4 | 8)
     }
 
     /// Whether this access and a write are both strong, and near enough for it: then they do not race.

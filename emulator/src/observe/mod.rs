@@ -25,14 +25,18 @@ use shadow::{Shadow, Stamp};
 use crate::checks::Checks;
 use crate::exec::Warp;
 use crate::fault::FaultKind;
+use crate::ops::shuffle::member_mask_slot;
 use crate::ops::{Exec, Next, Operation, Variants};
-use crate::program::{CONSTANT, MemoryKind, MemoryUse, Op, PREDICATE, Program, Register, Saved, Slot, Strength};
+use crate::program::{
+    CONSTANT, MemoryKind, MemoryUse, NO_SLOT, Op, PREDICATE, Program, Register, Saved, Slot, Strength,
+};
 use crate::ptx::ast::Space;
 
 /// An operation that is watched.
 struct Entry {
     exec: Exec,
     memory: Option<MemoryUse>,
+    used_bytes: Option<u32>,
     /// The watched registers that it reads and writes, by their place among all that are watched.
     reads: Box<[u32]>,
     writes: Box<[u32]>,
@@ -65,6 +69,7 @@ impl Observed {
                 Entry {
                     exec: op.exec,
                     memory: uses.memory,
+                    used_bytes: uses.used_bytes,
                     reads: among(&uses.reads),
                     writes: among(&uses.writes),
                     copies: Copies::of(opcode),
@@ -319,6 +324,22 @@ impl Observer {
         &mut self.defined[self.warp as usize * self.registers + register as usize]
     }
 
+    /// Whether each lane's value of a shuffled row is defined.
+    pub(crate) fn before_shuffle(&mut self, observed: &Observed, source: Slot) -> u32 {
+        self.defined_slot(observed, Some(source).filter(|slot| slot & CONSTANT == 0))
+    }
+
+    /// A shuffle has given lanes values that are defined, or not.
+    pub(crate) fn shuffled(&mut self, observed: &Observed, op: &Op, lanes: u32, defined: u32) {
+        let in_range = op.e | PREDICATE;
+        for (register, defined) in [(op.d, defined), (in_range, u32::MAX)] {
+            if let Ok(place) = observed.registers.binary_search(&register) {
+                let known = self.defined(place as u32);
+                *known = *known & !lanes | defined & lanes;
+            }
+        }
+    }
+
     /// The lanes in which a slot, if it is that of a watched register, is defined.
     fn defined_slot(&mut self, observed: &Observed, register: Option<Register>) -> u32 {
         let Some(register) = register else { return u32::MAX };
@@ -327,6 +348,25 @@ impl Observer {
             Err(_) => u32::MAX,
         }
     }
+}
+
+/// The lanes in which a source of a predicate is defined and has a value that decides what the result is.
+fn decided(warp: &mut Warp<'_>, op: &Op, by: bool) -> u32 {
+    let values = [op.a, op.b].map(|slot| warp.predicate(slot));
+    let Some((observed, observer)) = warp.watched() else { return 0 };
+    let sources = [op.a, op.b].into_iter().zip(values);
+    sources.fold(0, |all, (slot, value)| {
+        all | (if by { value } else { !value }) & observer.defined_slot(observed, Some(slot | PREDICATE))
+    })
+}
+
+/// The lanes of a shuffle in which it is not defined from where to take a value.
+fn undefined_shuffle(warp: &mut Warp<'_>, op: &Op) -> u32 {
+    let Some((observed, observer)) = warp.watched() else { return 0 };
+    let row = |slot: Slot| Some(slot).filter(|slot| slot & CONSTANT == 0);
+    let guard = Some(op.guard).filter(|guard| *guard != NO_SLOT).map(|guard| (guard / 2) | PREDICATE);
+    let needed = [row(op.b), row(op.c), row(member_mask_slot(op)), guard];
+    !needed.into_iter().fold(u32::MAX, |all, register| all & observer.defined_slot(observed, register))
 }
 
 /// The lanes of a `selp` whose chosen source, or whose predicate, is not defined.
@@ -363,12 +403,21 @@ impl Operation for Watch {
                     }
                     Copies::Yes => copied = mask & !undefined,
                     Copies::Chosen => copied = mask & !undefined_choice(warp, op),
+                    Copies::UnlessFalse => copied = mask & (!undefined | decided(warp, op, false)),
+                    Copies::UnlessTrue => copied = mask & (!undefined | decided(warp, op, true)),
+                    Copies::Shuffled => {
+                        let undefined = mask & undefined_shuffle(warp, op);
+                        if undefined != 0 {
+                            warp.fault(FaultKind::UninitialisedRegister, undefined.trailing_zeros());
+                            return Next::Fault;
+                        }
+                    }
                 }
             }
         }
         // (A closure would be compiled for any processor.)
         if let Some(memory) = &entry.memory
-            && !access::watch(warp, op, pc, memory, mask)
+            && !access::watch(warp, op, pc, (memory, entry.used_bytes), mask)
         {
             return Next::Fault;
         }
@@ -379,10 +428,12 @@ impl Operation for Watch {
         if let Some((memory, addresses)) = strong {
             access::learn(warp, &memory, &addresses, mask);
         }
-        if let Some((_, observer)) = warp.watched() {
-            if next == Next::Wait && observer.counting {
-                observer.counted.not_executed(pc, mask);
-            }
+        if next == Next::Wait
+            && let Some((_, observer)) = warp.watched().filter(|(_, observer)| observer.counting)
+        {
+            observer.counted.not_executed(pc, mask);
+        }
+        if let Some((_, observer)) = warp.watched().filter(|_| entry.copies != Copies::Shuffled) {
             for write in &entry.writes {
                 let defined = observer.defined(*write);
                 *defined = *defined & !mask | copied;

@@ -2,7 +2,8 @@
 //!
 //! Almost every read comes after a write on every way to it, which is found once, when the code is made ready to be
 //! observed. Only the registers for which it is not so are watched while the kernel runs. Compilers copy values that do not
-//! matter: a move of an undefined register is no error, but makes another one undefined.
+//! matter, and compute with them ahead of the choice that discards them: that is no error, but makes other registers
+//! undefined. It is one to branch by such a value, to access memory at it, to store it, or to give it to other lanes.
 
 use crate::program::{NO_SLOT, Op, Program, Register};
 
@@ -15,13 +16,28 @@ pub(super) enum Copies {
     Yes,
     /// Of the two sources those of the lanes that are chosen make its result undefined.
     Chosen,
+    /// They make its result undefined, except where the other source is false.
+    UnlessFalse,
+    /// They make its result undefined, except where the other source is true.
+    UnlessTrue,
+    /// Those of the lanes that values come from make its result undefined.
+    Shuffled,
 }
 
 impl Copies {
     pub(super) fn of(opcode: &str) -> Self {
         match opcode.split('.').next() {
-            Some("mov" | "prmt" | "bfi") => Self::Yes,
             Some("selp") => Self::Chosen,
+            Some("and") if opcode == "and.pred" => Self::UnlessFalse,
+            Some("or") if opcode == "or.pred" => Self::UnlessTrue,
+            Some(
+                "abs" | "add" | "addc" | "and" | "bfe" | "bfi" | "bfind" | "bmsk" | "brev" | "clz" | "cnot"
+                | "copysign" | "cos" | "cvt" | "div" | "dp2a" | "dp4a" | "ex2" | "fma" | "fns" | "lg2" | "lop3" | "mad"
+                | "mad24" | "madc" | "max" | "min" | "mov" | "mul" | "mul24" | "neg" | "not" | "or" | "popc" | "prmt"
+                | "rcp" | "rem" | "rsqrt" | "sad" | "set" | "setp" | "shf" | "shl" | "shr" | "sin" | "slct" | "sqrt"
+                | "sub" | "subc" | "szext" | "tanh" | "testp" | "xor",
+            ) => Self::Yes,
+            Some("shfl") => Self::Shuffled,
             _ => Self::No,
         }
     }

@@ -1,6 +1,7 @@
 //! Integer arithmetic over several registers: `add.cc`, `addc` and their like hand a carry on.
 //!
-//! The carry flag is a predicate of its own, in [`Op::e`]. After a subtraction it holds the borrow, as the ISA says.
+//! The carry flag is a predicate of its own, in [`Op::e`]. After a subtraction it says that nothing was
+//! borrowed: the ISA leaves open how a borrow is kept, and what nvcc makes of 128-bit division reads it so.
 
 use super::{Lane, Next, Operation, Variants};
 use crate::exec::Warp;
@@ -33,7 +34,7 @@ macro_rules! carry {
                     let $in = <$wide>::from(flag >> lane & 1);
                     let result: $wide = $result;
                     values[lane] = result as $type;
-                    // What a sum has above its width is the carry; below zero, the borrow.
+                    // What a sum has above its width is the carry.
                     carries |= ((result >> <$type>::BITS & 1) as u32) << lane;
                 }
                 warp.write_raw::<$type>(op.d, &values, mask);
@@ -45,6 +46,14 @@ macro_rules! carry {
         }
         Form { opcode: $opcode, kind: <$type as Lane>::KIND, sources: $sources, exec: Variants::of::<Carry>() }
     }};
+}
+
+/// A difference as the sum that it is made by, so that the carry says that nothing was borrowed. Compilers rely on it where
+/// they read the flag of a subtraction with an addition.
+macro_rules! less {
+    ($type:ty, $wide:ty, $a:ident, $b:ident, $carry:expr) => {
+        $a + <$wide>::from(!($b as $type)) + $carry
+    };
 }
 
 /// The lower half of a product.
@@ -68,12 +77,14 @@ macro_rules! of_type {
             carry!($type, $wide, concat!("add.cc.", $name), false, true, 2, |a, b, _c, _in| a + b),
             carry!($type, $wide, concat!("addc.", $name), true, false, 2, |a, b, _c, carry| a + b + carry),
             carry!($type, $wide, concat!("addc.cc.", $name), true, true, 2, |a, b, _c, carry| a + b + carry),
-            carry!($type, $wide, concat!("sub.cc.", $name), false, true, 2, |a, b, _c, _in| a.wrapping_sub(b)),
-            carry!($type, $wide, concat!("subc.", $name), true, false, 2, |a, b, _c, borrow| {
-                a.wrapping_sub(b).wrapping_sub(borrow)
+            carry!($type, $wide, concat!("sub.cc.", $name), false, true, 2, |a, b, _c, _in| {
+                less!($type, $wide, a, b, 1)
             }),
-            carry!($type, $wide, concat!("subc.cc.", $name), true, true, 2, |a, b, _c, borrow| {
-                a.wrapping_sub(b).wrapping_sub(borrow)
+            carry!($type, $wide, concat!("subc.", $name), true, false, 2, |a, b, _c, carry| {
+                less!($type, $wide, a, b, carry)
+            }),
+            carry!($type, $wide, concat!("subc.cc.", $name), true, true, 2, |a, b, _c, carry| {
+                less!($type, $wide, a, b, carry)
             }),
             carry!($type, $wide, concat!("mad.lo.cc.", $name), false, true, 3, |a, b, c, _in| low!($type, $wide, a, b)
                 + c),

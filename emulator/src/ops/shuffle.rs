@@ -268,6 +268,14 @@ fn shuffle<const MODE: u32>(warp: &mut Warp<'_>, parts: &[Part<'_>], active: u32
             warp.write_predicate(part.op.e, in_range, part.mask);
         }
     }
+    if let Some((observed, observer)) = warp.watched() {
+        let known = |all, part: &Part<'_>| all | observer.before_shuffle(observed, part.op.a) & part.mask;
+        let known = parts.iter().fold(0, known);
+        let defined = (0..32).fold(0, |all, lane| all | (known >> (from[lane] & 31) & 1) << lane);
+        for part in parts {
+            observer.shuffled(observed, part.op, part.mask, defined);
+        }
+    }
     Next::Step
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Uses {
     pub(crate) reads: Vec<Register>,
     pub(crate) writes: Vec<Register>,
     pub(crate) memory: Option<MemoryUse>,
+    /// The bytes of a load that matter, if not all do.
+    pub(crate) used_bytes: Option<u32>,
 }
 
 /// How an operation accesses memory. Its addresses are those of [`Warp::addresses`](crate::exec::Warp::addresses).
@@ -130,6 +132,8 @@ pub(crate) enum Special {
     WarpCount,
     /// `%lanemask_eq`, `_lt`, `_le`, `_gt`, `_ge`
     LaneMask(LaneMask),
+    /// `%envreg2` and `%envreg1`: the halves of an address that a driver gives cooperative launches
+    Workspace(u32),
     /// `%dynamic_smem_size`
     DynamicShared,
     /// `%total_smem_size`

@@ -129,6 +129,8 @@ pub(crate) struct Instruction {
     pub(crate) opcode: String,
     pub(crate) operands: Vec<Operand>,
     pub(crate) location: Location,
+    /// The bytes of a load that the program uses, if the pragma before it says that it does not use all.
+    pub(crate) used_bytes: Option<u32>,
 }
 
 /// An operand.

@@ -57,6 +57,8 @@ pub(super) struct Body<'p, 't, 'a> {
     call_bytes: u64,
     /// The bytes of a floating-point number in the instruction that is parsed, zero if it takes none.
     float_bytes: u64,
+    /// What the last pragma says of the instruction after it.
+    used_bytes: Option<u32>,
     pub(super) instructions: Vec<Instruction>,
     pub(super) labels: Vec<(String, usize)>,
     pub(super) prototypes: HashMap<String, Signature>,
@@ -91,6 +93,7 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
             call_variables: Vec::new(),
             call_bytes: 0,
             float_bytes: 0,
+            used_bytes: None,
             instructions: Vec::new(),
             labels: Vec::new(),
             prototypes: HashMap::new(),
@@ -312,7 +315,8 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
             }
             ".pragma" => {
                 self.parser.at += 1;
-                self.parser.pragma()
+                self.used_bytes = self.parser.pragma()?;
+                Ok(())
             }
             _ => self.parser.error(format!("the directive `{word}` in a function is not supported")),
         }
@@ -404,7 +408,8 @@ impl<'p, 't, 'a> Body<'p, 't, 'a> {
         if operands.iter().any(|operand| matches!(operand, Operand::Symbol(..))) {
             self.naming.push((Naming::Instruction(self.instructions.len()), self.scope));
         }
-        self.instructions.push(Instruction { guard, opcode, operands, location });
+        let used_bytes = self.used_bytes.take();
+        self.instructions.push(Instruction { guard, opcode, operands, location, used_bytes });
         Ok(())
     }
 

@@ -144,7 +144,7 @@ impl<'a> Parser<'_, 'a> {
                 ".file" => module.files.push(self.file()?),
                 ".pragma" => {
                     self.at += 1;
-                    self.pragma()?;
+                    let _ = self.pragma()?;
                 }
                 ".section" => self.skip_section()?,
                 ".extern" => {
@@ -496,7 +496,9 @@ impl<'a> Parser<'_, 'a> {
                     self.integer("a number")?;
                 }
                 ".noreturn" if !kernel => {}
-                ".pragma" => self.pragma()?,
+                ".pragma" => {
+                    let _ = self.pragma()?;
+                }
                 _ => return self.error(format!("the directive `{word}` of a function is not supported")),
             }
         }
@@ -558,13 +560,21 @@ impl<'a> Parser<'_, 'a> {
         Ok(dimensions)
     }
 
-    pub(super) fn pragma(&mut self) -> Result<()> {
+    /// Pragmas, of which `used_bytes_mask` is of interest: the mask is returned. (What is not known has no effect.)
+    pub(super) fn pragma(&mut self) -> Result<Option<u32>> {
+        let mut used_bytes = None;
         loop {
-            let Kind::Text(_) = self.next() else {
+            let Kind::Text(text) = self.next() else {
                 return self.error("expected the text of a pragma");
             };
+            if let Some(mask) = text.trim().strip_prefix("used_bytes_mask").map(str::trim) {
+                used_bytes = match mask.strip_prefix("0x") {
+                    Some(digits) => u32::from_str_radix(digits, 16).ok(),
+                    None => mask.parse().ok(),
+                };
+            }
             if self.take(';') {
-                return Ok(());
+                return Ok(used_bytes);
             }
             self.expect(',')?;
         }

@@ -149,6 +149,7 @@ impl<'k> Decoder<'k> {
             let before = std::mem::take(&mut self.before);
             let mut after = std::mem::take(&mut self.after);
             let mut uses = std::mem::take(&mut self.uses);
+            uses.used_bytes = instruction.used_bytes;
             if let Some((register, negated)) = instruction.guard {
                 op.guard = self.slots[register as usize] * 2 + u32::from(negated);
                 uses.reads.push(self.slots[register as usize] | PREDICATE);

@@ -12,6 +12,7 @@ mod common;
 mod matrix;
 mod mbarrier;
 mod memory;
+mod order;
 mod predicate;
 mod special;
 mod support;
@@ -415,6 +416,14 @@ impl<'k> Decoder<'k> {
         }
         if let Some(special) = self.special_instruction(opcode, operands)? {
             return Ok(special);
+        }
+        if form(opcode, 0).is_none()
+            && let Some(opcode) = order::in_listed_order(opcode)
+        {
+            return match self.special_instruction(&opcode, operands)? {
+                Some(special) => Ok(special),
+                None => self.by_form(&opcode, operands),
+            };
         }
         self.by_form(opcode, operands)
     }

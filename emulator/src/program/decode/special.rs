@@ -44,6 +44,8 @@ pub(super) const REGISTERS: &[(&str, Special)] = &[
     ("%dynamic_smem_size", Special::DynamicShared),
     ("%total_smem_size", Special::TotalShared),
     ("%aggr_smem_size", Special::TotalShared),
+    ("%envreg2", Special::Workspace(0)),
+    ("%envreg1", Special::Workspace(1)),
 ];
 
 /// The special registers that are the same for all blocks of all grids. The device counts as one multiprocessor, so that
@@ -54,7 +56,7 @@ pub(super) const FIXED: &[(&str, RegisterKind, u64)] = &[
     ("%current_graph_exec", RegisterKind::Bits64, 0),
 ];
 
-/// `%envreg0` to `%envreg31` are zero: no driver tells kernels anything there.
+/// `%envreg0` to `%envreg31` are zero, but for those that have an address in cooperative launches.
 fn is_environment(name: &str) -> bool {
     let number = name.strip_prefix("%envreg").filter(|digits| *digits == "0" || !digits.starts_with('0'));
     number.and_then(|digits| digits.parse().ok()).is_some_and(|number: u32| number < 32)
@@ -65,11 +67,11 @@ impl Decoder<'_> {
         if let Some(&(.., value)) = FIXED.iter().find(|&&(known, of_kind, _)| known == name && of_kind == kind) {
             return Ok(self.constant(value, kind));
         }
-        if is_environment(name) && kind == RegisterKind::Bits32 {
-            return Ok(self.constant(0, kind));
-        }
         let special = REGISTERS.iter().find(|(known, _)| *known == name && kind == RegisterKind::Bits32);
         let Some(&(_, special)) = special else {
+            if is_environment(name) && kind == RegisterKind::Bits32 {
+                return Ok(self.constant(0, kind));
+            }
             return self
                 .failed(format!("the register `{name}` is not declared, and no special register supported here"));
         };
