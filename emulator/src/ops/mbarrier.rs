@@ -247,7 +247,8 @@ fn execute(warp: &mut Warp<'_>, op: &Op, mask: u32) -> Next {
     let addresses = warp.addresses(op);
     let active = move || (0..32u32).filter(move |lane| mask >> lane & 1 != 0);
     let memory = MemoryUse {
-        strength: if matches!(action, Action::Init | Action::Invalidate) { Strength::Weak } else { Strength::Device },
+        // What is done to one object is in an order, but for what is done before there is one.
+        strength: if action == Action::Init { Strength::Weak } else { Strength::Device },
         ..MemoryUse::weak(
             if generic { Space::Generic } else { Space::Shared },
             8,
