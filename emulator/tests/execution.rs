@@ -281,7 +281,7 @@ fn what_is_not_supported_is_an_error_when_it_is_loaded() {
     let line = 1 + kernel(0, "", "").lines().position(|line| line.contains(".f64")).unwrap() as u32 + 1;
     let cases = [
         ("frobnicate.u32 %r1, %r2;", "the instruction `frobnicate.u32` is not supported"),
-        ("wgmma.fence.sync.aligned;", "the instruction `wgmma.fence.sync.aligned` is not supported"),
+        ("tcgen05.wait::ld.sync.aligned;", "the instruction `tcgen05.wait::ld.sync.aligned` is not supported"),
         ("add.u32 %r1, %rd1, 1;", "expected a 32-bit (or narrower) operand"),
         ("add.u64 %rd1, %r1, 1;", "expected a 64-bit operand"),
         ("add.u32 %p1, %r1, 1;", "expected a 32-bit (or narrower) register to write"),
